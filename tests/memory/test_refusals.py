@@ -1,0 +1,130 @@
+"""What is not understood is refused by name: no config crashes the builders, none passes by a guess."""
+
+from __future__ import annotations
+
+import re
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vramguard.memory.architecture import UnprovenError
+from vramguard.memory.families import FAMILIES, architecture
+from vramguard.memory.families.fields import MAX_LAYERS
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
+
+Config = dict[str, object]
+
+REFUSED: list[tuple[Config, str]] = [
+    ({"model_type": None}, "model_type is missing"),
+    ({"model_type": "mamba"}, "model_type 'mamba'"),
+    ({"model_type": ["llama"]}, "model_type"),
+    ({"architectures": ["LlamaForSequenceClassification"]}, "LlamaForSequenceClassification"),
+    ({"architectures": ["MistralForCausalLM"]}, "MistralForCausalLM"),
+    ({"architectures": ["MyForCausalLM"], "auto_map": {"AutoModelForCausalLM": "modeling.MyForCausalLM"}}, "MyFor"),
+    ({"architectures": "LlamaForCausalLM2"}, "architectures"),
+    ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "quant_method 'awq'"),
+    ({"quantization_config": "awq"}, "quantization_config"),
+    ({"vocab_size": None}, "vocab_size is null"),
+    ({"vocab_size": "40"}, "vocab_size"),
+    ({"hidden_size": 32.0}, "hidden_size"),
+    ({"hidden_size": float("nan")}, "hidden_size"),
+    ({"hidden_size": True}, "hidden_size"),
+    ({"hidden_size": 10**12}, "hidden_size"),
+    ({"num_hidden_layers": MAX_LAYERS + 1}, "num_hidden_layers"),
+    ({"num_hidden_layers": 0}, "num_hidden_layers"),
+    ({"num_hidden_layers": -3}, "num_hidden_layers"),
+    ({"num_attention_heads": 5}, "hidden_size 4096 is no multiple of num_attention_heads 5"),
+    ({"num_key_value_heads": 3}, "num_key_value_heads"),
+    ({"num_key_value_heads": 0}, "num_key_value_heads"),
+    ({"tie_word_embeddings": "false"}, "tie_word_embeddings"),
+    ({"tie_word_embeddings": 0}, "tie_word_embeddings"),
+    ({"attention_bias": None}, "attention_bias is null"),
+    ({"dtype": "int4"}, "dtype is 'int4'"),
+    ({"torch_dtype": ["bfloat16"]}, "torch_dtype"),
+    ({"sliding_window": 16}, "sliding_window"),
+    ({"layer_types": ["sliding_attention"] * 3}, "layer_types"),
+    ({"attention_chunk_size": 16}, "attention_chunk_size"),
+    ({"per_layer_config": {"0": {"intermediate_size": 8}}}, "per_layer_config"),
+    ({"text_config": {"hidden_size": 8}}, "text_config"),
+    ({"is_encoder_decoder": True}, "is_encoder_decoder"),
+    ({"output_hidden_states": True}, "output_hidden_states"),
+    ({"attn_implementation": {"": "eager"}}, "attn_implementation"),
+]
+REFUSED_ELSEWHERE: list[tuple[str, Config, str]] = [
+    ("mistral", {"num_key_value_heads": None}, "num_key_value_heads is null"),
+    ("mistral", {"sliding_window": 1}, "sliding_window is 1"),
+    ("mistral", {"layer_types": ["full_attention"] * 3}, "layer_types"),
+    ("mixtral", {"num_experts_per_tok": 9}, "num_experts_per_tok 9"),
+    ("mixtral", {"num_local_experts": 0}, "num_experts"),
+    ("qwen2", {"layer_types": ["full_attention"] * 2}, "2 entries for 32 layers"),
+    ("qwen2", {"layer_types": ["chunked_attention"] * 32}, "chunked_attention"),
+    ("qwen2", {"layer_types": ["sliding_attention"] * 32}, "sliding_window is not in force"),
+    ("qwen2", {"layer_types": "full_attention"}, "layer_types"),
+    ("qwen2_moe", {"decoder_sparse_step": 0}, "decoder_sparse_step"),
+    ("qwen2_moe", {"mlp_only_layers": [1.0]}, "mlp_only_layers"),
+    ("gemma", {"head_dim": None}, "head_dim is null"),
+    ("gemma2", {"sliding_window": None}, "sliding_window is not in force"),
+    ("gpt2", {"n_embd": 30}, "hidden_size 30 is no multiple"),
+    ("gpt2", {"add_cross_attention": True}, "add_cross_attention"),
+    ("gpt2", {"head_dim": 5}, "head_dim"),
+    ("gpt_neox", {"head_dim": 6}, "head_dim"),
+    ("falcon", {"multi_query": False, "num_kv_heads": 2}, "num_kv_heads"),
+    ("falcon", {"new_decoder_architecture": True, "num_kv_heads": 3}, "num_kv_heads 3"),
+    ("falcon", {"new_decoder_architecture": True, "parallel_attn": False}, "do not go together"),
+    ("falcon", {"num_ln_in_parallel_attn": 2}, "do not go together"),
+    ("falcon", {"alibi": True}, "alibi"),
+]
+
+
+@pytest.mark.parametrize(
+    ("model_type", "changes", "named"), [*(("llama", *case) for case in REFUSED), *REFUSED_ELSEWHERE]
+)
+def test_refuses_and_names_the_reason(model_type: str, changes: Config, named: str) -> None:
+    with pytest.raises(UnprovenError, match=re.escape(named)):
+        architecture({"model_type": model_type, **changes})
+
+
+GARBAGE: SearchStrategy[object] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**12),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+OTHER_KEYS = ("architectures", "quantization_config", "dtype", "torch_dtype", "attn_implementation", "layer_types")
+
+
+@given(st.data(), st.sampled_from(sorted(FAMILIES)))
+@settings(max_examples=300, deadline=None)
+def test_any_value_under_any_key_is_a_network_or_unproven(data: st.DataObject, model_type: str) -> None:
+    family = FAMILIES[model_type]
+    spelled = {name for names in family.spellings.values() for name in names}
+    keys = sorted({*family.defaults, *spelled, *OTHER_KEYS})
+    changes = data.draw(st.dictionaries(st.sampled_from(keys), GARBAGE, max_size=3))
+    try:
+        network = architecture({"model_type": model_type, **changes})
+    except UnprovenError as unproven:
+        message = str(unproven)
+    else:
+        message = ""
+        assert network.parameters > 0
+        assert sum(group.layers for group in network.attention) == network.layers
+        assert sum(group.layers for group in network.feed_forward) == network.layers
+    assert len(message) < 400
+
+
+def test_the_deepest_network_allowed_takes_no_time() -> None:
+    started = perf_counter()
+    config: Config = {"model_type": "qwen2_moe", "num_hidden_layers": MAX_LAYERS, "use_sliding_window": True}
+    assert architecture(config).layers == MAX_LAYERS
+    assert perf_counter() - started < 2
+
+
+def test_reads_dtype_before_torch_dtype() -> None:
+    llama: Config = {"model_type": "llama"}
+    assert architecture(llama).dtype is None
+    assert architecture({**llama, "torch_dtype": "float16"}).dtype == "float16"
+    assert architecture({**llama, "torch_dtype": "float16", "dtype": "bfloat16"}).dtype == "bfloat16"

@@ -1,0 +1,196 @@
+"""Demand 1: every dependency exact, with the hash of what will run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from vramguard.checks import Evidence, Problem, Severity, check
+from vramguard.facts import Lock, PathClass, Project, Requirement, Unknown
+from vramguard.link import environments
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vramguard.facts import Facts, LockedPackage
+    from vramguard.link.environments import RequirementsFile
+
+_NAMED = 3  # how many of a list are named before "and N more"
+
+
+_JUDGED = (PathClass.SERVING, PathClass.TRAINING)
+_WEAKER = (PathClass.EXAMPLE, PathClass.TEST, PathClass.DOCS)  # run by people, not by customers: a warning
+
+
+@check("unpinned-requirement")
+@dataclass(frozen=True)
+class UnpinnedRequirement:
+    """A dependency that is not exact, in a requirements file or in `[build-system] requires`.
+
+    Ranges in the tables that a lock covers are left to the lock's own rules.
+    """
+
+    classes: tuple[PathClass, ...] = _JUDGED
+    warnings: tuple[PathClass, ...] = _WEAKER
+    build_system: Severity = Severity.WARNING  # no lock holds what builds a package, and wheels need none of it
+    constraints: Severity = Severity.WARNING  # a constraint installs nothing itself
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        """One problem for each such requirement."""
+        for requirement, severity in self._judged(facts):
+            judged, weaker = _weight(self, facts, requirement.at.path)
+            if judged and requirement.pinned is not True and requirement.pinned is not None:
+                yield _unpinned(requirement, weaker or severity)
+
+    def _judged(self, facts: Facts) -> Iterator[tuple[Requirement, Severity | None]]:
+        for file in environments.requirements_files(facts):
+            for requirement in file.requirements:
+                yield requirement, self.constraints if file.constraint else None
+        for requirement in facts.of(Requirement):
+            if requirement.form == "pyproject" and requirement.section == environments.BUILD_SECTION:
+                yield requirement, self.build_system
+            elif requirement.form == "pyproject" and isinstance(requirement.pinned, Unknown):
+                yield requirement, None
+
+
+def _unpinned(requirement: Requirement, severity: Severity | None) -> Problem:
+    values = {
+        "name": requirement.name,
+        "requirement": _written(requirement),
+        "reason": requirement.reason,
+        "section": requirement.section,
+    }
+    subject = f"{environments.normalised(requirement.name)};{requirement.marker}"
+    return Problem(requirement.at, values, severity=severity, subject=subject)
+
+
+def _written(requirement: Requirement) -> str:
+    if isinstance(requirement.pinned, Unknown):
+        return requirement.pinned.text
+    if "://" in requirement.specifier:
+        return requirement.specifier
+    extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
+    return f"{requirement.name}{extras}{requirement.specifier}"
+
+
+@check("requirement-without-hash")
+@dataclass(frozen=True)
+class RequirementWithoutHash:
+    """A requirements file whose exact lines carry no hash: the version is fixed, the file behind it is not."""
+
+    classes: tuple[PathClass, ...] = _JUDGED
+    warnings: tuple[PathClass, ...] = _WEAKER
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        """One problem for each file, at its first such line."""
+        for file in environments.requirements_files(facts):
+            judged, severity = _weight(self, facts, file.path)
+            exact = [line for line in file.requirements if line.pinned is True]
+            bare = [line for line in exact if not line.hashed]
+            if judged and bare and not file.constraint:
+                values = {"count": len(bare), "total": len(exact), "names": _names(bare), "note": _orphans(file)}
+                yield Problem(bare[0].at, values, severity=severity, amount=len(bare), subject="hashes")
+
+
+def _orphans(file: RequirementsFile) -> str:
+    if not file.orphans:
+        return ""
+    lines = "1 `--hash` line belongs" if file.orphans == 1 else f"{file.orphans} `--hash` lines belong"
+    return f"; {lines} to no requirement and pip ignores that"
+
+
+@check("missing-lock-file")
+@dataclass(frozen=True)
+class MissingLockFile:
+    """A pyproject.toml that declares dependencies, and no lock that fixes them and what they bring along."""
+
+    classes: tuple[PathClass, ...] = _JUDGED
+    warnings: tuple[PathClass, ...] = _WEAKER
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        """One problem for each project."""
+        for project in facts.of(Project):
+            judged, severity = _weight(self, facts, project.at.path)
+            if judged and project.dependencies and environments.locked(facts, project) == []:
+                count = project.dependencies
+                values = {
+                    "name": project.name or "this file",
+                    "dependencies": "1 dependency" if count == 1 else f"{count} dependencies",
+                    "command": _LOCKERS.get(project.tool or "", "uv lock"),
+                }
+                yield Problem(project.at, values, severity=severity, subject="lock")
+
+
+@check("stale-lock-file")
+@dataclass(frozen=True)
+class StaleLockFile:
+    """A lock that was made from another pyproject.toml than the one that it stands for."""
+
+    classes: tuple[PathClass, ...] = _JUDGED
+    warnings: tuple[PathClass, ...] = _WEAKER
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        """One problem for each project and lock that differ."""
+        for project in facts.of(Project):
+            judged, severity = _weight(self, facts, project.at.path)
+            for lock, differences in environments.locked(facts, project) or () if judged else ():
+                if lock is not None and differences:
+                    yield _stale(project, lock, differences, severity)
+
+
+def _stale(project: Project, lock: Lock, differences: tuple[str, ...], severity: Severity | None) -> Problem:
+    values = {
+        "lock": lock.at.path,
+        "project": project.at.path,
+        "differences": _some(differences, "; "),
+        "command": _LOCKERS.get(lock.form, "uv lock"),
+    }
+    evidence = (Evidence(lock.at, "the lock that was made from another version of this file"),)
+    return Problem(project.at, values, evidence, severity, amount=len(differences), subject=lock.at.path)
+
+
+@check("lock-entry-without-hash")
+@dataclass(frozen=True)
+class LockEntryWithoutHash:
+    """A lock whose packages lack a strong hash. Folders of the repository have none by nature, a commit is one."""
+
+    classes: tuple[PathClass, ...] = _JUDGED
+    warnings: tuple[PathClass, ...] = _WEAKER
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        """One problem for each lock, at the first such package."""
+        for lock in facts.of(Lock):
+            judged, severity = _weight(self, facts, lock.at.path)
+            bare = [package for package in lock.packages if environments.unhashed(package)]
+            if judged and bare:
+                values = {"count": len(bare), "total": len(lock.packages), "names": _names(bare)}
+                values["command"] = _LOCKERS.get(lock.form, "uv lock")
+                yield Problem(bare[0].at, values, severity=severity, amount=len(bare), subject="hashes")
+
+
+# What writes a lock anew, by the tool or the form of the lock.
+_LOCKERS = {"poetry": "poetry lock", "uv": "uv lock", "pdm": "pdm lock", "pylock": "pip lock"}
+
+
+class _Judging(Protocol):
+    @property
+    def classes(self) -> tuple[PathClass, ...]: ...
+    @property
+    def warnings(self) -> tuple[PathClass, ...]: ...
+
+
+def _weight(rule: _Judging, facts: Facts, path: str) -> tuple[bool, Severity | None]:
+    """Whether the rule judges the path at all, and the severity that takes the rule's own place."""
+    found = facts.classify(path)
+    return found in (*rule.classes, *rule.warnings), Severity.WARNING if found in rule.warnings else None
+
+
+def _names(found: Iterable[Requirement | LockedPackage]) -> str:
+    return _some(dict.fromkeys(item.name for item in found), ", ")
+
+
+def _some(words: Iterable[str], joint: str) -> str:
+    """The first few, and how many more there are."""
+    listed = list(words)
+    rest = len(listed) - _NAMED
+    return joint.join(listed[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

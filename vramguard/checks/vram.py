@@ -1,0 +1,229 @@
+"""Demand 2: a proof of peak VRAM within the budget, for every model that meets hardware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vramguard import data
+from vramguard.checks import Evidence, Problem, Severity, check
+from vramguard.facts import Deployment, ModelConfig, PathClass, Unknown
+from vramguard.link.models import Placement, is_language_model, place, placements
+from vramguard.memory import Answer, Device, Proof, Workload, prove
+from vramguard.schema import ConfigError, suggestion
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vramguard.facts import Facts
+    from vramguard.source import Location
+
+DEFAULT_GPU = "h100-sxm5-80gb"
+_UNJUDGED = (PathClass.TEST, PathClass.DOCS, PathClass.VENDORED)
+
+
+class Judged(NamedTuple):
+    """A placement and its proof."""
+
+    placement: Placement
+    proof: Proof
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What the policy supplies where a deployment is silent."""
+
+    budget: Fraction
+    gpu: str
+    concurrency: int
+    unjudged: tuple[PathClass, ...]
+
+
+@check("vram-budget")
+@dataclass(frozen=True)
+class VramBudget:
+    """The proof of each placement must not give one of these `answers`.
+
+    `undeclared` weighs configs that no deployment names and whose proof is UNKNOWN: nobody has said that they are
+    served.
+    """
+
+    answers: tuple[Answer, ...]
+    budget: Fraction = Fraction(4, 5)
+    gpu: str = DEFAULT_GPU
+    concurrency: int = 1
+    unjudged: tuple[PathClass, ...] = _UNJUDGED
+    undeclared: Severity = Severity.ERROR
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        for placement, proof in self._judged(facts):
+            if proof.answer in self.answers:
+                yield self._problem(placement, proof)
+
+    def proofs(self, facts: Facts) -> list[tuple[Proof, Location, str, str | None]]:
+        """Every proof, the place of its config (or deployment), the config's digest, and the model's name."""
+        return [(proof, *_identity(placement)) for placement, proof in self._judged(facts)]
+
+    def prove_one(self, facts: Facts, deployment: Deployment) -> tuple[Proof, Location, str, str | None]:
+        """The proof of one deployment, which need not be among the facts."""
+        placement = place(deployment, facts)
+        return _prove(placement, self._terms), *_identity(placement)
+
+    @property
+    def _terms(self) -> Terms:
+        return Terms(self.budget, self.gpu, self.concurrency, self.unjudged)
+
+    def _judged(self, facts: Facts) -> tuple[Judged, ...]:
+        return _prove_all(facts, self._terms)
+
+    def _problem(self, placement: Placement, proof: Proof) -> Problem:
+        undeclared = placement.deployment is None and proof.answer is Answer.UNKNOWN
+        return Problem(
+            at=_guilty_line(placement, proof),
+            values=_values(placement, proof),
+            evidence=tuple(_evidence(placement)),
+            severity=self.undeclared if undeclared else None,
+            amount=proof.totals.peak_lower_bytes if proof.totals else 1,
+            subject=_subject(placement),
+            data={"answer": proof.answer.value, "headroom_bytes": proof.headroom_bytes},
+            proof=proof,
+        )
+
+
+@lru_cache(maxsize=4)  # VG201, VG202 and the report ask for the same proofs; Facts are compared by identity
+def _prove_all(facts: Facts, terms: Terms) -> tuple[Judged, ...]:
+    return tuple(Judged(item, _prove(item, terms)) for item in placements(facts, frozenset(terms.unjudged)))
+
+
+def _prove(placement: Placement, terms: Terms) -> Proof:
+    workload, card, unknown = _asked(placement.deployment, terms)
+    missing = placement.missing or unknown
+    if missing or placement.config is None:
+        return replace(prove({}, workload, card, terms.budget), reason=missing)
+    return prove(placement.config.config, workload, card, terms.budget)
+
+
+def _asked(deployment: Deployment | None, terms: Terms) -> tuple[Workload, Device, str]:
+    """Workload and card of a deployment, the policy's where it is silent; and which of its values is not knowable."""
+    given: dict[str, Any] = {}
+    unknown = ""
+    for field in fields(Workload):
+        value = getattr(deployment, field.name, None)
+        if isinstance(value, Unknown):
+            unknown = unknown or f"`{field.name}` is `{value.text}`, which only a renderer knows"
+        elif value is not None:
+            given[field.name] = value
+    given.setdefault("concurrency", terms.concurrency)
+    gpu = given.get("gpu")
+    return Workload(**given), device(gpu or terms.gpu, _place(deployment, "gpu")), unknown
+
+
+def _place(deployment: Deployment | None, name: str) -> Location | None:
+    return deployment.places.get(name) if deployment else None
+
+
+def device(name: str, at: Location | None = None) -> Device:
+    """The card of that name, as the proof engine wants it. Raises `ConfigError` for one that the catalogue lacks."""
+    row = data.gpu(name)
+    if row is None:
+        known = [word for card in data.gpus().values() for word in (card.name, *card.aliases)]
+        raise ConfigError(f"unknown GPU `{name}`{suggestion(name, known)}", at)
+    return Device(**{field.name: getattr(row, field.name) for field in fields(Device)})
+
+
+def capacity(name: str | None) -> int:
+    """Bytes of the card of that name (the default card for None); 0 for one that the catalogue lacks."""
+    row = data.gpu(name or DEFAULT_GPU)
+    return row.capacity_bytes if row else 0
+
+
+def _identity(placement: Placement) -> tuple[Location, str, str | None]:
+    at = placement.config.at if placement.config else placement.at
+    model = placement.deployment.model if placement.deployment else None
+    return at, placement.config.sha256 if placement.config else "", model if isinstance(model, str) else None
+
+
+def _subject(placement: Placement) -> str:
+    deployment = placement.deployment
+    return f"{deployment.config or deployment.model}" if deployment else "default workload"
+
+
+def _guilty_line(placement: Placement, proof: Proof) -> Location:
+    """The line whose change would mend it: the context's where the weights alone would fit, else the card's."""
+    names = ("max_model_len", "concurrency", "gpu") if proof.max_fitting_model_len else ("gpu", "config", "model")
+    places = placement.deployment.places if placement.deployment else {}
+    return next((places[name] for name in names if name in places), placement.at)
+
+
+def _evidence(placement: Placement) -> Iterator[Evidence]:
+    if placement.deployment and placement.config:
+        yield Evidence(placement.deployment.at, "this deployment places the model")
+        yield Evidence(placement.config.at, f"this is its config ({placement.config.config.get('model_type')})")
+
+
+def _values(placement: Placement, proof: Proof) -> Mapping[str, Any]:
+    """The words' values; bytes stay integers, the words say how to show them."""
+    totals = proof.totals
+    peak = totals.peak_lower_bytes if totals else 0
+    return {
+        "model": _model_name(placement),
+        "gpu": proof.device.name,
+        "reason": proof.reason or "",
+        "peak": peak,
+        "over": peak - proof.budget_bytes,
+        "budget": proof.budget_bytes,
+        "fraction": proof.budget_fraction,
+        "capacity": proof.device.capacity_bytes,
+        "weights": totals.weights_bytes if totals else 0,
+        "cache": totals.kv_cache_bytes if totals else 0,
+        "context": proof.workload.max_model_len or 0,
+        "spill": _spill_words(proof),
+        "mend": _mend(placement, proof),
+    }
+
+
+def _model_name(placement: Placement) -> str:
+    if placement.deployment:
+        return str(placement.deployment.model or placement.deployment.config)
+    return placement.at.path
+
+
+def _spill_words(proof: Proof) -> str:
+    """What `device_map` would do silently with weights that the card cannot hold."""
+    if not proof.spill_bytes or not proof.workload.device_map:
+        return ""
+    return (
+        f'; device_map="{proof.workload.device_map}" would not fail but place '
+        f"{proof.spill_bytes:,} bytes of weights on the CPU or on disk without a word"
+    )
+
+
+def _mend(placement: Placement, proof: Proof) -> str:
+    """What passes instead, from the proof's own inversion."""
+    if proof.max_fitting_model_len:
+        key = "max_model_len" if placement.deployment else "a deployment with max_model_len"
+        return f"Set {key} to {proof.max_fitting_model_len:,} or less"
+    return "No context fits: the weights need a bigger card, more cards, or fewer bits per weight"
+
+
+@check("language-models-only")
+@dataclass(frozen=True)
+class NotALanguageModel:
+    """A Hugging Face config of another kind of model (encoder, vision, diffusion, adapter) is said not to be judged."""
+
+    unjudged: tuple[PathClass, ...] = _UNJUDGED
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        named = {deployment.config for deployment in facts.of(Deployment)}
+        for config in facts.of(ModelConfig):
+            path = config.at.path
+            if path not in named and facts.classify(path) not in self.unjudged and not is_language_model(config.config):
+                yield Problem(config.at, {"kind": _kind(config.config)})
+
+
+def _kind(config: Mapping[str, object]) -> str:
+    classes = config.get("architectures")
+    first = classes[0] if isinstance(classes, list) and classes else None
+    return str(first or config.get("_class_name") or config.get("peft_type") or config.get("model_type"))

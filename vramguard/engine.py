@@ -1,0 +1,194 @@
+"""The one loop: read, extract, judge, suppress, sort. Everything it calls is pure but for the tree's files."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from vramguard import policy, settings, suppression
+from vramguard.classes import classifier
+from vramguard.discover import matcher
+from vramguard.extract import extract
+from vramguard.facts import Facts, Include
+from vramguard.policy import Finding, Rule
+from vramguard.schema import ConfigError
+from vramguard.settings import Configuration
+from vramguard.source import Location, Unreadable, kind_of, read
+from vramguard.suppression import Suppressed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from vramguard.checks import Problem, Severity
+    from vramguard.checks.vram import VramBudget
+    from vramguard.discover import Tree
+    from vramguard.facts import Deployment, Fact
+    from vramguard.memory import Proof
+    from vramguard.suppression import Comment
+
+
+@dataclasses.dataclass(frozen=True)
+class Policy:
+    """What one tree is judged by: a configuration and the rules that it selects. `words`: every rule by id."""
+
+    configuration: Configuration
+    rules: list[Rule]
+    words: Mapping[str, Rule]
+
+
+class Extracted(NamedTuple):
+    """What one file says: its facts, and the suppressions written in it."""
+
+    facts: tuple[Fact, ...]
+    comments: tuple[Comment, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """The answer: findings in order, what was accepted, what was not judged, and the proofs behind VG2xx."""
+
+    findings: list[Finding]
+    suppressed: list[Suppressed]
+    facts: Facts
+    files: int
+    proofs: list[Proven]
+    rules: Mapping[str, Rule]
+    notes: list[str] = dataclasses.field(default_factory=list)  # what a reader has to know beside the findings
+    baselined: int = 0  # findings that a base or a baseline already held
+
+    def count(self, severity: Severity) -> int:
+        """How many findings have exactly this severity."""
+        return sum(finding.severity is severity for finding in self.findings)
+
+    @property
+    def not_judged(self) -> int:
+        """Files that a renderer has to fill in first."""
+        return sum(fact.template for fact in self.facts.of(Unreadable))
+
+
+class Proven(NamedTuple):
+    """A proof, the place of the model's config and that config's digest (empty where there is none)."""
+
+    proof: Proof
+    at: Location
+    sha256: str = ""
+    model: str | None = None
+
+
+def load_policy(tree: Tree, path: str | None = None, **overrides: Any) -> Policy:  # noqa: ANN401 - fields of Settings
+    """The policy that stands in a tree: its configuration with the command line's `overrides`, and its rules."""
+    configuration = settings.load(tree.read, path)
+    chosen = {key: value for key, value in overrides.items() if value is not None}
+    configuration = dataclasses.replace(configuration, settings=dataclasses.replace(configuration.settings, **chosen))
+    extra = [(name, _policy_file(tree, configuration, name)) for name in configuration.settings.policies]
+    rules = policy.load_rules(extra)
+    return Policy(configuration, policy.selected(rules, configuration), {rule.id: rule for rule in rules})
+
+
+def _policy_file(tree: Tree, configuration: Configuration, name: str) -> bytes:
+    data = tree.read(configuration.resolve(name))
+    if data is None:
+        raise ConfigError(f"the policy file `{name}` is not there", configuration.at("policies"))
+    return data
+
+
+def check(tree: Tree, by: Policy, only: Iterable[str] = ()) -> Report:
+    """Judge one tree. `only`: folders and files to which the report is narrowed; the tree is read whole all the same,
+    because a lock, an included file or a model's config may stand elsewhere.
+    """
+    only = tuple(only)
+    files = gather(tree, by.configuration, only)
+    facts = _facts(files, by.configuration, tree)
+    findings = [finding for rule in by.rules for finding in rule.judge(facts)]
+    comments = [comment for found in files.values() for comment in found.comments]
+    outcome = suppression.apply(findings, comments, by.configuration, frozenset(rule.id for rule in by.rules))
+    kept = [*outcome.kept, *own_findings(by, outcome.problems)]
+    within = _within(only)
+    return Report(
+        findings=sorted((found for found in kept if within(found.at.path)), key=lambda found: found.order),
+        suppressed=[item for item in outcome.suppressed if within(item.finding.at.path)],
+        facts=facts,
+        files=len(files),
+        proofs=proofs(facts, by),
+        rules=by.words,
+    )
+
+
+def own_findings(by: Policy, problems: Iterable[tuple[str, Problem]]) -> Iterator[Finding]:
+    """Findings of the tool's own rules, for problems that the engine or the governance saw; if they are selected."""
+    rules = {rule.id: rule for rule in by.rules}
+    for name, problem in problems:
+        if name in rules:
+            yield rules[name].finding(problem, "\0".join((name, problem.at.path, problem.subject)))
+
+
+def gather(tree: Tree, configuration: Configuration, only: Iterable[str] = ()) -> dict[str, Extracted]:
+    """What every file of a kind we read says, and every file that those include, by path."""
+    excluded = matcher(configuration.settings.exclude)
+    pending = {path: kind for path in tree.paths() if (kind := kind_of(path)) and not excluded(path)}
+    pending |= {path: kind for path in only if (kind := kind_of(path, explicit=True)) and tree.read(path) is not None}
+    pending |= {item.config: "json" for item in configuration.deployments if item.config}
+    done: dict[str, Extracted] = {}
+    while pending:
+        found = {path: _extracted(tree, path, kind) for path, kind in pending.items()}
+        done |= {path: extracted for path, extracted in found.items() if extracted is not None}
+        targets = {target for extracted in found.values() if extracted for target in _included(extracted)}
+        pending = {path: "requirements" for path in sorted(targets - done.keys()) if tree.read(path) is not None}
+    return done
+
+
+def _included(extracted: Extracted) -> Iterator[str]:
+    return (fact.target for fact in extracted.facts if isinstance(fact, Include) and isinstance(fact.target, str))
+
+
+def _extracted(tree: Tree, path: str, kind: str) -> Extracted | None:
+    """What one file says; None for one that is listed but not there (deleted and not yet committed)."""
+    try:
+        data = tree.read(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        return Extracted((Unreadable(Location(path), f"the system says: {reason}"),))
+    return None if data is None else _of_bytes(path, kind, data)
+
+
+@lru_cache(maxsize=100_000)  # base and head of a pull request share nearly every file
+def _of_bytes(path: str, kind: str, data: bytes) -> Extracted:
+    document = read(path, data, kind=kind)
+    if isinstance(document, Unreadable):
+        return Extracted((document,))
+    return Extracted(tuple(extract(document)), tuple(suppression.comments(document)))
+
+
+def _facts(files: Mapping[str, Extracted], configuration: Configuration, tree: Tree) -> Facts:
+    found = [fact for extracted in files.values() for fact in extracted.facts]
+    return Facts([*found, *configuration.deployments], classifier(configuration.settings.classes), tree.paths())
+
+
+def facts_of(tree: Tree, by: Policy, only: Iterable[str] = ()) -> list[Fact]:
+    """Every fact of a tree in the order of their places, narrowed to `only`."""
+    only = tuple(only)
+    within = _within(only)
+    return [
+        fact for fact in _facts(gather(tree, by.configuration, only), by.configuration, tree) if within(fact.at.path)
+    ]
+
+
+def _within(only: tuple[str, ...]) -> Callable[[str], bool]:
+    folders = tuple(f"{path.rstrip('/')}/" for path in only)
+    return lambda path: not only or path in only or path.startswith(folders)
+
+
+def proofs(facts: Facts, by: Policy) -> list[Proven]:
+    """The proof of every model that a selected VG2xx rule judges."""
+    from vramguard.checks.vram import VramBudget
+
+    judged = next((rule.check for rule in by.rules if isinstance(rule.check, VramBudget)), None)
+    return [] if judged is None else [Proven(*item) for item in judged.proofs(facts)]
+
+
+def prove_deployment(tree: Tree, configuration: Configuration, judge: VramBudget, deployment: Deployment) -> Proven:
+    """The proof of one deployment by the terms of `judge`."""
+    facts = _facts(gather(tree, configuration), configuration, tree)
+    return Proven(*judge.prove_one(facts, deployment))

@@ -1,0 +1,37 @@
+"""What a file says: one module per kind of file, each a pure function of one document.
+
+An extractor is a module with `extract(document) -> Iterator[Fact]`; its row in `EXTRACTORS` says which files it reads.
+Whatever needs a second file happens in `link/`.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from vramguard.facts import DuplicateKey
+from vramguard.source import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vramguard.facts import Fact
+    from vramguard.source import Document
+
+# Which files, by syntax and by path -> the module that reads them.
+EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
+    ("requirements", re.compile(""), "requirements"),
+    ("toml", re.compile(r"(?:^|/)pyproject\.toml$"), "pyproject"),
+    ("toml", re.compile(r"(?:^|/)(?:poetry\.lock|uv\.lock|pylock(?:\.[^./]+)?\.toml)$"), "locks"),
+    ("json", re.compile(""), "models"),
+)
+
+
+def extract(document: Document) -> Iterator[Fact]:
+    """Every fact that one document states."""
+    for flaw in document.parsed.flaws:
+        yield DuplicateKey(Location(document.path, *flaw.span), flaw.message)
+    for kind, pattern, module in EXTRACTORS:
+        if document.kind == kind and pattern.search(document.path):
+            yield from import_module(f"{__name__}.{module}").extract(document)

@@ -1,0 +1,24 @@
+"""The proof engine: a config, a workload and a card in, an answer with its ledger out. Knows no files and no rules."""
+
+from vramguard.memory.architecture import Architecture, UnprovenError
+from vramguard.memory.expression import FormulaError, evaluate
+from vramguard.memory.ledger import Kind, Ledger, Term
+from vramguard.memory.proof import Answer, Pool, Proof, Totals, Workload, prove
+from vramguard.memory.runtime import Device
+
+__all__ = [
+    "Answer",
+    "Architecture",
+    "Device",
+    "FormulaError",
+    "Kind",
+    "Ledger",
+    "Pool",
+    "Proof",
+    "Term",
+    "Totals",
+    "UnprovenError",
+    "Workload",
+    "evaluate",
+    "prove",
+]

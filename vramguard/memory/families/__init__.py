@@ -1,0 +1,117 @@
+"""From a Hugging Face config to the network that transformers would build: which class, and whether we know it.
+
+What decides is in this order: nothing may stand in the config that changes every network alike (quantization,
+per-layer overrides, an encoder), the model type must have a row, and the class named must be that row's causal class.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vramguard.memory.architecture import Architecture, Attention, FeedForward, UnprovenError
+from vramguard.memory.families import gpt, llama, qwen
+from vramguard.memory.families.fields import Fields, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vramguard.memory.families.decoder import Family
+
+__all__ = ["FAMILIES", "SWITCHES", "architecture"]
+
+FAMILIES: Final[Mapping[str, Family]] = {**llama.FAMILIES, **qwen.FAMILIES, **gpt.FAMILIES}
+
+DTYPES: Final = ("float16", "bfloat16", "float32", "float64")
+
+# Keys that transformers reads from any config, whether or not its class declares them.
+_CACHE_KEYS: Final = ("sliding_window", "layer_types", "attention_chunk_size", "kv_sharing_modes")
+_NESTED_KEYS: Final = ("per_layer_config", "text_config", "text_encoder", "decoder", "generator")
+# Switches that change the forward pass, the class or the cache; only false is understood.
+SWITCHES: Final = (
+    "is_encoder_decoder",
+    "add_cross_attention",
+    "use_bidirectional_attention",
+    "alibi",
+    "reorder_and_upcast_attn",
+    "output_attentions",
+    "output_hidden_states",
+    "output_router_logits",
+)
+
+
+def architecture(config: Mapping[str, object]) -> Architecture:
+    """Network of a config.json's content; raises UnprovenError, which names what is missing or not supported.
+
+    `auto_map` is not looked at: where transformers has a class of its own it loads custom code only on request
+    (trust_remote_code, off by default), and a class that is not transformers' own is refused by its name.
+    """
+    model_type, family = _family(config)
+    _refuse_unknown_mechanisms(config, family)
+    network = family.build(Fields.of(config, family.defaults, family.spellings))
+    return Architecture(
+        model_type=model_type,
+        name=family.name,
+        layers=len(network.layers),
+        hidden=network.hidden,
+        vocab=network.vocab,
+        context=network.context,
+        dtype=_dtype(config),
+        tensors=network.tensors,
+        attention=network.groups(Attention),
+        feed_forward=network.groups(FeedForward),
+        attn_implementation=_attn_implementation(config),
+        logit_softcap=network.logit_softcap,
+        parallel=network.parallel,
+        tied=not network.head,
+    )
+
+
+def _family(config: Mapping[str, object]) -> tuple[str, Family]:
+    """Row of the config's model type, if its class is that row's."""
+    model_type = config.get("model_type")
+    if model_type is None:
+        raise UnprovenError("config: model_type is missing")
+    if not isinstance(model_type, str) or model_type not in FAMILIES:
+        raise UnprovenError(f"config: model_type {shown(model_type)} is not supported")
+    family = FAMILIES[model_type]
+    # An absent class is the causal one: no model type here has another generating class in transformers' mappings.
+    classes = config.get("architectures")
+    if classes in (None, []):
+        return model_type, family
+    first = classes[0] if isinstance(classes, list) else classes
+    if first != family.name:
+        raise UnprovenError(f"config: architectures names {shown(first)}; of {model_type}, {family.name} is supported")
+    return model_type, family
+
+
+def _refuse_unknown_mechanisms(config: Mapping[str, object], family: Family) -> None:
+    quantization = config.get("quantization_config")
+    if quantization is not None:
+        method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
+        raise UnprovenError(f"config: quantization_config (quant_method {shown(method)}) is not supported yet")
+    for key in (*_CACHE_KEYS, *_NESTED_KEYS):
+        if config.get(key) is not None and key not in family.defaults:
+            raise UnprovenError(f"config: {key} is not supported for {family.name}")
+    for key in SWITCHES:
+        if config.get(key) not in (None, False):
+            raise UnprovenError(f"config: {key} is {shown(config[key])}, which is not supported")
+
+
+def _dtype(config: Mapping[str, object]) -> str | None:
+    """Type of the weights; `torch_dtype` is its older name."""
+    value = config.get("dtype")
+    key, value = ("dtype", value) if value is not None else ("torch_dtype", config.get("torch_dtype"))
+    if value is None:
+        return None
+    if value not in DTYPES:
+        raise UnprovenError(f"config: {key} is {shown(value)}, not one of {', '.join(DTYPES)}")
+    return str(value)
+
+
+def _attn_implementation(config: Mapping[str, object]) -> str | None:
+    """Attention kernel that the config asks for; transformers reads the underscored name last."""
+    key = "_attn_implementation" if "_attn_implementation" in config else "attn_implementation"
+    value = config.get(key)
+    if value is not None and not isinstance(value, str):
+        raise UnprovenError(f"config: {key} is {shown(value)}, not a name")
+    return value

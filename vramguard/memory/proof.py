@@ -1,0 +1,405 @@
+"""The verdict: whether a config's network, run as a workload says, stays within a share of one card.
+
+Hides which defaults fill a workload, what is refused, and how bounds become an answer. Nothing raised by a config or
+a workload leaves this module: what is not known is the answer UNKNOWN with its reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from vramguard.memory.activation import Prefill, activation_name, activations, default_implementation
+from vramguard.memory.architecture import Architecture, UnprovenError
+from vramguard.memory.cache import cache_bytes, cache_bytes_per_token
+from vramguard.memory.expression import FormulaError
+from vramguard.memory.families import architecture
+from vramguard.memory.ledger import Kind, Ledger, Term, exact
+from vramguard.memory.runtime import Device, runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from fractions import Fraction
+
+MODELED_VERSION: Final = "5.23.0"  # of transformers; every moment in activation.py was read there
+ELEMENT_BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4}
+_AMPERE: Final = 8
+_EMPTY: Final = Ledger()
+
+
+class Answer(StrEnum):
+    """EXCEEDS by the lower bound, FITS by the upper one, UNKNOWN where neither decides or something is not known."""
+
+    FITS = "FITS"
+    EXCEEDS = "EXCEEDS"
+    UNKNOWN = "UNKNOWN"
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """What a deployment asks for, in its own words; None is what it does not say."""
+
+    engine: str | None = None
+    mode: str | None = None
+    gpu: str | None = None
+    gpus: int | None = None
+    tensor_parallel_size: int | None = None
+    pipeline_parallel_size: int | None = None
+    dtype: str | None = None
+    quantization: str | None = None
+    kv_cache_dtype: str | None = None
+    max_model_len: int | None = None  # tokens, prompt and answer together
+    concurrency: int | None = None  # sequences of that length at once
+    max_num_seqs: int | None = None
+    max_num_batched_tokens: int | None = None
+    gpu_memory_utilization: str | None = None  # decimal
+    attn_implementation: str | None = None
+    engine_version: str | None = None
+    device_map: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Upper bounds of each group, and both bounds of the peak."""
+
+    weights_bytes: int
+    kv_cache_bytes: int
+    activation_bytes: int
+    runtime_bytes: int
+    peak_lower_bytes: int
+    peak_upper_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """What an engine reserves for its cache; None in a proof of an engine that reserves nothing."""
+
+    reserved_bytes: int
+    kv_cache_bytes: int
+    kv_cache_tokens: int
+    max_concurrency: str
+    within_budget: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """An answer with all that it rests on; what could not be computed is None or empty."""
+
+    answer: Answer
+    reason: str | None
+    workload: Workload
+    device: Device
+    budget_fraction: str
+    budget_bytes: int
+    method: str = "analytic"
+    model_type: str | None = None
+    architecture: str | None = None
+    parameters: int | None = None
+    active_parameters: int | None = None
+    model_weight_bytes: int | None = None
+    kv_cache_bytes_per_token: int | None = None
+    ledger: Ledger = _EMPTY
+    totals: Totals | None = None
+    pool: Pool | None = None
+    headroom_bytes: int | None = None
+    max_fitting_model_len: int | None = None
+    min_fitting_gpus: int | None = None
+    spill_bytes: int = 0  # weights that device_map="auto" would place outside the card
+    assumptions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """A workload without open ends: everything that the ledger is a function of, but the context."""
+
+    network: Architecture
+    device: Device
+    dtype: str
+    sequences: int
+    implementation: str
+    activation: str | None
+
+    @property
+    def element_bytes(self) -> int:
+        return ELEMENT_BYTES[self.dtype]
+
+
+def prove(config: Mapping[str, object], workload: Workload, device: Device, budget: Fraction) -> Proof:
+    """Judge the peak of `workload` against `budget` of the card's capacity; ValueError for a budget outside 0 to 1."""
+    if not 0 < budget <= 1:
+        raise ValueError(f"budget {budget} is not a share of a card")
+    empty = Proof(
+        answer=Answer.UNKNOWN,
+        reason=None,
+        workload=workload,
+        device=device,
+        budget_fraction=_decimal(budget),
+        budget_bytes=device.capacity_bytes * budget.numerator // budget.denominator,
+    )
+    try:
+        network = architecture(config)
+        known = replace(
+            empty,
+            model_type=network.model_type,
+            architecture=network.name,
+            parameters=network.parameters,
+            active_parameters=network.active_parameters,
+        )
+    except (UnprovenError, FormulaError) as error:
+        return replace(empty, reason=str(error))
+    try:
+        return _judge(config, network, known)
+    except (UnprovenError, FormulaError) as error:
+        return replace(known, reason=str(error))
+
+
+def _judge(config: Mapping[str, object], network: Architecture, empty: Proof) -> Proof:
+    """Proof for a known network; where the dtype is open, the one that decides whatever the dtype is."""
+    _refuse(network, empty.workload)
+    said = empty.workload.dtype if empty.workload.dtype not in (None, "auto") else network.dtype
+    if said is not None:
+        return _decide(_case(config, network, empty, said), empty)
+    narrow = _decide(_case(config, network, empty, "bfloat16"), empty)
+    if narrow.answer is Answer.EXCEEDS:
+        return _open_dtype(narrow, "at least 2 bytes are counted for each element")
+    wide = _decide(_case(config, network, empty, "float32"), empty)
+    if wide.answer is Answer.FITS:
+        return _open_dtype(wide, "4 bytes are counted for each element")
+    reason = "neither the workload nor the config names a dtype: transformers then takes the checkpoint's own"
+    return replace(_open_dtype(wide, "4 bytes are counted for each element"), answer=Answer.UNKNOWN, reason=reason)
+
+
+def _open_dtype(proof: Proof, sentence: str) -> Proof:
+    first = f"dtype is named nowhere and becomes the checkpoint's own; {sentence}"
+    return replace(proof, assumptions=(first, *proof.assumptions))
+
+
+def _refuse(network: Architecture, workload: Workload) -> None:
+    """Raise UnprovenError for what this version cannot prove; the message names the feature."""
+    if workload.engine not in (None, "transformers"):
+        raise UnprovenError(f"engine {workload.engine} is not supported yet, transformers is")
+    if workload.mode not in (None, "inference"):
+        raise UnprovenError(f"mode {workload.mode} is not supported yet, inference is")
+    if workload.engine_version is not None and workload.engine_version.partition(".")[0] != "5":
+        raise UnprovenError(f"transformers {workload.engine_version} is not supported, 5 is")
+    for name in ("tensor_parallel_size", "pipeline_parallel_size"):
+        value = getattr(workload, name)
+        if value not in (None, 1):
+            raise UnprovenError(f"{name} {value} is not supported yet")
+    if workload.quantization not in (None, "none"):
+        raise UnprovenError(f"quantization {workload.quantization} is not supported yet")
+    if (workload.gpus or 1) > 1 and workload.device_map not in (None, "cuda", "cuda:0"):
+        raise UnprovenError(f"device_map {workload.device_map} over {workload.gpus} GPUs is not supported yet")
+    _refuse_sizes(network, workload)
+
+
+def _refuse_sizes(network: Architecture, workload: Workload) -> None:
+    for name in ("gpus", "max_model_len", "concurrency"):
+        value = getattr(workload, name)
+        if value is not None and value < 1:
+            raise UnprovenError(f"{name} {value} is not a positive number")
+    tokens = workload.max_model_len
+    if network.model_type == "gpt2" and tokens is not None and tokens > network.context:
+        raise UnprovenError(f"max_model_len {tokens} is above the {network.context} positions that gpt2 has learned")
+
+
+def _case(config: Mapping[str, object], network: Architecture, proof: Proof, dtype: str) -> _Case:
+    if dtype not in ELEMENT_BYTES:
+        raise UnprovenError(f"dtype {dtype} is not supported: {', '.join(ELEMENT_BYTES)} are")
+    cached = proof.workload.kv_cache_dtype
+    if cached not in (None, "auto", dtype):
+        raise UnprovenError(f"kv_cache_dtype {cached} other than the model's {dtype} is not supported yet")
+    asked = proof.workload.attn_implementation or network.attn_implementation
+    return _Case(
+        network=network,
+        device=proof.device,
+        dtype=dtype,
+        sequences=proof.workload.concurrency or 1,
+        implementation=asked or default_implementation(network),
+        activation=activation_name(network.model_type, config),
+    )
+
+
+def _decide(case: _Case, empty: Proof) -> Proof:
+    tokens = empty.workload.max_model_len or case.network.context
+    ledger = _ledger(case, tokens)
+    totals = _totals(ledger)
+    answer, reason = _answer(totals, empty.budget_bytes)
+    weights = ledger.lower_bytes("weights")
+    spills = empty.workload.device_map in _SPILLING
+    return replace(
+        empty,
+        answer=answer,
+        reason=reason,
+        workload=_resolved(empty.workload, case, tokens),
+        model_weight_bytes=weights,
+        kv_cache_bytes_per_token=cache_bytes_per_token(case.network, 8 * case.element_bytes),
+        ledger=ledger,
+        totals=totals,
+        headroom_bytes=empty.budget_bytes - totals.peak_upper_bytes,
+        max_fitting_model_len=_longest(case, empty.budget_bytes),
+        min_fitting_gpus=1 if answer is Answer.FITS else None,
+        spill_bytes=max(0, weights - case.device.capacity_bytes) if spills else 0,
+        assumptions=(*_defaulted(empty.workload, case, tokens), *_ASSUMPTIONS),
+    )
+
+
+# accelerate places what does not fit a card on the CPU, then on disk, and says so in a log line only.
+_SPILLING: Final = ("auto", "balanced", "balanced_low_0", "sequential")
+
+
+def _answer(totals: Totals, budget_bytes: int) -> tuple[Answer, str | None]:
+    if totals.peak_upper_bytes <= budget_bytes:
+        return Answer.FITS, None
+    if totals.peak_lower_bytes > budget_bytes:
+        return Answer.EXCEEDS, f"the peak is at least {totals.peak_lower_bytes} bytes, the budget {budget_bytes}"
+    return Answer.UNKNOWN, (
+        f"the peak lies between {totals.peak_lower_bytes} and {totals.peak_upper_bytes} bytes, "
+        f"the budget of {budget_bytes} between them"
+    )
+
+
+def _ledger(case: _Case, tokens: int) -> Ledger:
+    return Ledger((*_weights(case), *_cache(case, tokens), *_activations(case, tokens), *_runtime(case)))
+
+
+def _weights(case: _Case) -> Iterator[Term]:
+    """Every weight as `from_pretrained` loads it: in one dtype, tied ones once."""
+    for tensor in case.network.tensors:
+        sizes = {f"size_{axis}": size for axis, size in enumerate(tensor.shape)}
+        inputs = {"copies": tensor.copies, **sizes, "bytes": case.element_bytes}
+        yield exact(f"weights/{tensor.name}", " * ".join(inputs), inputs)
+
+
+def _cache(case: _Case, tokens: int) -> Iterator[Term]:
+    source = "transformers 5.23.0, cache_utils.py (DynamicLayer, DynamicSlidingWindowLayer)"
+    for group in cache_bytes(case.network, tokens, case.sequences, 8 * case.element_bytes):
+        window = group.attention.window
+        name = "kv_cache/full" if window is None else f"kv_cache/sliding_{window}"
+        if len(case.network.attention) > 1:
+            name += f"_{group.attention.layers}_layers"
+        same = group.tensor.formula == group.storage.formula
+        kind, lower = (Kind.EXACT, None) if same else (Kind.BOUND, group.tensor.formula)
+        yield Term(name, group.storage.formula, group.storage.inputs, kind, source, lower)
+
+
+def _activations(case: _Case, tokens: int) -> tuple[Term, ...]:
+    ampere = case.device.generation >= _AMPERE
+    return activations(
+        Prefill(
+            architecture=case.network,
+            tokens=tokens,
+            sequences=case.sequences,
+            element_bytes=case.element_bytes,
+            implementation=case.implementation,
+            activation=case.activation,
+            fused_kernels=ampere or case.dtype != "bfloat16",
+            grouped_kernels=ampere and case.dtype != "float32",
+            multiprocessors=case.device.multiprocessors,
+        )
+    )
+
+
+def _runtime(case: _Case) -> tuple[Term, ...]:
+    return runtime(case.network, case.device, case.element_bytes)
+
+
+def _totals(ledger: Ledger) -> Totals:
+    return Totals(
+        weights_bytes=ledger.upper_bytes("weights"),
+        kv_cache_bytes=ledger.upper_bytes("kv_cache"),
+        activation_bytes=ledger.upper_bytes("activations"),
+        runtime_bytes=ledger.upper_bytes("runtime"),
+        peak_lower_bytes=ledger.lower_bytes(),
+        peak_upper_bytes=ledger.upper_bytes(),
+    )
+
+
+def _longest(case: _Case, budget_bytes: int) -> int:
+    """Largest context, up to the config's own, whose upper bound is within the budget; 0 if none is.
+
+    The bound does not fall as the context grows, so bisection finds it.
+    """
+    fixed = sum(term.upper_bytes for term in (*_weights(case), *_runtime(case)))
+    low, high = 0, case.network.context
+    while low < high:
+        middle = (low + high + 1) // 2
+        growing = (*_cache(case, middle), *_activations(case, middle))
+        if fixed + sum(term.upper_bytes for term in growing) <= budget_bytes:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def _resolved(workload: Workload, case: _Case, tokens: int) -> Workload:
+    return replace(
+        workload,
+        engine="transformers",
+        mode="inference",
+        gpu=case.device.name,
+        gpus=workload.gpus or 1,
+        tensor_parallel_size=1,
+        pipeline_parallel_size=1,
+        dtype=case.dtype,
+        quantization=None,
+        kv_cache_dtype=case.dtype,
+        max_model_len=tokens,
+        concurrency=case.sequences,
+        attn_implementation=case.implementation,
+        engine_version=workload.engine_version or MODELED_VERSION,
+    )
+
+
+_ASSUMPTIONS: Final = (
+    "sole tenant of the card: no other process, display or MIG neighbour uses its memory",
+    "no leak: nothing but the weights, the cache and one forward pass is kept from one request to the next",
+    "fragmentation: free memory that PyTorch's allocator caches between blocks is reusable and not counted",
+    "one process, one CUDA stream, no CUDA graphs, no torch.compile",
+    "generate() under inference_mode: logits of the last token only, no attention weights, no hidden states returned",
+    "loading: the checkpoint is in the model's dtype and is read tensor by tensor, no more at once than serving needs",
+    "the prompt may be as long as the context and is read in one pass",
+    "no adapter, draft model or quantizer is loaded beside the model",
+)
+
+
+def _defaulted(workload: Workload, case: _Case, tokens: int) -> Iterator[str]:
+    """One sentence for each value that nobody stated."""
+    if workload.gpu is None:
+        yield f"gpu is not stated; {case.device.name} is assumed"
+    if workload.engine is None:
+        yield "engine is not stated; transformers is assumed"
+    if workload.engine_version is None:
+        yield f"engine_version is not stated; transformers {MODELED_VERSION} is assumed"
+    elif workload.engine_version != MODELED_VERSION:
+        yield f"transformers {workload.engine_version} allocates as {MODELED_VERSION}, which was read"
+    if workload.dtype in (None, "auto") and case.network.dtype is not None:
+        yield f"dtype is not stated; the config's {case.dtype} is assumed"
+    if workload.attn_implementation is None:
+        yield f"attn_implementation is not stated; {case.implementation} is assumed"
+    if workload.max_model_len is None:
+        yield f"max_model_len is not stated; the config's full context of {tokens} is assumed"
+    elif tokens > case.network.context:
+        yield f"max_model_len {tokens} is above the config's {case.network.context}, which no code enforces"
+    yield _concurrency(workload, case)
+    if (workload.gpus or 1) > 1:
+        yield f"of {workload.gpus} GPUs one is used: tensor_parallel_size is 1"
+
+
+def _concurrency(workload: Workload, case: _Case) -> str:
+    if workload.concurrency is None:
+        return "concurrency is not stated; one sequence at a time is assumed"
+    if case.sequences == 1:
+        return "concurrency: one sequence at a time"
+    return f"concurrency: at most {case.sequences} sequences at a time, as one padded batch"
+
+
+def _decimal(share: Fraction) -> str:
+    """Exact decimal of at least two places where there is one, else the fraction itself."""
+    for places in range(2, 19):
+        scaled = share * 10**places
+        if scaled.denominator == 1:
+            whole, rest = divmod(scaled.numerator, 10**places)
+            return f"{whole}.{rest:0{places}d}"
+    return str(share)

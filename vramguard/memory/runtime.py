@@ -1,0 +1,73 @@
+"""Bytes that belong to no tensor of the model: the CUDA context, library workspaces, what the allocator rounds up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from vramguard.memory.ledger import Term, bound, measured
+
+if TYPE_CHECKING:
+    from vramguard.memory.architecture import Architecture
+
+MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One card. `capacity_bytes` is what CUDA reports; the context is what a process holds beside the allocator."""
+
+    name: str
+    capacity_bytes: int
+    source: str
+    context_lower_bytes: int
+    context_upper_bytes: int
+    context_source: str
+    compute_capability: str = "9.0"
+    multiprocessors: int = 132
+
+    @property
+    def generation(self) -> int:
+        """Major number of the compute capability: 7 Turing, 8 Ampere and Ada, 9 Hopper, 10 Blackwell."""
+        return int(self.compute_capability.partition(".")[0])
+
+
+def runtime(network: Architecture, device: Device, element_bytes: int) -> tuple[Term, ...]:
+    """Rows of the ledger for one process on `device`."""
+    return (
+        measured("runtime/cuda_context", device.context_lower_bytes, device.context_upper_bytes, device.context_source),
+        _workspaces(device),
+        _rounding(network, element_bytes),
+    )
+
+
+def _workspaces(device: Device) -> Term:
+    """One cuBLAS handle on one stream, and cuBLASLt's own workspace."""
+    hopper = device.generation >= 9  # noqa: PLR2004 - see Device.generation
+    inputs = {"cublas": 32 * MIB if hopper else 8_519_680, "cublaslt": 32 * MIB if hopper else 4 * MIB}
+    return bound(
+        "runtime/cublas_workspaces",
+        "cublas + cublaslt",
+        inputs,
+        source="PyTorch, aten/src/ATen/cuda/CublasHandlePool.cpp (getChosenWorkspaceSize); pytorch/pytorch#120925",
+    )
+
+
+def _rounding(network: Architecture, element_bytes: int) -> Term:
+    """What blocks hold beyond their tensors: under 512 bytes each up to 1 MiB, at most 1 MiB each above.
+
+    A block above 1 MiB is split from its segment when more than 1 MiB would be left over. Counted are the weights,
+    the cache's two tensors per layer, 64 transient tensors, and one unfinished segment of each pool (20 and 2 MiB).
+    """
+    sizes = [(tensor.elements // tensor.copies * element_bytes, tensor.copies) for tensor in network.tensors]
+    inputs = {
+        "large_weights": sum(copies for size, copies in sizes if size > MIB),
+        "small_weights": sum(copies for size, copies in sizes if size <= MIB),
+        "layers": network.layers,
+    }
+    return bound(
+        "runtime/allocator_rounding",
+        "(large_weights + 2 * layers + 64 + 22) * 1048576 + small_weights * 512",
+        inputs,
+        source="PyTorch, c10/cuda/CUDACachingAllocator.cpp: kMinBlockSize, kSmallSize, kLargeBuffer, kRoundLarge",
+    )

@@ -1,0 +1,215 @@
+"""What we demand: rules read from TOML, and the findings they make of problems."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vramguard import checks
+from vramguard.checks import Check, Evidence, Severity
+from vramguard.memory import Proof
+from vramguard.schema import ConfigError, decode, partial, suggestion
+from vramguard.source import Document, Location, Unreadable, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vramguard.checks import Problem
+    from vramguard.facts import Facts
+    from vramguard.settings import Configuration
+
+
+@dataclass(frozen=True)
+class Example:
+    """Files that break a rule and files that keep it: the rule's tests and its page."""
+
+    bad: Mapping[str, str] = field(default_factory=dict)
+    good: Mapping[str, str] = field(default_factory=dict)
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Stanza:
+    """A `[[rule]]` as it stands in a policy file, without the parameters of its check."""
+
+    id: str
+    name: str
+    check: str
+    severity: Severity
+    message: str
+    why: str
+    fix: str
+    example: tuple[Example, ...] = ()
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A rule's word on a problem, ready for any report."""
+
+    id: str
+    name: str
+    demand: int
+    severity: Severity
+    message: str
+    at: Location
+    help: str
+    evidence: tuple[Evidence, ...] = ()
+    fingerprint: str = ""
+    amount: int = 1
+    fix: None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    proof: Proof | None = None
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Findings are sorted by place, then by rule."""
+        return (self.at, self.id, self.message)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A demand: a kind of check with its parameters, and the words for what it finds."""
+
+    id: str
+    name: str
+    check: Check
+    severity: Severity
+    message: str
+    why: str
+    fix: str
+    examples: tuple[Example, ...]
+    at: Location
+
+    @property
+    def demand(self) -> int:
+        """Which of the demands it belongs to; 0 for the tool's own, 7 for the infrastructure around them."""
+        return int(self.id[2])
+
+    def judge(self, facts: Facts) -> Iterator[Finding]:
+        """A finding for each problem that the check sees."""
+        seen: Counter[str] = Counter()
+        for problem in self.check.find(facts):
+            key = "\0".join((self.id, problem.at.path, problem.subject))
+            seen[key] += 1
+            finding = self.finding(problem, f"{key}\0{seen[key]}")
+            path_class = facts.classify(problem.at.path).value
+            yield dataclasses.replace(finding, data={"path_class": path_class, **problem.data})
+
+    def finding(self, problem: Problem, key: str) -> Finding:
+        """The problem in this rule's words. `key` identifies it where lines move."""
+        return Finding(
+            id=self.id,
+            name=self.name,
+            demand=self.demand,
+            severity=min(problem.severity or self.severity, self.severity),
+            message=self._words(self.message, problem.values),
+            at=problem.at,
+            help=self._words(self.fix, problem.values),
+            evidence=problem.evidence,
+            fingerprint=hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32],
+            amount=problem.amount,
+            data=problem.data,
+            proof=problem.proof,
+        )
+
+    def _words(self, text: str, values: Mapping[str, Any]) -> str:
+        """`text` with its `{name}` and `{name:unit}` filled in: names only, so that a policy reaches nothing else."""
+
+        def fill(match: re.Match[str]) -> str:
+            name, unit = match.groups()
+            if name not in values:
+                supplied = ", ".join(values) or "nothing"
+                raise ConfigError(f"{self.id} names {{{name}}}, but its check supplies {supplied}", self.at)
+            return UNITS[unit or "plain"](values[name])
+
+        return _NAME.sub(fill, text)
+
+
+UNITS: Mapping[str, Callable[[Any], str]] = {
+    "plain": str,
+    "count": "{:,}".format,
+    "gib": lambda value: f"{value / 2**30:,.2f}",
+    "percent": lambda value: f"{float(value) * 100:g} %",
+}
+_NAME = re.compile(r"\{([a-z_]+)(?::(" + "|".join(UNITS) + r"))?\}")
+_STANZA_KEYS = frozenset(stanza.name for stanza in dataclasses.fields(Stanza))
+
+
+def builtin() -> Path:
+    """The folder of our own policies: inside an installed package, one folder up in a working copy."""
+    package = Path(__file__).parent
+    return next(folder for folder in (package / "policies", package.parent / "policies") if folder.is_dir())
+
+
+def load_rules(extra: Iterable[tuple[str, bytes]] = ()) -> list[Rule]:
+    """Our own rules and those of further policy files, given as (path, bytes). Raises `ConfigError`."""
+    files = [(path.name, path.read_bytes()) for path in sorted(builtin().glob("*.toml"))]
+    rules: dict[str, Rule] = {}
+    for path, data in (*files, *extra):
+        for rule in _rules_of(path, data):
+            if rule.id in rules:
+                raise ConfigError(f"rule {rule.id} again; ids are never reused", rule.at)
+            rules[rule.id] = rule
+    return sorted(rules.values(), key=lambda rule: rule.id)
+
+
+def _rules_of(path: str, data: bytes) -> Iterator[Rule]:
+    document = read(path, data, kind="toml")
+    if isinstance(document, Unreadable):
+        raise ConfigError(document.reason, document.at)
+    for key in document.value:
+        if key != "rule":
+            raise ConfigError(f"unknown key `{key}`{suggestion(key, ['rule'])}", document.key_at(key))
+    stanzas = document.value.get("rule", [])
+    if not isinstance(stanzas, list):
+        raise ConfigError("rules are `[[rule]]` tables", document.at("rule"))
+    for number, table in enumerate(stanzas):
+        yield _rule(document, number, table)
+
+
+def _rule(document: Document, number: int, table: Mapping[str, Any]) -> Rule:
+    keys = ("rule", number)
+    parameters = {key: value for key, value in table.items() if key not in _STANZA_KEYS}
+    stanza = decode(Stanza, document, keys, table, skip=frozenset(parameters))
+    if not re.fullmatch(r"VG\d{3}", stanza.id):
+        raise ConfigError(f"`{stanza.id}` is no rule id: VG and three digits", document.at(*keys, "id"))
+    kind = checks.load().get(stanza.check)
+    if kind is None:
+        hint = suggestion(stanza.check, checks.CHECKS)
+        raise ConfigError(f"unknown kind of check `{stanza.check}`{hint}", document.at(*keys, "check"))
+    check = decode(kind, document, keys, parameters)
+    words = (stanza.severity, stanza.message, stanza.why, stanza.fix, stanza.example)
+    return Rule(stanza.id, stanza.name, check, *words, document.at(*keys, "id"))
+
+
+def selected(rules: list[Rule], configuration: Configuration) -> list[Rule]:
+    """The rules that a configuration asks for, with their parameters and severities. Raises `ConfigError`."""
+    settings = configuration.settings
+    known = [rule.id for rule in rules]
+    for key in ("select", "ignore", "severity", "rules"):
+        for word in getattr(settings, key):
+            if not any(name.startswith(word) for name in known):
+                raise ConfigError(f"no rule `{word}`{suggestion(word, known)}", configuration.at(key))
+    return [
+        _configured(rule, configuration)
+        for rule in rules
+        if rule.id.startswith(settings.select) and not (settings.ignore and rule.id.startswith(settings.ignore))
+    ]
+
+
+def _configured(rule: Rule, configuration: Configuration) -> Rule:
+    settings = configuration.settings
+    names = {parameter.name for parameter in dataclasses.fields(rule.check)}  # type: ignore[arg-type]
+    general = {"budget": settings.budget, "gpu": settings.gpu, "concurrency": settings.concurrency}
+    changes: dict[str, Any] = {key: value for key, value in general.items() if value is not None and key in names}
+    if rule.id in configuration.parameters:
+        document, keys = configuration.parameters[rule.id]
+        changes |= partial(type(rule.check), document, keys, settings.rules[rule.id])
+    check = dataclasses.replace(rule.check, **changes)  # type: ignore[type-var]
+    return dataclasses.replace(rule, check=check, severity=settings.severity.get(rule.id, rule.severity))

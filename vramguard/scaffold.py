@@ -1,0 +1,84 @@
+"""What `init` writes: a commented vramguard.toml, the hook's entry and the workflow. It overwrites nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from vramguard import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+HOME = "https://github.com/vramguard/vramguard"
+
+CONFIGURATION = """\
+# vramguard: what this repository asks of a pull request. Every key is optional; `vramguard rules` lists the rules.
+
+# The card of a deployment that names none, and the share of it that the peak may take.
+# gpu = "h100-sxm5-80gb"
+# budget = 0.80
+
+# Where your models meet hardware. Names are vLLM's; what is absent is the engine's default.
+# [[deployment]]
+# config = "models/llama/config.json"
+# engine = "transformers"
+# gpu = "h100-sxm5-80gb"
+# max_model_len = 32768
+# concurrency = 1
+
+# Findings that somebody has accepted. A reason is required; `until` makes the waiver lapse.
+# [[waiver]]
+# rules = ["VG102"]
+# paths = ["research/"]
+# reason = "never installed in production"
+# until = 2027-01-31
+"""
+
+HOOK = f"""\
+repos:
+  - repo: {HOME}
+    rev: v{__version__}  # `pre-commit autoupdate --freeze` pins it to a commit
+    hooks:
+      - id: vramguard
+"""
+
+WORKFLOW = f"""\
+name: vramguard
+on:
+  pull_request:
+permissions:
+  contents: read
+jobs:
+  gate:
+    runs-on: ubuntu-latest
+    steps:
+      - uses: actions/checkout@v5  # pin to a commit, as everything else
+        with:
+          fetch-depth: 0  # the base of the pull request is read from git's objects
+          persist-credentials: false
+      - uses: {HOME.removeprefix("https://github.com/")}@v{__version__}
+        with:
+          diff-base: ${{{{ github.event.pull_request.base.sha }}}}
+"""
+
+FILES = (
+    ("vramguard.toml", CONFIGURATION),
+    (".pre-commit-config.yaml", HOOK),
+    (".github/workflows/vramguard.yml", WORKFLOW),
+)
+
+
+def write(root: Path) -> Iterator[str]:
+    """Write each file that is not there; one line of report for each, with the text to add where one is."""
+    for name, text in FILES:
+        path = root / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+            yield f"{name}: written"
+        elif "vramguard" in path.read_text(encoding="utf-8", errors="replace") or name == "vramguard.toml":
+            yield f"{name}: there already, left as it is"
+        else:
+            yield f"{name}: there already; add to it:"
+            yield from (f"    {line}" for line in text.splitlines()[1:])

@@ -1,0 +1,234 @@
+"""A repository's own configuration: `[tool.vramguard]` in pyproject.toml, or the same keys in vramguard.toml.
+
+The nearest file wins, looking from the judged folder upwards; `extends` inherits from another file, key by key.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any
+
+from vramguard.checks import Severity
+from vramguard.facts import Deployment, PathClass
+from vramguard.schema import ConfigError, decode, json_schema, option, suggestion
+from vramguard.source import Document, Location, Unreadable, read
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from vramguard.source import KeyPath
+
+NAMES = ("vramguard.toml", "pyproject.toml")
+
+
+@dataclass(frozen=True)
+class Waiver:
+    """`[[waiver]]`: findings that somebody has accepted, by rule and path, with a reason."""
+
+    rules: tuple[str, ...] = option("Rule ids or prefixes, such as VG101 or VG1")
+    paths: tuple[str, ...] = option("Patterns as in .gitignore, from the configuration's folder")
+    reason: str = option("Why this is accepted; required, and printed")
+    until: date | None = option("The last day on which the waiver holds", None)
+
+    def __post_init__(self) -> None:
+        if not self.reason.strip():
+            raise ValueError("a waiver needs a reason")
+
+
+@dataclass(frozen=True)
+class DeploymentTable:
+    """`[[deployment]]`: a place where a model meets hardware, in vLLM's words."""
+
+    config: str | None = option("Path of the model's config.json, from the configuration's folder", None)
+    model: str | None = option("Hub id of the model, or a folder that holds its config.json", None)
+    revision: str | None = option("Full commit hash of the model", None)
+    engine: str | None = option("transformers, vllm, sglang, tgi, tensorrt-llm or llama.cpp", None)
+    engine_version: str | None = option("Exact version of the engine", None)
+    mode: str | None = option("inference or training", None)
+    gpu: str | None = option("The card, by a name or alias of the GPU catalogue", None)
+    gpus: int | None = option("How many cards one replica gets", None)
+    tensor_parallel_size: int | None = option("Cards that one layer is split across", None)
+    pipeline_parallel_size: int | None = option("Stages that the layers are split into", None)
+    max_model_len: int | None = option("Longest context in tokens; the config's own where absent", None)
+    concurrency: int | None = option("Full-length sequences that must fit at once", None)
+    max_num_seqs: int | None = option("Most sequences in one batch of the engine", None)
+    max_num_batched_tokens: int | None = option("Most tokens in one batch of the engine", None)
+    dtype: str | None = option("Data type of the weights; the config's own where absent", None)
+    quantization: str | None = option("Quantization method", None)
+    kv_cache_dtype: str | None = option("Data type of the KV cache; the weights' where absent", None)
+    gpu_memory_utilization: Fraction | None = option("Share of the card that the engine reserves", None)
+    attn_implementation: str | None = option("sdpa, eager or flash_attention_2", None)
+    device_map: str | None = option("transformers' device_map, such as auto", None)
+
+    def __post_init__(self) -> None:
+        if self.config is None and self.model is None:
+            raise ValueError("a deployment names a `config` or a `model`")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a repository asks of the gate."""
+
+    extends: str | None = option("Another configuration file whose keys hold where this one is silent", None)
+    policies: tuple[str, ...] = option("Further policy files, from the configuration's folder", ())
+    select: tuple[str, ...] = option("Rule ids or prefixes to judge; all where absent", ("VG",))
+    ignore: tuple[str, ...] = option("Rule ids or prefixes not to judge", ())
+    severity: Mapping[str, Severity] = option("Severity by rule id", factory=dict)
+    rules: Mapping[str, Mapping[str, Any]] = option("Parameters by rule id", factory=dict)
+    fail_on: Severity = option("The lowest severity that makes the exit code 1", Severity.ERROR)
+    exclude: tuple[str, ...] = option("Patterns of paths not to read, as in .gitignore", ())
+    budget: Fraction | None = option("Share of a card's capacity that the peak may take", None)
+    gpu: str | None = option("The card of a deployment that names none", None)
+    concurrency: int | None = option("Full-length sequences of a deployment that names no number", None)
+    baseline: str | None = option("File of accepted findings, from the configuration's folder", None)
+    classes: Mapping[str, tuple[str, ...]] = option("Patterns by path class (serving, test, docs, …)", factory=dict)
+    waiver: tuple[Waiver, ...] = option("Accepted findings, with reasons", ())
+    deployment: tuple[DeploymentTable, ...] = option("Where models meet hardware", ())
+
+    def __post_init__(self) -> None:
+        for name in self.classes:
+            if name not in list(PathClass):
+                raise ValueError(f"unknown path class `{name}`{suggestion(name, PathClass)}")
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Settings, the file they come from (None for the defaults) and where its keys stand.
+
+    `parameters`: for each rule with a `[rules.ID]` table, the document and the keys of that table.
+    """
+
+    settings: Settings = dataclasses.field(default_factory=Settings)
+    path: str | None = None
+    deployments: tuple[Deployment, ...] = ()
+    places: Mapping[str, Location] = dataclasses.field(default_factory=dict)
+    parameters: Mapping[str, tuple[Document, tuple[str, ...]]] = dataclasses.field(default_factory=dict)
+
+    def resolve(self, path: str) -> str:
+        """A path given in the configuration, from the repository's root."""
+        folder = posixpath.dirname(self.path) if self.path else ""
+        return posixpath.normpath(posixpath.join(folder, path))
+
+    @property
+    def baseline(self) -> str | None:
+        """Path of the baseline file from the repository's root, None where there is none."""
+        return self.resolve(self.settings.baseline) if self.settings.baseline else None
+
+    def at(self, key: str) -> Location:
+        """Where a top-level key stands; the file's first line if it is absent."""
+        return self.places.get(key, Location(self.path or "vramguard.toml"))
+
+
+def load(read_file: Callable[[str], bytes | None], path: str | None = None) -> Configuration:
+    """The configuration of a repository whose files `read_file` gives (None for a file that is not there).
+
+    `path` names the file; without it, vramguard.toml and then pyproject.toml at the root are tried.
+    Raises `ConfigError`.
+    """
+    for name in [path] if path else NAMES:
+        data = read_file(name)
+        if data is None:
+            continue
+        found = _table(name, data)
+        if found is not None:
+            return _configuration(*found, read_file)
+    if path:
+        raise ConfigError(f"no configuration in `{path}`: it needs a [tool.vramguard] table, or is not there")
+    return Configuration()
+
+
+def has_configuration(folder: Path) -> bool:
+    """Whether a configuration of ours stands in the folder itself."""
+    if (folder / NAMES[0]).is_file():
+        return True
+    try:
+        data = (folder / NAMES[1]).read_bytes()
+    except OSError:
+        return False
+    return b"vramguard" in data and _table(NAMES[1], data) is not None
+
+
+def _table(path: str, data: bytes) -> tuple[Document, tuple[str, ...], Mapping[str, Any]] | None:
+    """The document of a configuration file, the keys of our table in it, and the table; None if it has none."""
+    document = read(path, data, kind="toml")
+    if isinstance(document, Unreadable):
+        if posixpath.basename(path) == "pyproject.toml" and b"vramguard" not in data:
+            return None  # not our configuration: a broken pyproject.toml is finding VG001
+        raise ConfigError(document.reason, document.at)
+    if posixpath.basename(path) != "pyproject.toml":
+        return document, (), document.value
+    tool = document.value.get("tool")
+    table = tool.get("vramguard") if isinstance(tool, Mapping) else None
+    return None if table is None else (document, ("tool", "vramguard"), table)
+
+
+def _configuration(
+    document: Document, keys: tuple[str, ...], table: Mapping[str, Any], read_file: Callable[[str], bytes | None]
+) -> Configuration:
+    settings = decode(Settings, document, keys, table)
+    deployments = _deployments(document, keys, settings)
+    places = {key: document.key_at(*keys, key) for key in table}
+    parameters = {rule: (document, (*keys, "rules", rule)) for rule in settings.rules}
+    if settings.extends:
+        base = _inherited(document, keys, settings.extends, read_file)
+        settings = _merged(base.settings, settings, table)
+        deployments = (*base.deployments, *deployments)
+        parameters = {**base.parameters, **parameters}
+    return Configuration(settings, document.path, deployments, places, parameters)
+
+
+def _inherited(
+    document: Document, keys: tuple[str, ...], extends: str, read_file: Callable[[str], bytes | None]
+) -> Configuration:
+    at = document.at(*keys, "extends")
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(document.path), extends))
+    data = read_file(target)
+    if data is None:
+        raise ConfigError(f"`extends` names `{extends}`, which is not there", at)
+    found = _table(target, data)
+    if found is None:
+        raise ConfigError(f"`{extends}` has no [tool.vramguard] table", at)
+    if found[2].get("extends"):
+        raise ConfigError(f"`{extends}` extends a file itself; one level is enough", at)
+    return _configuration(*found, read_file)
+
+
+def _merged(base: Settings, own: Settings, table: Mapping[str, Any]) -> Settings:
+    """`own` where its file speaks, else `base`; tables of parameters are merged, lists of tables joined."""
+    changes: dict[str, Any] = {key: getattr(own, key) for key in table}
+    for key in ("severity", "rules", "classes"):
+        changes[key] = {**getattr(base, key), **getattr(own, key)}
+    changes["waiver"] = (*base.waiver, *own.waiver)
+    changes["deployment"] = (*base.deployment, *own.deployment)
+    return dataclasses.replace(base, **changes)
+
+
+def _deployments(document: Document, keys: tuple[str, ...], settings: Settings) -> tuple[Deployment, ...]:
+    """The declared deployments as facts, their paths from the repository's root."""
+    result = []
+    for number, table in enumerate(settings.deployment):
+        path: KeyPath = (*keys, "deployment", number)
+        values = {name: value for name, value in vars(table).items() if value is not None}
+        places = {name: document.at(*path, name) for name in values}
+        if "gpu_memory_utilization" in values:
+            values["gpu_memory_utilization"] = str(float(values["gpu_memory_utilization"]))
+        if "config" in values:
+            folder = posixpath.dirname(document.path)
+            values["config"] = posixpath.normpath(posixpath.join(folder, values["config"]))
+        result.append(Deployment(at=document.at(*path), declared=True, places=places, **values))
+    return tuple(result)
+
+
+def published_schema() -> dict[str, Any]:
+    """The JSON Schema of `vramguard.toml`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "vramguard configuration",
+        **json_schema(Settings),
+    }

@@ -1,0 +1,206 @@
+"""Parsed files whose every value can be traced to a line.
+
+The only package that knows syntaxes and counts lines. `read` turns one file's bytes into a `Document`, or says why
+it cannot. A syntax is one module here with `parse(text) -> Parsed`, and its row in `PARSERS`.
+Lines and columns are 1-based, columns count characters, ends are exclusive (as in SARIF).
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Any
+
+KeyPath = tuple[str | int, ...]
+
+MAX_BYTES = 32 << 20  # beyond this a text file is data, and reading it would only make us slow
+MAX_DEPTH = 200  # nesting that no person writes; deeper input is aimed at the reader's stack
+
+# Kinds of file by their whole name, then by their suffix; an explicitly named .txt or .in file is requirements.
+_REQUIREMENTS = re.compile(
+    r"(?:^|/)(?:[^/]*(?:requirements|constraints)[^/]*\.(?:txt|in|pip)|requirements/[^/]+\.(?:txt|in))$", re.IGNORECASE
+)
+_BY_NAME = {"poetry.lock": "toml", "uv.lock": "toml", "config.json": "json", "adapter_config.json": "json"}
+_BY_SUFFIX = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
+_EXPLICIT = {".txt": "requirements", ".in": "requirements", ".json": "json"}
+PARSERS = ("requirements", "toml", "yaml", "json")
+
+
+class Span(NamedTuple):
+    """A stretch of text: 1-based lines and columns, the end exclusive."""
+
+    line: int
+    column: int
+    end_line: int
+    end_column: int
+
+
+class Location(NamedTuple):
+    """A `Span` in a file; `path` is relative to the repository's root, with forward slashes."""
+
+    path: str
+    line: int = 1
+    column: int = 1
+    end_line: int = 1
+    end_column: int = 1
+
+
+class Flaw(NamedTuple):
+    """Something wrong with a document that could still be read, such as a key given twice."""
+
+    span: Span
+    message: str
+
+
+class Place(NamedTuple):
+    """Where a value stands, and where its key does (the value's own span for a list's item)."""
+
+    key: Span
+    value: Span
+
+
+class Parsed(NamedTuple):
+    """What a syntax module returns. `locate` finds all places, and is called only once somebody asks for one."""
+
+    value: Any
+    locate: Callable[[], Mapping[KeyPath, Place]]
+    flaws: tuple[Flaw, ...] = ()
+
+
+class ParseError(Exception):
+    """The text is not valid in its syntax."""
+
+    def __init__(self, message: str, line: int = 1, column: int = 1) -> None:
+        super().__init__(message)
+        self.line = line
+        self.column = column
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file that could not be read, and why; `template` when that is because a renderer has to come first."""
+
+    at: Location
+    reason: str
+    template: bool = False
+
+
+@dataclass(frozen=True)
+class Document:
+    """One parsed file. `value` is plain Python; a YAML file's value is the list of its documents.
+
+    `sha256` is the digest of the file's bytes, `text` what they say, each line ended by a line feed.
+    """
+
+    path: str
+    kind: str
+    text: str
+    sha256: str
+    parsed: Parsed
+
+    @property
+    def value(self) -> Any:  # noqa: ANN401 - untyped text; extractors turn it into typed facts
+        return self.parsed.value
+
+    @cached_property
+    def places(self) -> Mapping[KeyPath, Place]:
+        """Where every value stands, by its keys."""
+        return self.parsed.locate()
+
+    @cached_property
+    def lines(self) -> list[str]:
+        """The text's lines, without their ends."""
+        return self.text.split("\n")
+
+    def at(self, *keys: str | int) -> Location:
+        """Where the value under these keys stands; its nearest enclosing value if it has no place of its own."""
+        return self._locate(keys).value_at(self.path)
+
+    def key_at(self, *keys: str | int) -> Location:
+        """Where the last of these keys stands."""
+        return self._locate(keys).key_at(self.path)
+
+    def _locate(self, keys: KeyPath) -> _Found:
+        for length in range(len(keys), 0, -1):
+            place = self.places.get(keys[:length])
+            if place is not None:
+                return _Found(place)
+        return _Found(Place(Span(1, 1, 1, 1), Span(1, 1, 1, 1)))
+
+
+class _Found(NamedTuple):
+    place: Place
+
+    def value_at(self, path: str) -> Location:
+        return Location(path, *self.place.value)
+
+    def key_at(self, path: str) -> Location:
+        return Location(path, *self.place.key)
+
+
+def kind_of(path: str, *, explicit: bool = False) -> str | None:
+    """The syntax of the file at `path`, None for a file we do not read.
+
+    `explicit`: the user named this very file (or another file includes it), so a bare `.txt` is requirements.
+    """
+    name = path.rpartition("/")[2]
+    suffix = "." + name.rpartition(".")[2].lower() if "." in name else ""
+    if name in _BY_NAME:
+        return _BY_NAME[name]
+    if _REQUIREMENTS.search(path):
+        return "requirements"
+    return _BY_SUFFIX.get(suffix) or (_EXPLICIT.get(suffix) if explicit else None)
+
+
+def read(path: str, data: bytes, *, kind: str | None = None) -> Document | Unreadable:
+    """Parse one file's bytes. Never raises for what the bytes hold: that becomes `Unreadable`."""
+    kind = kind or kind_of(path) or "requirements"
+    if len(data) > MAX_BYTES:
+        return Unreadable(Location(path), f"larger than {MAX_BYTES >> 20} MiB")
+    try:
+        text = decode(data)
+        parsed = import_module(f"{__name__}.{kind}").parse(text)
+    except ParseError as error:
+        at = Location(path, error.line, error.column, error.line, error.column + 1)
+        return Unreadable(at, str(error), template=is_template(data))
+    except RecursionError:
+        return Unreadable(Location(path), f"nested deeper than {MAX_DEPTH} levels")
+    return Document(path, kind, text, hashlib.sha256(data).hexdigest(), parsed)
+
+
+def is_template(data: bytes) -> bool:
+    """Whether the bytes hold a renderer's marks: Helm, Jinja, cookiecutter (`{{ … }}`), Jinja blocks (`{% … %}`)."""
+    return re.search(rb"\{\{.*?\}\}|\{%.*?%\}", data, re.DOTALL) is not None
+
+
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8"),
+    (codecs.BOM_UTF32_LE, "utf-32-le"),
+    (codecs.BOM_UTF32_BE, "utf-32-be"),
+    (codecs.BOM_UTF16_LE, "utf-16-le"),
+    (codecs.BOM_UTF16_BE, "utf-16-be"),
+)
+
+
+def decode(data: bytes) -> str:
+    """The text of `data`, its byte-order mark honoured and each line ended by a line feed.
+
+    Raises `ParseError` for bytes that are no text.
+    """
+    encoding, mark = next(((name, mark) for mark, name in _BOMS if data.startswith(mark)), ("utf-8", b""))
+    try:
+        text = data[len(mark) :].decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ParseError(f"not {encoding.upper()} text: {error.reason} at byte {error.start}", line) from error
+    if "\0" in text:
+        raise ParseError("binary, not text", text.count("\n", 0, text.index("\0")) + 1)
+    return text.replace("\r\n", "\n").replace("\r", "\n")

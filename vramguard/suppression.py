@@ -1,0 +1,181 @@
+"""Exemptions: comments in the files themselves, and waivers in the configuration.
+
+`# vramguard: ignore[VG101] reason` holds for its own (logical) line, or alone on a line for the next one.
+A reason is required; `until=YYYY-MM-DD` before it makes the exemption lapse.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+from vramguard.checks import Problem
+from vramguard.discover import matcher
+from vramguard.policy import Finding
+from vramguard.source import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vramguard.settings import Configuration, Waiver
+    from vramguard.source import Document
+
+_COMMENT = re.compile(r"(?:^|(?<=\s))#\s*vramguard\s*:\s*(?P<body>.*)$")
+_BODY = re.compile(r"ignore\[(?P<rules>[^\]]*)\]\s*(?:until=(?P<until>\S+)\s*)?(?P<reason>.*)$")
+_COMMENTED = frozenset({"requirements", "toml", "yaml"})  # kinds of file whose comments begin with `#`
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """One suppression comment, and the lines it speaks for. `flaw`: why it does not hold, as written."""
+
+    at: Location
+    lines: tuple[int, int]
+    rules: tuple[str, ...] = ()
+    reason: str = ""
+    until: date | None = None
+    flaw: str = ""
+
+    def covers(self, finding: Finding) -> bool:
+        """Whether this comment speaks for the finding."""
+        overlaps = self.lines[0] <= finding.at.end_line and finding.at.line <= self.lines[1]
+        return self.at.path == finding.at.path and overlaps and finding.id in self.rules
+
+
+class Suppressed(NamedTuple):
+    """A finding that somebody has accepted, why, and where that stands; `written` in the file, not in a waiver."""
+
+    finding: Finding
+    reason: str
+    at: Location
+    written: bool
+
+
+def comments(document: Document) -> Iterator[Comment]:
+    """Every suppression comment of one document."""
+    if document.kind not in _COMMENTED or "vramguard" not in document.text:
+        return
+    for number, line in enumerate(document.lines, 1):
+        match = _COMMENT.search(line)
+        if match and not _inside_value(document, number, match.start() + 1):
+            at = Location(document.path, number, match.start() + 1, number, len(line) + 1)
+            yield _comment(at, _lines(document.lines, number, alone=not line[: match.start()].strip()), match["body"])
+
+
+def _comment(at: Location, lines: tuple[int, int], body: str) -> Comment:
+    match = _BODY.match(body)
+    if match is None:
+        return Comment(at, lines, flaw="it is written `ignore[VG101] reason`")
+    rules = tuple(word.strip() for word in match["rules"].split(",") if word.strip())
+    if not rules or any(not re.fullmatch(r"VG\d{3}", rule) for rule in rules):
+        return Comment(at, lines, flaw="it names no rule id, such as VG101, in the brackets")
+    until = None
+    if match["until"]:
+        try:
+            until = date.fromisoformat(match["until"])
+        except ValueError:
+            return Comment(at, lines, rules, flaw=f"`{match['until']}` is no date such as 2027-01-31")
+    reason = match["reason"].strip(" -—:")
+    return Comment(at, lines, rules, reason, until, "" if reason else "it gives no reason")
+
+
+def _lines(lines: list[str], number: int, *, alone: bool) -> tuple[int, int]:
+    """The lines that a comment on line `number` speaks for: its logical line, or what follows a comment of its own."""
+    first = last = number + 1 if alone else number
+    while alone and last <= len(lines) and lines[last - 1].lstrip().startswith("#"):
+        first = last = last + 1
+    while not alone and first > 1 and lines[first - 2].endswith("\\"):
+        first -= 1
+    return first, last
+
+
+def _inside_value(document: Document, line: int, column: int) -> bool:
+    """Whether the place lies inside a text value, where a comment's look-alike has no effect."""
+    if document.kind == "requirements":
+        return False
+    return any(
+        (place.value.line, place.value.column) <= (line, column) < (place.value.end_line, place.value.end_column)
+        for keys, place in document.places.items()
+        if isinstance(_under(document.value, keys), str)
+    )
+
+
+def _under(value: object, keys: Iterable[str | int]) -> object:
+    for key in keys:
+        if isinstance(value, Mapping):
+            value = value.get(key)
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        else:
+            return None
+    return value
+
+
+class Outcome(NamedTuple):
+    """Findings that stand, findings that are accepted, and what is wrong with the exemptions, by rule id."""
+
+    kept: list[Finding]
+    suppressed: list[Suppressed]
+    problems: list[tuple[str, Problem]]
+
+
+def apply(
+    findings: Iterable[Finding], written: Iterable[Comment], configuration: Configuration, known: frozenset[str]
+) -> Outcome:
+    """Sort findings by the exemptions that hold today. `known`: the ids of the rules that were judged."""
+    today = datetime.now(UTC).date()
+    exemptions = [*(_of_comment(comment, today) for comment in written)]
+    exemptions += [_of_waiver(waiver, configuration, today) for waiver in configuration.settings.waiver]
+    kept, suppressed = [], []
+    for finding in findings:
+        holder = next((item for item in exemptions if not item.flaw and item.covers(finding)), None)
+        if holder is None:
+            kept.append(finding)
+        else:
+            holder.used = True
+            suppressed.append(Suppressed(finding, holder.reason, holder.at, holder.written))
+    return Outcome(kept, suppressed, [problem for item in exemptions for problem in item.problems(known)])
+
+
+@dataclass(slots=True)
+class _Exemption:
+    """A comment or a waiver at work: whether it holds, and whether it was needed."""
+
+    at: Location
+    rules: tuple[str, ...]
+    reason: str
+    flaw: str
+    covers: Callable[[Finding], bool]
+    written: bool
+    used: bool = False
+
+    def problems(self, known: frozenset[str]) -> Iterator[tuple[str, Problem]]:
+        """What is wrong with the exemption: it does not hold (VG000), or there was nothing to accept (VG002)."""
+        subject = f"{','.join(self.rules)} {self.reason}"
+        if self.flaw:
+            yield "VG000", Problem(self.at, {"reason": self.flaw}, subject=subject)
+        elif not self.used and any(name.startswith(self.rules) for name in known):
+            reason = f"no finding of {', '.join(self.rules)} on this line or path"
+            yield "VG002", Problem(self.at, {"reason": reason}, subject=subject)
+
+
+def _of_comment(comment: Comment, today: date) -> _Exemption:
+    flaw = comment.flaw or _lapsed(comment.until, today)
+    return _Exemption(comment.at, comment.rules, comment.reason, flaw, comment.covers, written=True)
+
+
+def _of_waiver(waiver: Waiver, configuration: Configuration, today: date) -> _Exemption:
+    matches = matcher(waiver.paths)
+
+    def covers(finding: Finding) -> bool:
+        return finding.id.startswith(waiver.rules) and matches(finding.at.path)
+
+    flaw = _lapsed(waiver.until, today)
+    return _Exemption(configuration.at("waiver"), waiver.rules, waiver.reason, flaw, covers, written=False)
+
+
+def _lapsed(until: date | None, today: date) -> str:
+    return f"it lapsed on {until}" if until and until < today else ""
