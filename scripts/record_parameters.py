@@ -16,7 +16,7 @@ from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_N
 
 TABLE = Path(__file__).parents[1] / "tests" / "memory" / "recorded_parameters.json"
 
-# What the numbers of a line below stand for, in this order.
+# What the numbers of a line below stand for, in this order; a line may leave the last ones to their defaults.
 COLUMNS = (
     "hidden_size",
     "num_hidden_layers",
@@ -45,7 +45,7 @@ MODELS = {
     "mistralai/Mistral-7B-v0.1": _config("mistral", (4096, 32, 32, 8, 14336, 32000, 32768), sliding_window=4096),
     "mistralai/Mistral-7B-v0.3": _config("mistral", (4096, 32, 32, 8, 14336, 32768, 32768), sliding_window=None),
     "mistralai/Mistral-Nemo-Base-2407": _config(
-        "mistral", (5120, 40, 32, 8, 14336, 131072, 131072), head_dim=128, sliding_window=None
+        "mistral", (5120, 40, 32, 8, 14336, 131072), head_dim=128, sliding_window=None
     ),
     "mistralai/Mixtral-8x7B-v0.1": _config(
         "mixtral",

@@ -136,9 +136,8 @@ def test_every_kind_of_check_serves_a_rule() -> None:
 
 def imported(*arguments: str) -> set[str]:
     """The top-level modules that `python -m vramguard ...` imports, whatever its answer."""
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "vramguard", *arguments], capture_output=True, text=True, check=False
-    )
+    command = (sys.executable, "-X", "importtime", "-m", "vramguard", *arguments)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     names = [line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")]
     assert "vramguard" in names, done.stderr
     return {name.partition(".")[0] for name in names}

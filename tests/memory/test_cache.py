@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vramguard.memory.cache import cache_bytes, cache_bytes_per_token, growth_bytes
-from vramguard.memory.expression import evaluate
+from vramguard.memory.expression import ceil_div, evaluate
 from vramguard.memory.families import architecture
 
 if TYPE_CHECKING:
@@ -93,6 +93,9 @@ def test_more_tokens_sequences_or_bits_never_take_less(name: str, tokens: int, s
         assert least <= amount(network, tokens, sequences + 1, kv_bits)
         assert least <= amount(network, tokens, sequences, kv_bits + 1)
     assert tensor_bytes(network, tokens, sequences, kv_bits) <= storage_bytes(network, tokens, sequences, kv_bits)
+    groups = cache_bytes(network, tokens, sequences, kv_bits)
+    one_layer = max(ceil_div(group.storage.bytes, group.attention.layers) for group in groups)
+    assert growth_bytes(network, tokens, sequences, kv_bits).bytes <= one_layer
 
 
 def test_formulas_name_only_their_inputs() -> None:
@@ -169,8 +172,8 @@ def test_cache_of_published_models_at_full_context(torch: ModuleType, name: str)
 
 def peak_of_step(torch: ModuleType, cache: Any, network: Architecture, sequences: int) -> int:  # noqa: ANN401 - Cache
     """Most bytes of storage alive while one token is added to every layer, not counting the token itself."""
-    from torch.multiprocessing.reductions import StorageWeakRef  # noqa: PLC0415 - torch may not be installed
-    from torch.utils._python_dispatch import TorchDispatchMode  # noqa: PLC0415 - likewise
+    from torch.multiprocessing.reductions import StorageWeakRef
+    from torch.utils._python_dispatch import TorchDispatchMode
 
     alive: dict[int, tuple[Any, int]] = {}
     peak = 0

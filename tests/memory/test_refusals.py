@@ -26,7 +26,7 @@ REFUSED: list[tuple[Config, str]] = [
     ({"architectures": ["LlamaForSequenceClassification"]}, "LlamaForSequenceClassification"),
     ({"architectures": ["MistralForCausalLM"]}, "MistralForCausalLM"),
     ({"architectures": ["MyForCausalLM"], "auto_map": {"AutoModelForCausalLM": "modeling.MyForCausalLM"}}, "MyFor"),
-    ({"architectures": "LlamaForCausalLM2"}, "architectures"),
+    ({"architectures": "LlamaForCausalLM"}, "architectures"),
     ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "quant_method 'awq'"),
     ({"quantization_config": "awq"}, "quantization_config"),
     ({"vocab_size": None}, "vocab_size is null"),
@@ -52,6 +52,8 @@ REFUSED: list[tuple[Config, str]] = [
     ({"per_layer_config": {"0": {"intermediate_size": 8}}}, "per_layer_config"),
     ({"text_config": {"hidden_size": 8}}, "text_config"),
     ({"is_encoder_decoder": True}, "is_encoder_decoder"),
+    ({"is_causal": False}, "is_causal"),
+    ({"fusion_config": {"mlp": True}}, "fusion_config"),
     ({"output_hidden_states": True}, "output_hidden_states"),
     ({"attn_implementation": {"": "eager"}}, "attn_implementation"),
 ]

@@ -31,7 +31,7 @@ class Peak:
         return self.total - self.cache
 
 
-class _Living(TorchDispatchMode):
+class _Living(TorchDispatchMode):  # type: ignore[misc]  # mypy does not follow torch
     """Counts the bytes of storages made under it; those marked before are somebody else's."""
 
     def __init__(self) -> None:
@@ -82,9 +82,7 @@ def peak(config: dict[str, Any], tokens: int, sequences: int = 1, *, implementat
         with living:
             ids = torch.zeros(sequences, tokens, dtype=torch.long)
             mask = torch.ones_like(ids) if sequences > 1 else None
-            output = model(
-                input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1
-            )
+            output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=1)
         del output
         kept = [tensor.untyped_storage() for layer in cache.layers for tensor in (layer.keys, layer.values)]
         return Peak(living.peak, sum(storage.nbytes() for storage in kept))

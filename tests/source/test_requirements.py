@@ -55,7 +55,7 @@ def test_a_requirement_and_its_place(text: str, requirement: str, span: tuple[in
         ("-r base.txt", [("--requirement", "base.txt")]),
         ("-rbase.txt", [("--requirement", "base.txt")]),
         ("--requirement=base.txt", [("--requirement", "base.txt")]),
-        ("--req base.txt", [("--requirement", "base.txt")]),  # optparse takes any prefix that only one option has
+        ("--requirem base.txt", [("--requirement", "base.txt")]),  # optparse takes any prefix that only one option has
         ("-r a.txt -c b.txt", [("--requirement", "a.txt"), ("--constraint", "b.txt")]),
         ("-r 'with space.txt'", [("--requirement", "with space.txt")]),
         ("-i https://example.com/simple", [("--index-url", "https://example.com/simple")]),
@@ -81,6 +81,7 @@ def test_options(text: str, options: list[tuple[str, str]]) -> None:
         ("-r", "--requirement needs a value"),
         ("a==1 --hash=md5:00", "--hash takes sha256, sha384, sha512, not md5"),
         ("a==1 --hash=sha256", "--hash takes sha256, sha384, sha512, not sha256"),
+        ("a==1 -C key", "--config-settings takes KEY=VALUE"),
         ("-r 'a", "its options cannot be split: no closing quotation"),
     ],
 )
@@ -128,7 +129,9 @@ def test_round_trip(written: list[tuple[str, str, list[str], str, str, str]]) ->
     )
     found = lines(text)
     assert [line.requirement for line in found] == [f"{name}=={version}" for name, version, *_ in written]
-    assert [line.values("--hash") for line in found] == [[f"sha256:{v}" for v in values] for _, _, values, *_ in written]
+    assert [line.values("--hash") for line in found] == [
+        [f"sha256:{v}" for v in values] for _, _, values, *_ in written
+    ]
     for line in found:  # the place is that of the requirement itself
         row = text.split("\n")[line.span.line - 1]
         assert row[line.span.column - 1 : line.span.end_column - 1] == line.requirement
@@ -165,8 +168,27 @@ def pips(text: str, folder: Path) -> list[Seen] | str:
     return found
 
 
-words = ["a==1", "-r", "-c b", "-e .", "--hash=sha256:0", "--hash", "sha256:1", "#", " # x", "\\\n", "\n", " ", "  "]
-words += ["\t", "\\", "-", "--", "--pre", "--req=x", "'", '"', ";", "--nope", "md5:2", "-i u", "\x0c", "é", "\u2028"]
+# Abbreviations aside (`--a` is --all-releases to pip 26.3, and nothing to 23.2), both versions read these alike.
+words = ["z==1", "-r", "-c b", "-e .", "--hash=sha256:0", "--hash", "sha256:1", "#", " # x", "\\\n", "\n", " ", "  "]
+words += [
+    "\t",
+    "\\",
+    "-",
+    "--",
+    "--pre",
+    "--req=x",
+    "'",
+    '"',
+    ";",
+    "--nope",
+    "md5:2",
+    "-i u",
+    "-C",
+    " k=v",
+    "\x0c",
+    "é",
+    "\u2028",
+]
 
 
 @settings(max_examples=400)
@@ -176,7 +198,7 @@ def test_pip_reads_the_same(tmp_path_factory: pytest.TempPathFactory, text: str)
 
 
 def test_pip_reads_the_same_in_every_arrangement_of_three(tmp_path: Path) -> None:
-    few = ["a==1", " --hash=sha256:0", " # x", "\\\n", "\n"]
+    few = ["z==1", " --hash=sha256:0", " # x", "\\\n", "\n"]
     for parts in itertools.product(few, repeat=4):
         text = "".join(parts)
         assert ours(text) == pips(text, tmp_path), repr(text)

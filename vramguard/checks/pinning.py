@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from packaging.utils import canonicalize_name
+
 from vramguard.checks import Evidence, Problem, Severity, check
 from vramguard.facts import Lock, PathClass, Project, Requirement, Unknown
-from vramguard.link import environments
+from vramguard.link.environments import BUILD_SECTION, Environments, unhashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -43,11 +45,11 @@ class UnpinnedRequirement:
                 yield _unpinned(requirement, weaker or severity)
 
     def _judged(self, facts: Facts) -> Iterator[tuple[Requirement, Severity | None]]:
-        for file in environments.requirements_files(facts):
+        for file in Environments(facts).files:
             for requirement in file.requirements:
                 yield requirement, self.constraints if file.constraint else None
         for requirement in facts.of(Requirement):
-            if requirement.form == "pyproject" and requirement.section == environments.BUILD_SECTION:
+            if requirement.form == "pyproject" and requirement.section == BUILD_SECTION:
                 yield requirement, self.build_system
             elif requirement.form == "pyproject" and isinstance(requirement.pinned, Unknown):
                 yield requirement, None
@@ -57,11 +59,25 @@ def _unpinned(requirement: Requirement, severity: Severity | None) -> Problem:
     values = {
         "name": requirement.name,
         "requirement": _written(requirement),
+        "exact": _exact(requirement),
         "reason": requirement.reason,
         "section": requirement.section,
     }
-    subject = f"{environments.normalised(requirement.name)};{requirement.marker}"
+    subject = f"{canonicalize_name(requirement.name)};{requirement.marker}"
     return Problem(requirement.at, values, severity=severity, subject=subject)
+
+
+def _exact(requirement: Requirement) -> str:
+    """How the requirement would read if it were exact, with the one word left to fill in set in capitals."""
+    url, mark, fragment = requirement.specifier.partition("#")
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
+        return f"{requirement.name}{extras}==VERSION"
+    if "+" not in scheme:
+        return f"{url}#sha256=DIGEST"
+    host, slash, path = rest.partition("/")  # an `@` in the host is a user's, one in the path opens the reference
+    return f"{scheme}://{host}{slash}{path.rpartition('@')[0] or path}@COMMIT{mark}{fragment}"
 
 
 def _written(requirement: Requirement) -> str:
@@ -83,7 +99,7 @@ class RequirementWithoutHash:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each file, at its first such line."""
-        for file in environments.requirements_files(facts):
+        for file in Environments(facts).files:
             judged, severity = _weight(self, facts, file.path)
             exact = [line for line in file.requirements if line.pinned is True]
             bare = [line for line in exact if not line.hashed]
@@ -95,8 +111,9 @@ class RequirementWithoutHash:
 def _orphans(file: RequirementsFile) -> str:
     if not file.orphans:
         return ""
-    lines = "1 `--hash` line belongs" if file.orphans == 1 else f"{file.orphans} `--hash` lines belong"
-    return f"; {lines} to no requirement and pip ignores that"
+    if file.orphans == 1:
+        return "; 1 `--hash` line belongs to no requirement, so pip ignores it"
+    return f"; {file.orphans} `--hash` lines belong to no requirement, so pip ignores them"
 
 
 @check("missing-lock-file")
@@ -109,9 +126,10 @@ class MissingLockFile:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each project."""
+        environments = Environments(facts)
         for project in facts.of(Project):
             judged, severity = _weight(self, facts, project.at.path)
-            if judged and project.dependencies and environments.locked(facts, project) == []:
+            if judged and project.dependencies and environments.locked(project) == []:
                 count = project.dependencies
                 values = {
                     "name": project.name or "this file",
@@ -131,9 +149,10 @@ class StaleLockFile:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each project and lock that differ."""
+        environments = Environments(facts)
         for project in facts.of(Project):
             judged, severity = _weight(self, facts, project.at.path)
-            for lock, differences in environments.locked(facts, project) or () if judged else ():
+            for lock, differences in environments.locked(project) or () if judged else ():
                 if lock is not None and differences:
                     yield _stale(project, lock, differences, severity)
 
@@ -161,7 +180,7 @@ class LockEntryWithoutHash:
         """One problem for each lock, at the first such package."""
         for lock in facts.of(Lock):
             judged, severity = _weight(self, facts, lock.at.path)
-            bare = [package for package in lock.packages if environments.unhashed(package)]
+            bare = [package for package in lock.packages if unhashed(package)]
             if judged and bare:
                 values = {"count": len(bare), "total": len(lock.packages), "names": _names(bare)}
                 values["command"] = _LOCKERS.get(lock.form, "uv lock")

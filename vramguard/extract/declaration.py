@@ -167,7 +167,7 @@ def _name_of(url: str, fragment: str) -> str:
         return egg[1]
     last = unquote(url.rstrip("/").rpartition("/")[2]).partition("@")[0]
     if last.endswith(".whl"):
-        return last.partition("-")[0]
+        return last.removesuffix(".whl").partition("-")[0]
     return re.sub(r"-v?\d[^-]*$", "", _ARCHIVE.sub("", last.removesuffix(".git"))) or url
 
 

@@ -106,7 +106,7 @@ def _requirement(document: Document, entry: _Entry) -> Requirement | None:
     if entry.poetry is not None:
         said = _poetry_declaration(entry.poetry, entry.value)
         at = document.at(*entry.keys) if isinstance(entry.keys[-1], int) else document.key_at(*entry.keys)
-    elif isinstance(entry.value, str):
+    elif isinstance(entry.value, str) and isinstance(entry.keys[-1], int):
         at, said = document.at(*entry.keys), _pep508(entry.value)
     else:
         at, said = (

@@ -11,14 +11,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vramguard.memory.architecture import UnprovenError
+from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.expression import evaluate
 from vramguard.memory.ledger import Term, bound
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from vramguard.memory.architecture import Architecture, Attention, FeedForward
+    from vramguard.memory.architecture import Attention, FeedForward
 
 IMPLEMENTATIONS: Final = ("sdpa", "eager", "flash_attention_2")
 SOURCE: Final = "transformers 5.23.0, models/{}/modeling_{}.py; docs/memory-model.md, activations"
@@ -177,12 +177,9 @@ def _moments(run: Prefill) -> Iterator[Moment]:
     for group in network.attention:
         yield _attention(run, group)
     for feed_forward in network.feed_forward:
-        yield from _feed_forward(run, feed_forward)
+        yield from _after_attention(run, _feed_forward(run, feed_forward))
+    yield from _after_attention(run, _sums(run))
     hidden = "sequences * tokens * hidden"
-    if traits.norm is not None:
-        # x.float() and its square, or the product and its scaled copy: two of 4 bytes
-        yield Moment("norm", f"{hidden} * ({traits.norm} * bytes + 8)", run.inputs)
-    yield Moment("residual_sum", f"{hidden} * 6 * bytes", run.inputs)
     if traits.rotary:
         head_dim = max(group.head_dim for group in network.attention)
         # angles, their concatenation, cosine and sine, each with its scaled and its cast copy
@@ -192,12 +189,28 @@ def _moments(run: Prefill) -> Iterator[Moment]:
         # three boolean intermediates
         yield Moment("mask_building", f"{hidden} * 2 * bytes + sequences * tokens * tokens * 3", run.inputs)
     # last token's logits, cast to float32, processed, sorted with int64 indices, softmax, cumulated, drawn from
-    yield Moment("sampling", f"{hidden} * 2 * bytes + sequences * vocab * 64", {**run.inputs, "vocab": network.vocab})
-    experts = [tensor.elements // tensor.copies for tensor in network.tensors if ".experts." in tensor.name]
-    if experts:
-        # stacking the checkpoint's experts holds the parts and one intermediate beside the result
-        loading = f"max(2 * largest_experts * bytes, {hidden} * bytes)"
-        yield Moment("loading", loading, {**run.inputs, "largest_experts": max(experts)})
+    sampling = f"{hidden} * 2 * bytes + sequences * vocab * 64"
+    yield Moment("sampling", sampling, {**run.inputs, "vocab": network.vocab})
+
+
+def _after_attention(run: Prefill, moments: Iterable[Moment]) -> Iterator[Moment]:
+    """Moments later in the layer: eager attention's weights stay bound to a name of the layer until it returns."""
+    for name, formula, inputs in moments:
+        if run.implementation == "eager":
+            heads = max(group.heads for group in run.architecture.attention)
+            weights = "sequences * heads * tokens * tokens * bytes"
+            yield Moment(name, f"{formula} + {weights}", {**inputs, "heads": heads})
+        else:
+            yield Moment(name, formula, inputs)
+
+
+def _sums(run: Prefill) -> Iterator[Moment]:
+    """Norms that compute in float32, and the residual sums."""
+    hidden, norm = "sequences * tokens * hidden", _traits(run.architecture.model_type).norm
+    if norm is not None:
+        # x.float() and its square, or the product and its scaled copy: two of 4 bytes
+        yield Moment("norm", f"{hidden} * ({norm} * bytes + 8)", run.inputs)
+    yield Moment("residual_sum", f"{hidden} * 6 * bytes", run.inputs)
 
 
 def _attention(run: Prefill, group: Attention) -> Moment:
@@ -233,7 +246,7 @@ def _scores(run: Prefill, group: Attention) -> tuple[str, str]:
     repeated = "2 * query" if group.kv_heads < group.heads and not group.broadcast else "0"
     if run.implementation == "eager":
         # the output's contiguous copy, and where there is a batch one of the queries
-        width = _EAGER_SCORES.get(run.architecture.model_type, "bytes + 8")
+        width = _EAGER_SCORES.get(run.architecture.model_type, "10")
         return f"sequences * heads * tokens * tokens * ({width})", f"{repeated} + 2 * query"
     statistics = "sequences * tokens * heads * 4"  # logsumexp
     if run.implementation == "flash_attention_2":
@@ -242,7 +255,8 @@ def _scores(run: Prefill, group: Attention) -> tuple[str, str]:
     return statistics, repeated if _sees_mask(run, group) else "0"
 
 
-# Bytes of each score: the scores, a float32 copy of them and its softmax. GPT-2 stays in the model's dtype;
+# Bytes of each score: the scores in half precision, a float32 copy of them and its softmax (float32 scores need no
+# copy, 8 bytes; 10 keeps the bound from falling as the dtype widens). GPT-2 stays in the model's dtype;
 # Falcon keeps scores, masked scores and both sides of the softmax.
 _EAGER_SCORES: Final = {"gpt2": "2 * bytes", "falcon": "4 * bytes"}
 
@@ -297,9 +311,10 @@ def _experts(run: Prefill, group: FeedForward, active: int) -> Moment:
         "chosen": group.experts_per_token,
     }
     # the gathered inputs live to the end; beside them the two projections and the activation, or both outputs,
-    # which float32 routing weights widen to 4 bytes
+    # the weighted ones twice over; mixtral's routing weights are float32 and make them so
     gated = f"hidden * bytes + {active + 2} * width * bytes"
-    output = "hidden * (2 * bytes + 8)"
+    weighted = "4" if run.architecture.model_type == "mixtral" else "bytes"
+    output = f"hidden * (2 * bytes + 2 * {weighted})"
     pairs = f"chosen * (64 + max({gated}, {output}, (2 * hidden + width) * bytes)) + hidden * (4 + bytes)"
     # one-hot routing in int64; the worst expert sees every token
     loop = f"16 * chosen * (experts + 1) + (4 * hidden + {active + 2} * width) * bytes + hidden * 4"
@@ -331,7 +346,8 @@ def _workspaces(run: Prefill) -> Iterator[Term]:
 
 def _sdpa_on_cuda(run: Prefill, inputs: Mapping[str, int]) -> Iterator[Term]:
     source = "PyTorch, native/transformers/attention.cpp: {}"
-    if any(_sees_mask(run, group) for group in run.architecture.attention):
+    masked = any(_sees_mask(run, group) for group in run.architecture.attention)
+    if masked:
         # the boolean mask in the queries' dtype, and once more with its rows padded to 16 columns
         yield bound(
             "activations/cuda_mask",
@@ -349,7 +365,7 @@ def _sdpa_on_cuda(run: Prefill, inputs: Mapping[str, int]) -> Iterator[Term]:
             _only(inputs, "sequences", "tokens", "heads", "head_dim"),
             source=source.format("_scaled_dot_product_attention_math"),
         )
-    if inputs["head_dim"] > _REGISTER_HEAD_DIM:
+    if inputs["head_dim"] > _REGISTER_HEAD_DIM and (masked or not run.grouped_kernels):
         yield bound(
             "activations/cuda_output_accumulator",
             "4 * sequences * tokens * heads * head_dim",
@@ -358,7 +374,9 @@ def _sdpa_on_cuda(run: Prefill, inputs: Mapping[str, int]) -> Iterator[Term]:
         )
 
 
-_REGISTER_HEAD_DIM: Final = 128  # wider outputs do not stay in registers (kKeepOutputInRF)
+# Flash attention, which takes half precision without a mask, needs no buffer; wider outputs than this do not stay in
+# registers (kKeepOutputInRF).
+_REGISTER_HEAD_DIM: Final = 128
 
 
 def _only(inputs: Mapping[str, int], *names: str) -> dict[str, int]:

@@ -7,15 +7,15 @@ all tokens of the prompt, whose storage lives until the next step. A peak is mad
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vramguard.memory.architecture import Attention
 from vramguard.memory.expression import evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from vramguard.memory.architecture import Architecture, Attention
+    from vramguard.memory.architecture import Architecture
 
 # Bits of one token: its keys in one layer, and keys and values in all layers of a group.
 _KEYS: Final = "sequences * kv_heads * head_dim * kv_bits"
@@ -67,7 +67,8 @@ def growth_bytes(architecture: Architecture, tokens: int, sequences: int, kv_bit
 
     A layer grows by concatenation, so old and new exist together for a moment. A full layer replaces its keys before
     its values: one old tensor is extra. A sliding layer makes both new tensors before it drops the old ones, which may
-    be views of the whole prompt. One layer grows at a time: the group with the most counts.
+    be views of the whole prompt. One layer grows at a time: the group with the most counts. It is never more than the
+    keys and values of one layer, so a prefill of the same tokens, whose layers hold those beside the cache, covers it.
     """
     amounts = [_growth(group, tokens, sequences, kv_bits) for group in architecture.attention]
     return max(amounts, key=lambda amount: amount.bytes)

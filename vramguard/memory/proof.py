@@ -16,7 +16,7 @@ from vramguard.memory.cache import cache_bytes, cache_bytes_per_token
 from vramguard.memory.expression import FormulaError
 from vramguard.memory.families import architecture
 from vramguard.memory.ledger import Kind, Ledger, Term, exact
-from vramguard.memory.runtime import Device, runtime
+from vramguard.memory.runtime import Device, loading, runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -160,18 +160,23 @@ def _judge(config: Mapping[str, object], network: Architecture, empty: Proof) ->
     said = empty.workload.dtype if empty.workload.dtype not in (None, "auto") else network.dtype
     if said is not None:
         return _decide(_case(config, network, empty, said), empty)
-    narrow = _decide(_case(config, network, empty, "bfloat16"), empty)
-    if narrow.answer is Answer.EXCEEDS:
-        return _open_dtype(narrow, "at least 2 bytes are counted for each element")
-    wide = _decide(_case(config, network, empty, "float32"), empty)
-    if wide.answer is Answer.FITS:
-        return _open_dtype(wide, "4 bytes are counted for each element")
+    proofs = [_decide(_case(config, network, empty, dtype), empty) for dtype in ELEMENT_BYTES]
+    largest = max(proofs, key=_upper)
+    if all(proof.answer is Answer.EXCEEDS for proof in proofs):
+        return _open_dtype(min(proofs, key=_upper), "the one that needs least is shown")
+    shown = _open_dtype(largest, "the one that needs most is shown")
+    if largest.answer is Answer.FITS:
+        return shown
     reason = "neither the workload nor the config names a dtype: transformers then takes the checkpoint's own"
-    return replace(_open_dtype(wide, "4 bytes are counted for each element"), answer=Answer.UNKNOWN, reason=reason)
+    return replace(shown, answer=Answer.UNKNOWN, reason=reason, min_fitting_gpus=None)
+
+
+def _upper(proof: Proof) -> int:
+    return proof.totals.peak_upper_bytes if proof.totals else 0
 
 
 def _open_dtype(proof: Proof, sentence: str) -> Proof:
-    first = f"dtype is named nowhere and becomes the checkpoint's own; {sentence}"
+    first = f"dtype is named nowhere and becomes the checkpoint's own, one of {', '.join(ELEMENT_BYTES)}: {sentence}"
     return replace(proof, assumptions=(first, *proof.assumptions))
 
 
@@ -261,7 +266,9 @@ def _answer(totals: Totals, budget_bytes: int) -> tuple[Answer, str | None]:
 
 
 def _ledger(case: _Case, tokens: int) -> Ledger:
-    return Ledger((*_weights(case), *_cache(case, tokens), *_activations(case, tokens), *_runtime(case)))
+    serving = (*_cache(case, tokens), *_activations(case, tokens))
+    load = loading(case.network, case.element_bytes, sum(term.upper_bytes for term in serving))
+    return Ledger((*_weights(case), *serving, *runtime(case.network, case.device, case.element_bytes), *load))
 
 
 def _weights(case: _Case) -> Iterator[Term]:
@@ -301,10 +308,6 @@ def _activations(case: _Case, tokens: int) -> tuple[Term, ...]:
     )
 
 
-def _runtime(case: _Case) -> tuple[Term, ...]:
-    return runtime(case.network, case.device, case.element_bytes)
-
-
 def _totals(ledger: Ledger) -> Totals:
     return Totals(
         weights_bytes=ledger.upper_bytes("weights"),
@@ -321,12 +324,10 @@ def _longest(case: _Case, budget_bytes: int) -> int:
 
     The bound does not fall as the context grows, so bisection finds it.
     """
-    fixed = sum(term.upper_bytes for term in (*_weights(case), *_runtime(case)))
     low, high = 0, case.network.context
     while low < high:
         middle = (low + high + 1) // 2
-        growing = (*_cache(case, middle), *_activations(case, middle))
-        if fixed + sum(term.upper_bytes for term in growing) <= budget_bytes:
+        if _ledger(case, middle).upper_bytes() <= budget_bytes:
             low = middle
         else:
             high = middle - 1
@@ -358,7 +359,8 @@ _ASSUMPTIONS: Final = (
     "fragmentation: free memory that PyTorch's allocator caches between blocks is reusable and not counted",
     "one process, one CUDA stream, no CUDA graphs, no torch.compile",
     "generate() under inference_mode: logits of the last token only, no attention weights, no hidden states returned",
-    "loading: the checkpoint is in the model's dtype and is read tensor by tensor, no more at once than serving needs",
+    "loading: the checkpoint is in the model's dtype and is read tensor by tensor",
+    "cuDNN's attention, which PyTorch may prefer from Hopper on, needs no more workspace than the rows for its others",
     "the prompt may be as long as the context and is read in one pass",
     "no adapter, draft model or quantizer is loaded beside the model",
 )
@@ -390,9 +392,7 @@ def _defaulted(workload: Workload, case: _Case, tokens: int) -> Iterator[str]:
 def _concurrency(workload: Workload, case: _Case) -> str:
     if workload.concurrency is None:
         return "concurrency is not stated; one sequence at a time is assumed"
-    if case.sequences == 1:
-        return "concurrency: one sequence at a time"
-    return f"concurrency: at most {case.sequences} sequences at a time, as one padded batch"
+    return f"concurrency: at most {case.sequences} at a time; several are one padded batch"
 
 
 def _decimal(share: Fraction) -> str:

@@ -71,3 +71,17 @@ def _rounding(network: Architecture, element_bytes: int) -> Term:
         inputs,
         source="PyTorch, c10/cuda/CUDACachingAllocator.cpp: kMinBlockSize, kSmallSize, kLargeBuffer, kRoundLarge",
     )
+
+
+def loading(network: Architecture, element_bytes: int, serving_bytes: int) -> tuple[Term, ...]:
+    """What loading needs beyond serving: nothing, unless experts are stacked and the cache is small.
+
+    transformers 5 stacks a checkpoint's experts on the card: the parts and one intermediate exist beside the result,
+    when there are no cache and no activations yet. `serving_bytes` are those of both.
+    """
+    experts = [tensor.elements // tensor.copies for tensor in network.tensors if ".experts." in tensor.name]
+    if not experts:
+        return ()
+    inputs = {"largest_experts": max(experts), "bytes": element_bytes, "serving": serving_bytes}
+    source = "transformers 5.23.0, core_model_loading.py (MergeModulelist, Concatenate)"
+    return (bound("runtime/loading", "max(0, 2 * largest_experts * bytes - serving)", inputs, source=source),)

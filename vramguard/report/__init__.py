@@ -24,8 +24,9 @@ class Context:
     """What a report has to know beside its findings. `prefix` is where the judged folder stands, "" for here."""
 
     prefix: str = ""
+    root: str = "."  # the judged folder as the reader would type it
     fail_on: Severity = Severity.ERROR
-    verbose: bool = False  # every help, every note and every ledger
+    verbose: bool = False  # every help, note, suppression and ledger
     home_url: str = ""  # the project's page
     rules_url: str = ""  # the page of all rules, with an anchor for each id in lower case
 
@@ -39,7 +40,7 @@ class Context:
 
 
 def render(name: str, report: Report, context: Context) -> str:
-    """The report in the named format, without a newline at its end."""
+    """The report in the named format; it ends with a newline unless it is empty."""
     text: str = import_module(f"{__name__}.{name}").render(report, context)
     return text
 

@@ -1,4 +1,4 @@
-"""Text from a repository, made harmless: what a terminal, a parser or a runner could take for a command is spelt out."""
+"""Text from a repository, made harmless: what a terminal or a runner could take for a command is spelt out."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def _escape(char: str) -> str:
 
 
 def to_json(value: object) -> str:
-    """JSON that every parser takes: ASCII, no lone surrogates, no NaN."""
-    return json.dumps(plain(value), indent=2, allow_nan=False)
+    """JSON that every parser takes, and a newline: ASCII, no lone surrogates, no NaN."""
+    return json.dumps(plain(value), indent=2, allow_nan=False) + "\n"
 
 
 def plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
@@ -45,14 +45,15 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, str):
-        return value.encode("utf-8", "surrogatepass").decode("utf-8", "backslashreplace") if _lone(value) else value
+        return "".join(_escape(char) if _is_lone(char) else char for char in value)
     if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return _collection(value)
 
 
-def _lone(text: str) -> bool:
-    return not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text)
+def _is_lone(char: str) -> bool:
+    """Whether a character is a surrogate, which no encoding of Unicode can carry."""
+    return "\ud800" <= char <= "\udfff"
 
 
 def _collection(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type

@@ -26,25 +26,27 @@ def render(report: Report, context: Context) -> str:
     over = sum(max(0, count - SHOWN) for count in counts)
     findings = sorted(report.findings, key=lambda finding: (-finding.severity, finding.order))
     if not over:
-        return "\n".join(_annotation(finding, context) for finding in findings)
+        return "".join(f"{_annotation(finding, context)}\n" for finding in findings)
     notes = report.count(Severity.NOTE)
     hidden = max(0, notes - SHOWN + 1)  # one of the ten notices is the last word itself
     over += hidden - max(0, notes - SHOWN)
     lines = [_annotation(finding, context) for finding in findings[: len(findings) - hidden]]
-    return "\n".join([*lines, _last_word(report, over)])
+    return "".join(f"{line}\n" for line in [*lines, _last_word(report, over)])
 
 
 def _last_word(report: Report, over: int) -> str:
     counts = ", ".join(f"{report.count(severity)} {severity.label}s" for severity in sorted(Severity, reverse=True))
-    text = f"{over} more findings than GitHub shows here; in all {counts}. Errors and warnings are all in this step's log."
+    text = (
+        f"{over} more findings than GitHub shows here; in all {counts}. Errors and warnings are all in this step's log."
+    )
     return f"::notice title=vramguard::{_data(text)}"
 
 
 def _annotation(finding: Finding, context: Context) -> str:
     at = finding.at
     properties = {"file": context.path(at.path), "line": str(at.line), "endLine": str(max(at.line, at.end_line))}
-    if at.line == at.end_line:  # the runner takes columns for a single line only
-        properties |= {"col": str(at.column), "endColumn": str(max(at.column, at.end_column))}
+    if at.line == at.end_line and at.column < at.end_column:  # the runner takes columns for a single line only
+        properties |= {"col": str(at.column), "endColumn": str(at.end_column)}
     properties["title"] = f"{finding.id} {finding.name}"
     written = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
     chain = [f"{context.path(link.at.path)}:{link.at.line}: {link.what}" for link in finding.evidence]

@@ -19,7 +19,14 @@ if TYPE_CHECKING:
 
 _COMMENT = re.compile(r"(^|\s+)#.*$")
 _TEMPLATE = re.compile(r"\{\{.*\}\}|\{%.*%\}")
-_SHORT = {"-i": "--index-url", "-c": "--constraint", "-r": "--requirement", "-e": "--editable", "-f": "--find-links"}
+_SHORT = {
+    "-i": "--index-url",
+    "-c": "--constraint",
+    "-r": "--requirement",
+    "-e": "--editable",
+    "-f": "--find-links",
+    "-C": "--config-settings",
+}
 # Whether the option takes a value. `--global-option` went with pip 26, `--all-releases` and `--only-final` came.
 _OPTIONS = {
     "--index-url": True,
@@ -43,7 +50,6 @@ _OPTIONS = {
     "--global-option": True,
     "--hash": True,
     "--config-settings": True,
-    "--config-setting": True,
 }
 STRONG_HASHES = ("sha256", "sha384", "sha512")  # what pip takes: pip/_internal/utils/hashes.py
 
@@ -167,7 +173,7 @@ def _words(tail: str) -> list[str]:
     """`shlex.split`, which is slow, only where there is something to unquote. Raises `ValueError` as it does."""
     if not re.search(r"[\\'\"]", tail):
         return re.findall(r"[^ \t]+", tail)
-    import shlex  # noqa: PLC0415 - only for the rare line that quotes
+    import shlex  # only for the rare line that quotes
 
     return shlex.split(tail)
 
@@ -189,7 +195,7 @@ def _options(tail: str) -> tuple[list[Option], str]:
         if flaw:
             return options, flaw
         options.append(Option(name, value))
-    return options, _weak_hash(options)
+    return options, next(filter(None, map(_bad_value, options)), "")
 
 
 def _option(word: str, rest: list[str]) -> tuple[str, str, str]:
@@ -217,9 +223,11 @@ def _long_name(written: str) -> str:
     return meant[0] if len(meant) == 1 else ""
 
 
-def _weak_hash(options: list[Option]) -> str:
-    for name, value in options:
-        algorithm, colon, _ = value.partition(":")
-        if name == "--hash" and (not colon or algorithm not in STRONG_HASHES):
-            return f"--hash takes {', '.join(STRONG_HASHES)}, not {algorithm}"
+def _bad_value(option: Option) -> str:
+    """Why pip refuses an option's value, if it does."""
+    algorithm, colon, _ = option.value.partition(":")
+    if option.name == "--hash" and (not colon or algorithm not in STRONG_HASHES):
+        return f"--hash takes {', '.join(STRONG_HASHES)}, not {algorithm}"
+    if option.name == "--config-settings" and "=" not in option.value:
+        return "--config-settings takes KEY=VALUE"
     return ""

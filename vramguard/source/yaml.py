@@ -18,12 +18,17 @@ if TYPE_CHECKING:
 MAX_NODES = 1_000_000  # of one file with its aliases written out; more is an alias bomb, not a manifest
 _MERGE = "<<"
 _PLAIN = "!plain"  # the tag that we give to a scalar that is neither quoted nor tagged
+_TEXT, _MAPPING, _SEQUENCE = (f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq"))
 
 
 class _Loader(yaml.CSafeLoader):
     """libyaml without YAML 1.1's implicit types (`on` is no boolean, `010` no octal): those are resolved below."""
 
-    yaml_implicit_resolvers = {None: [(_PLAIN, re.compile(""))]}  # noqa: RUF012 - PyYAML's own protocol
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: object) -> str:  # noqa: ARG002 - PyYAML's own
+        """The tag of a node that has none."""
+        if kind is yaml.ScalarNode:
+            return _PLAIN if isinstance(implicit, tuple) and implicit[0] else _TEXT
+        return _MAPPING if kind is yaml.MappingNode else _SEQUENCE
 
 
 def parse(text: str) -> Parsed:
@@ -90,7 +95,7 @@ class _Reader:
     def _mapping(self, node: yaml.CollectionNode) -> tuple[dict[Any, Any], int]:
         own: dict[Any, Any] = {}
         merged: dict[Any, Any] = {}
-        first: dict[Any, int] = {}
+        first: dict[Any, yaml.Node] = {}
         total = 1
         for key_node, value_node in node.value:
             value, size = self._read(value_node)
@@ -99,12 +104,12 @@ class _Reader:
             if key == _MERGE and key_node.tag == _PLAIN:
                 merged = {**_merge_sources(value), **merged}
                 continue
-            line = key_node.start_mark.line + 1
-            if key in first:
-                self.flaws.append(Flaw(_span(key_node), f"key `{key}` again, first on line {first[key]}"))
-            first.setdefault(key, line)
+            if key in own:
+                line = first[key].start_mark.line + 1
+                self.flaws.append(Flaw(_span(key_node), f"key `{key}` again, first on line {line}"))
+            first.setdefault(key, key_node)
             own[key] = value
-        return {**merged, **own}, total
+        return {**merged, **own} if merged else own, total
 
 
 def _merge_sources(value: object) -> dict[Any, Any]:
@@ -116,6 +121,7 @@ def _merge_sources(value: object) -> dict[Any, Any]:
     return result
 
 
+_MAYBE_TYPED = re.compile(r"[-+.~0-9nNtTfF]|\Z")  # what a scalar that is no text can begin with
 _NULL = re.compile(r"(?:~|null|Null|NULL)?\Z")
 _BOOL = re.compile(r"(?:true|True|TRUE)\Z|(?:false|False|FALSE)\Z")
 _INT = re.compile(r"[-+]?[0-9]+\Z")
@@ -125,10 +131,10 @@ _SPECIAL = re.compile(r"([-+]?)\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
 _MAX_DIGITS = 4000  # Python refuses to convert longer integers; such a scalar stays text
 
 
-def _scalar(node: yaml.ScalarNode) -> str | int | float | bool | None:  # noqa: PLR0911 - a row of the schema each
+def _scalar(node: yaml.Node) -> str | int | float | bool | None:  # noqa: PLR0911 - a row of the schema each
     """A scalar's value by the YAML 1.2 core schema; what is quoted, tagged or longer than a number is text."""
     text: str = node.value
-    if node.tag != _PLAIN or len(text) > _MAX_DIGITS:
+    if node.tag != _PLAIN or len(text) > _MAX_DIGITS or not _MAYBE_TYPED.match(text):
         return text
     if _NULL.match(text):
         return None

@@ -1,7 +1,7 @@
 """From a Hugging Face config to the network that transformers would build: which class, and whether we know it.
 
-What decides is in this order: nothing may stand in the config that changes every network alike (quantization,
-per-layer overrides, an encoder), the model type must have a row, and the class named must be that row's causal class.
+The model type must have a row, the class named must be that row's causal class, and nothing may stand in the config
+that changes any network (quantization, per-layer overrides, an encoder). Then the row's builder reads the rest.
 """
 
 from __future__ import annotations
@@ -25,18 +25,27 @@ DTYPES: Final = ("float16", "bfloat16", "float32", "float64")
 
 # Keys that transformers reads from any config, whether or not its class declares them.
 _CACHE_KEYS: Final = ("sliding_window", "layer_types", "attention_chunk_size", "kv_sharing_modes")
-_NESTED_KEYS: Final = ("per_layer_config", "text_config", "text_encoder", "decoder", "generator")
-# Switches that change the forward pass, the class or the cache; only false is understood.
-SWITCHES: Final = (
-    "is_encoder_decoder",
-    "add_cross_attention",
-    "use_bidirectional_attention",
-    "alibi",
-    "reorder_and_upcast_attn",
-    "output_attentions",
-    "output_hidden_states",
-    "output_router_logits",
+_STRUCTURE_KEYS: Final = (
+    "per_layer_config",
+    "fusion_config",
+    "distributed_config",
+    "text_config",
+    "text_encoder",
+    "decoder",
+    "generator",
 )
+# Switches of the class, the forward pass or the cache, each with the only value that is understood.
+SWITCHES: Final = {
+    "is_encoder_decoder": False,
+    "add_cross_attention": False,
+    "is_causal": True,
+    "use_bidirectional_attention": False,
+    "alibi": False,
+    "reorder_and_upcast_attn": False,
+    "output_attentions": False,
+    "output_hidden_states": False,
+    "output_router_logits": False,
+}
 
 
 def architecture(config: Mapping[str, object]) -> Architecture:
@@ -78,9 +87,8 @@ def _family(config: Mapping[str, object]) -> tuple[str, Family]:
     classes = config.get("architectures")
     if classes in (None, []):
         return model_type, family
-    first = classes[0] if isinstance(classes, list) else classes
-    if first != family.name:
-        raise UnprovenError(f"config: architectures names {shown(first)}; of {model_type}, {family.name} is supported")
+    if not isinstance(classes, list) or classes[0] != family.name:
+        raise UnprovenError(f"config: architectures is {shown(classes)}; of {model_type}, {family.name} is supported")
     return model_type, family
 
 
@@ -89,11 +97,11 @@ def _refuse_unknown_mechanisms(config: Mapping[str, object], family: Family) -> 
     if quantization is not None:
         method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
         raise UnprovenError(f"config: quantization_config (quant_method {shown(method)}) is not supported yet")
-    for key in (*_CACHE_KEYS, *_NESTED_KEYS):
+    for key in (*_CACHE_KEYS, *_STRUCTURE_KEYS):
         if config.get(key) is not None and key not in family.defaults:
             raise UnprovenError(f"config: {key} is not supported for {family.name}")
-    for key in SWITCHES:
-        if config.get(key) not in (None, False):
+    for key, understood in SWITCHES.items():
+        if config.get(key) not in (None, understood):
             raise UnprovenError(f"config: {key} is {shown(config[key])}, which is not supported")
 
 

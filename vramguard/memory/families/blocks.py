@@ -7,13 +7,11 @@ Names are relative to the layer, shapes are PyTorch's: a Linear's weight is (out
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 from vramguard.memory.architecture import Attention, FeedForward, Tensor
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 Tensors = tuple[Tensor, ...]
 Role = TypeVar("Role", Attention, FeedForward)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from reprlib import Repr
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from vramguard.memory.architecture import UnprovenError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # No real network comes near either; the bounds keep an absurd config from costing time or outgrowing a formula.
 MAX_SIZE: Final = 10**9

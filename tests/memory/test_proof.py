@@ -1,0 +1,286 @@
+"""The verdicts: anchors whose integers can be checked by hand, what is refused, and what must hold of any proof."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vramguard.data import gpus
+from vramguard.memory import Answer, Device, Kind, Proof, Workload, evaluate, prove
+
+LLAMA_8B: dict[str, Any] = {
+    "model_type": "llama",
+    "architectures": ["LlamaForCausalLM"],
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+    "max_position_embeddings": 131072,
+    "torch_dtype": "bfloat16",
+    "tie_word_embeddings": False,
+}
+LLAMA_70B = LLAMA_8B | {
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+}
+MISTRAL = LLAMA_8B | {
+    "model_type": "mistral",
+    "architectures": ["MistralForCausalLM"],
+    "vocab_size": 32000,
+    "max_position_embeddings": 32768,
+    "sliding_window": 4096,
+}
+GPT2 = {"model_type": "gpt2", "architectures": ["GPT2LMHeadModel"]}
+MIXTRAL = MISTRAL | {
+    "model_type": "mixtral",
+    "architectures": ["MixtralForCausalLM"],
+    "sliding_window": None,
+    "num_hidden_layers": 2,
+}
+BUDGET = Fraction(4, 5)
+
+
+def device(name: str = "h100-sxm5-80gb") -> Device:
+    row = gpus()[name]
+    return Device(
+        name=row.name,
+        capacity_bytes=row.capacity_bytes,
+        source=row.source,
+        context_lower_bytes=row.context_lower_bytes,
+        context_upper_bytes=row.context_upper_bytes,
+        context_source=row.context_source,
+        compute_capability=row.compute_capability,
+        multiprocessors=row.multiprocessors,
+    )
+
+
+def proof(config: dict[str, Any], workload: Workload | None = None, gpu: str = "h100-sxm5-80gb") -> Proof:
+    return prove(config, workload or Workload(), device(gpu), BUDGET)
+
+
+def test_llama_8b_fits_an_h100_at_full_context() -> None:
+    found = proof(LLAMA_8B)
+    assert found.answer is Answer.FITS
+    assert found.budget_bytes == 67_942_087_655
+    assert found.budget_fraction == "0.80"
+    assert found.parameters == found.active_parameters == 8_030_261_248
+    assert found.model_weight_bytes == 16_060_522_496
+    assert found.kv_cache_bytes_per_token == 131_072
+    assert found.totals is not None
+    assert found.totals.weights_bytes == 16_060_522_496
+    assert found.totals.kv_cache_bytes == 17_179_869_184
+    # 4 hidden and 3 intermediate vectors of each token, and the small rows
+    assert found.totals.activation_bytes >= 131072 * 2 * (4 * 4096 + 3 * 14336)
+    assert found.headroom_bytes == found.budget_bytes - found.totals.peak_upper_bytes
+    assert found.max_fitting_model_len == 131_072
+    assert found.min_fitting_gpus == 1
+    assert found.pool is None
+
+
+@pytest.mark.parametrize(("gpu", "spill"), [("h100-sxm5-80gb", 56_179_803_423), ("a100-sxm4-40gb", 98_818_091_254)])
+def test_llama_70b_exceeds_one_card(gpu: str, spill: int) -> None:
+    found = proof(LLAMA_70B, Workload(device_map="auto"), gpu)
+    assert found.answer is Answer.EXCEEDS
+    assert found.spill_bytes == spill == 141_107_412_992 - device(gpu).capacity_bytes
+    assert found.max_fitting_model_len == 0
+    assert found.min_fitting_gpus is None
+    assert str(found.budget_bytes) in (found.reason or "")
+
+
+def test_nothing_spills_without_device_map() -> None:
+    assert proof(LLAMA_70B).spill_bytes == 0
+    assert proof(LLAMA_8B, Workload(device_map="auto")).spill_bytes == 0
+
+
+def test_workload_is_resolved() -> None:
+    workload = proof(LLAMA_8B).workload
+    assert (workload.engine, workload.mode, workload.gpu, workload.gpus) == (
+        "transformers",
+        "inference",
+        "h100-sxm5-80gb",
+        1,
+    )
+    assert (workload.dtype, workload.kv_cache_dtype, workload.attn_implementation) == ("bfloat16", "bfloat16", "sdpa")
+    assert (workload.max_model_len, workload.concurrency) == (131_072, 1)
+
+
+def test_every_default_is_an_assumption() -> None:
+    assumed = "\n".join(proof(LLAMA_8B).assumptions)
+    for word in (
+        "gpu is not",
+        "engine is not",
+        "engine_version is",
+        "dtype is",
+        "attn_",
+        "max_model_len",
+        "concurrency",
+    ):
+        assert word in assumed
+    for word in ("sole tenant", "no leak", "fragmentation", "last token"):
+        assert word in assumed
+    said = Workload(
+        engine="transformers",
+        engine_version="5.23.0",
+        gpu="h100-sxm5-80gb",
+        dtype="bfloat16",
+        attn_implementation="sdpa",
+        max_model_len=8192,
+        concurrency=2,
+    )
+    assert "not stated" not in "\n".join(proof(LLAMA_8B, said).assumptions)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"engine": "vllm"}, "engine vllm"),
+        ({"mode": "training"}, "mode training"),
+        ({"engine_version": "4.44.0"}, "transformers 4.44.0"),
+        ({"tensor_parallel_size": 2}, "tensor_parallel_size 2"),
+        ({"pipeline_parallel_size": 4}, "pipeline_parallel_size 4"),
+        ({"quantization": "awq"}, "quantization awq"),
+        ({"kv_cache_dtype": "fp8"}, "kv_cache_dtype fp8"),
+        ({"gpus": 2, "device_map": "auto"}, "over 2 GPUs"),
+        ({"dtype": "int8"}, "dtype int8"),
+        ({"attn_implementation": "flex_attention"}, "flex_attention"),
+        ({"max_model_len": 0}, "max_model_len 0"),
+        ({"concurrency": -1}, "concurrency -1"),
+    ],
+)
+def test_unsupported_is_unknown_and_named(changes: dict[str, Any], message: str) -> None:
+    found = proof(LLAMA_8B, Workload(**changes))
+    assert found.answer is Answer.UNKNOWN
+    assert message in (found.reason or "")
+    assert found.totals is None
+    assert found.parameters == 8_030_261_248
+
+
+@pytest.mark.parametrize(
+    "config",
+    [{}, {"model_type": "bert"}, {"model_type": 3}, LLAMA_8B | {"hidden_size": "x"}, LLAMA_8B | {"vocab_size": 10**80}],
+)
+def test_bad_config_is_unknown(config: dict[str, Any]) -> None:
+    found = proof(config)
+    assert found.answer is Answer.UNKNOWN
+    assert found.reason
+
+
+def test_learned_positions_end() -> None:
+    assert "1024 positions" in (proof(GPT2, Workload(max_model_len=2048)).reason or "")
+    assert proof(LLAMA_8B, Workload(max_model_len=140_000)).answer is Answer.FITS
+
+
+def test_open_dtype() -> None:
+    """GPT-2's config names none: it fits whatever the dtype; Llama 8B at full context only in half precision."""
+    small = proof(GPT2)
+    assert small.answer is Answer.FITS
+    assert small.workload.dtype == "float32"
+    assert "named nowhere" in small.assumptions[0]
+    between = proof({key: value for key, value in LLAMA_8B.items() if key != "torch_dtype"})
+    assert between.answer is Answer.UNKNOWN
+    assert "dtype" in (between.reason or "")
+    large = proof({key: value for key, value in LLAMA_70B.items() if key != "torch_dtype"})
+    assert large.answer is Answer.EXCEEDS
+    assert large.workload.dtype in ("float16", "bfloat16")
+
+
+def test_between_the_bounds_is_unknown() -> None:
+    found = proof(LLAMA_8B, Workload(max_model_len=250_000))
+    assert found.totals is not None
+    assert found.totals.peak_lower_bytes <= found.budget_bytes < found.totals.peak_upper_bytes
+    assert found.answer is Answer.UNKNOWN
+    assert "lies between" in (found.reason or "")
+
+
+def test_longest_context_is_exact() -> None:
+    found = proof(LLAMA_8B, gpu="a100-sxm4-40gb")
+    longest = found.max_fitting_model_len
+    assert longest is not None
+    assert proof(LLAMA_8B, Workload(max_model_len=longest), "a100-sxm4-40gb").answer is Answer.FITS
+    assert proof(LLAMA_8B, Workload(max_model_len=longest + 1), "a100-sxm4-40gb").answer is not Answer.FITS
+
+
+def test_sliding_cache_counts_its_storage() -> None:
+    found = proof(MISTRAL)
+    (row,) = found.ledger.group("kv_cache")
+    assert row.kind is Kind.BOUND
+    assert row.upper_bytes == 2 * 32 * 8 * 128 * 2 * 32768
+    assert row.lower_bytes == 2 * 32 * 8 * 128 * 2 * 4095
+
+
+def test_loading_counts_where_the_cache_is_small() -> None:
+    rows = {term.name: term for term in proof(MIXTRAL, Workload(max_model_len=16)).ledger}
+    assert rows["runtime/loading"].upper_bytes > 3 * 10**9
+    rows = {term.name: term for term in proof(MIXTRAL).ledger}
+    assert rows["runtime/loading"].upper_bytes == 0
+
+
+def test_turing_has_no_fused_kernel_for_bfloat16() -> None:
+    small = LLAMA_8B | {"num_hidden_layers": 2, "vocab_size": 32000, "max_position_embeddings": 4096}
+    names = [term.name for term in proof(small, gpu="t4-16gb").ledger]
+    assert "activations/cuda_math_attention" in names
+    assert "activations/cuda_math_attention" not in [term.name for term in proof(small).ledger]
+
+
+def test_budget_is_a_share() -> None:
+    for budget in (Fraction(0), Fraction(5, 4)):
+        with pytest.raises(ValueError, match="not a share"):
+            prove(LLAMA_8B, Workload(), device(), budget)
+    third = prove(LLAMA_8B, Workload(), device(), Fraction(1, 3))
+    assert third.budget_fraction == "1/3"
+    assert prove(LLAMA_8B, Workload(), device(), Fraction(3, 4)).budget_fraction == "0.75"
+    assert prove(LLAMA_8B, Workload(), device(), Fraction(1)).budget_fraction == "1.00"
+
+
+CONFIGS = st.sampled_from([LLAMA_8B, LLAMA_70B, MISTRAL, GPT2, MIXTRAL])
+TOKENS = st.integers(1, 1024) | st.integers(1, 200_000)
+
+
+@given(CONFIGS, TOKENS, st.integers(1, 16), st.sampled_from(sorted(gpus())), st.sampled_from(["sdpa", "eager"]))
+def test_answer_follows_from_the_ledger(
+    config: dict[str, Any], tokens: int, concurrency: int, gpu: str, implementation: str
+) -> None:
+    workload = Workload(
+        dtype="bfloat16", max_model_len=tokens, concurrency=concurrency, attn_implementation=implementation
+    )
+    found = proof(config, workload, gpu)
+    if found.totals is None:
+        assert found.answer is Answer.UNKNOWN
+        assert found.reason
+        return
+    for term in found.ledger:
+        assert evaluate(term.formula, term.inputs) == term.upper_bytes
+        assert evaluate(term.lower_formula or term.formula, term.inputs) == term.lower_bytes
+        assert term.kind is Kind.EXACT or term.source or term.group in ("activations", "runtime")
+    assert len({term.name for term in found.ledger}) == len(found.ledger.terms)
+    lower, upper = found.totals.peak_lower_bytes, found.totals.peak_upper_bytes
+    assert lower == sum(term.lower_bytes for term in found.ledger)
+    assert upper == sum(term.upper_bytes for term in found.ledger)
+    assert (found.answer is Answer.FITS) == (upper <= found.budget_bytes)
+    assert (found.answer is Answer.EXCEEDS) == (lower > found.budget_bytes)
+
+
+@given(CONFIGS, st.integers(1, 1024), st.integers(0, 100_000), st.integers(1, 8), st.integers(0, 8))
+def test_more_never_needs_less(
+    config: dict[str, Any], tokens: int, more: int, concurrency: int, more_concurrency: int
+) -> None:
+    small = Workload(dtype="float16", max_model_len=tokens, concurrency=concurrency)
+    large = replace(small, concurrency=concurrency + more_concurrency)
+    if config is not GPT2:
+        large = replace(large, max_model_len=tokens + more)
+    first, second = proof(config, small).totals, proof(config, large).totals
+    wide = proof(config, replace(small, dtype="float32")).totals
+    assert first is not None
+    assert second is not None
+    assert wide is not None
+    assert first.peak_upper_bytes <= min(second.peak_upper_bytes, wide.peak_upper_bytes)
+    assert first.peak_lower_bytes <= min(second.peak_lower_bytes, wide.peak_lower_bytes)

@@ -1,0 +1,89 @@
+"""Lines on a console: broken between words only, free of markup, in characters that the console can show."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from rich.cells import cell_len
+from rich.text import Text
+
+from vramguard.report.escape import visible
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vramguard.checks import Severity
+
+Part = str | tuple[str, str]  # a text, or a text and its style
+
+TIMES: Final = "\u00d7"  # the multiplication sign
+
+_ASCII: Final = str.maketrans(
+    {"…": "...", "—": "-", "\u2013": "-", TIMES: "x", "→": "->", "≤": "<=", "≥": ">=", "·": ".", "•": "*"}
+    | {"█": "#", "▓": "=", "▒": "+", "░": "-", "▲": "^", "│": "|"}
+)
+
+
+class Page:
+    """What is written to one console. Every text that enters is made visible; no word is ever broken."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self.width = max(console.width, 20)
+
+    def write(self, *parts: Part, indent: int = 0, hang: int | None = None) -> None:
+        """One paragraph, its first line indented by `indent`, the others by `hang` (by `indent` if not given)."""
+        rest = indent if hang is None else hang
+        room = max(self.width - max(indent, rest), 10)
+        text = self._text(parts)
+        for number, line in enumerate(text.divide(_breaks(text.plain, room))):
+            self._line(line, rest if number else indent)
+
+    def line(self, *parts: Part, indent: int = 0) -> None:
+        """One line, however long: for places, which a terminal must not see broken."""
+        self._line(self._text(parts), indent)
+
+    def blank(self) -> None:
+        """An empty line."""
+        self._line(Text(), 0)
+
+    @staticmethod
+    def style(severity: Severity) -> str:
+        """The colour of a severity."""
+        return {"error": "bold red", "warning": "yellow", "note": "cyan"}[severity.label]
+
+    def _text(self, parts: tuple[Part, ...]) -> Text:
+        text = Text()
+        for part in parts:
+            words, style = (part, "") if isinstance(part, str) else part
+            text.append(self._showable(visible(words)), style=style or None)
+        return text
+
+    def _showable(self, text: str) -> str:
+        encoding = self._console.encoding
+        if encoding.lower().startswith("utf"):
+            return text
+        return text.translate(_ASCII).encode(encoding, "backslashreplace").decode(encoding)
+
+    def _line(self, text: Text, indent: int) -> None:
+        text = Text(" " * indent) + text
+        text.rstrip()
+        self._console.print(text, soft_wrap=True, highlight=False)
+
+
+def _breaks(text: str, width: int) -> list[int]:
+    """Where to break `text` into lines of `width` cells: before words only, so that a longer word keeps its line.
+
+    A unit stays with its number.
+    """
+    breaks, used = [], 0
+    for match in re.finditer(r" *[^ ]+(?: (?:GiB|%)[^ ]*)?", text):
+        gap = len(match[0]) - len(match[0].lstrip(" "))
+        cells = cell_len(match[0])
+        if used and used + cells > width:
+            breaks.append(match.start() + gap)
+            used = cells - gap
+        else:
+            used += cells
+    return breaks

@@ -1,0 +1,97 @@
+"""A proof, for programs (`vramguard.proof/1`) and as a ledger that a person can follow line by line."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import posixpath
+from typing import TYPE_CHECKING, Any, Final
+
+from vramguard.report.escape import to_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vramguard.engine import Proven
+    from vramguard.memory import Proof, Term
+
+SCHEMA: Final = "vramguard.proof/1"
+_OUTSIDE: Final = ("device_map",)  # fields of the workload that are not part of the contract
+
+
+def render(name: str, proven: Proven) -> str:
+    """The proof as `json` or `text`."""
+    if name == "json":
+        return to_json(as_json(proven))
+    from rich.console import Console
+
+    console = Console(file=io.StringIO(), width=120, no_color=True, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        print_proof(proven, console)
+    return captured.get()
+
+
+def print_proof(proven: Proven, console: Console) -> None:
+    """The ledger, its totals, a picture of the card, the answer and what it assumes."""
+    from vramguard.report.ledger import print_ledger
+
+    print_ledger(proven, console)
+
+
+def as_json(proven: Proven, prefix: str = "") -> dict[str, Any]:
+    """The proof in JSON's types; `prefix` is where the judged folder stands."""
+    proof = proven.proof
+    return {
+        "schema": SCHEMA,
+        "answer": proof.answer.value,
+        "reason": proof.reason,
+        "method": proof.method,
+        "model": _model(proven, prefix),
+        "workload": {key: value for key, value in dataclasses.asdict(proof.workload).items() if key not in _OUTSIDE},
+        "parameters": {"total": proof.parameters, "active": proof.active_parameters},
+        "model_weight_bytes": proof.model_weight_bytes,
+        "kv_cache_bytes_per_token": proof.kv_cache_bytes_per_token,
+        "ledger": [_row(term) for term in proof.ledger],
+        "totals": dataclasses.asdict(proof.totals) if proof.totals else None,
+        "pool": dataclasses.asdict(proof.pool) if proof.pool else None,
+        "device": {
+            "name": proof.device.name,
+            "capacity_bytes": proof.device.capacity_bytes,
+            "budget_fraction": proof.budget_fraction,
+            "budget_bytes": proof.budget_bytes,
+            "assumed": gpu_assumed(proof),
+        },
+        "headroom_bytes": proof.headroom_bytes,
+        "max_fitting_model_len": proof.max_fitting_model_len,
+        "min_fitting_gpus": proof.min_fitting_gpus,
+        "assumptions": list(proof.assumptions),
+    }
+
+
+def gpu_assumed(proof: Proof) -> bool:
+    """Whether nobody stated the card; the prover fills the workload's `gpu` in and says so among its assumptions."""
+    return proof.workload.gpu is None or any(line.startswith("gpu is not stated") for line in proof.assumptions)
+
+
+def _model(proven: Proven, prefix: str) -> dict[str, Any]:
+    return {
+        "id": proven.model,
+        "revision": None,
+        "model_type": proven.proof.model_type,
+        "architecture": proven.proof.architecture,
+        "config_sha256": proven.sha256 or None,
+        "at": {"path": posixpath.normpath(posixpath.join(prefix, proven.at.path)), "line": proven.at.line},
+    }
+
+
+def _row(term: Term) -> dict[str, Any]:
+    return {
+        "name": term.name,
+        "lower_bytes": term.lower_bytes,
+        "upper_bytes": term.upper_bytes,
+        "formula": term.formula,
+        "lower_formula": term.lower_formula,
+        "inputs": dict(term.inputs),
+        "kind": term.kind.value,
+        "source": term.source,
+    }
