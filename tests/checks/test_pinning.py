@@ -20,6 +20,7 @@ from vramguard.source import Document, kind_of, read
 
 if TYPE_CHECKING:
     from vramguard.checks import Check, Problem
+    from vramguard.facts import Fact
 
 SHA = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
@@ -29,7 +30,7 @@ def classify(path: str) -> PathClass:
 
 
 def problems(check: Check, files: dict[str, str]) -> list[Problem]:
-    found = []
+    found: list[Fact] = []
     for path, text in files.items():
         document = read(path, text.encode()) if kind_of(path) else None
         if isinstance(document, Document):
@@ -104,7 +105,7 @@ def test_constraints_weigh_less() -> None:
         (UnpinnedRequirement(), "requirements.txt", "a\n"),
         (RequirementWithoutHash(), "requirements.txt", "a==1\n"),
         (MissingLockFile(), "pyproject.toml", '[project]\ndependencies = ["a"]\n'),
-        (LockEntryWithoutHash(), "uv.lock", '[[package]]\nname = "a"\n'),
+        (LockEntryWithoutHash(), "poetry.lock", '[[package]]\nname = "a"\n'),
     ],
 )
 def test_path_classes(check: Check, name: str, text: str) -> None:
@@ -159,13 +160,30 @@ def test_a_stale_lock_names_what_differs() -> None:
         "ml/uv.lock": '[[package]]\nname = "a"\nsource = { virtual = "." }\n',
     }
     (found,) = problems(StaleLockFile(), files)
-    assert (found.at.path, found.amount, found.subject) == ("ml/pyproject.toml", 5, "ml/uv.lock")
+    assert (found.at.path, found.amount, found.values["folder"]) == ("ml/pyproject.toml", 5, "ml")
     assert found.values["differences"] == "p0 is not in it; p1 is not in it; p2 is not in it and 2 more"
-    assert [link.at.path for link in found.evidence] == ["ml/uv.lock"]
+    assert [link.at.path for link in found.evidence] == ["ml/pyproject.toml", "ml/uv.lock"]
+
+
+LIBRARY = {"pyproject.toml": '[project]\nname = "a"\ndependencies = ["b"]\n'}
+DOCS_LOCK = {"docs/uv.lock": 'version = 1\n\n[[package]]\nname = "a"\nsource = { editable = ".." }\n'}
+
+
+def test_a_lock_elsewhere_is_to_blame_for_its_own_age() -> None:
+    (found,) = problems(StaleLockFile(), {**LIBRARY, **DOCS_LOCK})
+    assert (found.at.path, found.at.line, found.severity) == ("docs/uv.lock", 3, Severity.WARNING)
+
+
+def test_the_lock_of_the_documentation_is_none_for_what_serves() -> None:
+    assert len(problems(MissingLockFile(), {**LIBRARY, **DOCS_LOCK})) == 1
+    application = {"app/uv.lock": DOCS_LOCK["docs/uv.lock"]}
+    assert problems(MissingLockFile(), {**LIBRARY, **application}) == []
+    docs = {f"docs/{path}": text for path, text in {**LIBRARY, "site/uv.lock": DOCS_LOCK["docs/uv.lock"]}.items()}
+    assert problems(MissingLockFile(), docs) == []
 
 
 def test_one_problem_for_a_lock_without_hashes() -> None:
     text = "".join(f'[[package]]\nname = "p{n}"\nversion = "1"\n' for n in range(5))
-    (found,) = problems(LockEntryWithoutHash(), {"uv.lock": text})
+    (found,) = problems(LockEntryWithoutHash(), {"poetry.lock": text})
     assert (found.at.line, found.amount) == (1, 5)
-    assert dict(found.values) == {"count": 5, "total": 5, "names": "p0, p1, p2 and 2 more", "command": "uv lock"}
+    assert dict(found.values) == {"count": 5, "total": 5, "names": "p0, p1, p2 and 2 more", "command": "poetry lock"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import pytest
 
 from vramguard.extract import extract
@@ -9,11 +12,14 @@ from vramguard.facts import Facts, LockedPackage, Project
 from vramguard.link.environments import Environments, RequirementsFile, unhashed
 from vramguard.source import Document, Location, kind_of, read
 
+if TYPE_CHECKING:
+    from vramguard.facts import Fact
+
 SHA = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 
 def environments(files: dict[str, str]) -> tuple[Environments, Facts]:
-    found = []
+    found: list[Fact] = []
     for path, text in files.items():
         document = read(path, text.encode()) if kind_of(path) else None
         if isinstance(document, Document):
@@ -35,7 +41,7 @@ def locks(files: dict[str, str], path: str = "pyproject.toml") -> list[tuple[str
     found, facts = environments(files)
     (project,) = [project for project in facts.of(Project) if project.at.path == path]
     held = found.locked(project)
-    return None if held is None else [(lock.at.path if lock else None, differences) for lock, differences in held]
+    return None if held is None else [(lock.at.path if lock else None, differences) for lock, _, differences in held]
 
 
 def test_constraints_make_lines_exact() -> None:
@@ -219,6 +225,8 @@ def test_compiled_requirements_are_a_lock(requirements: str, held: object) -> No
 )
 def test_unhashed(hashes: tuple[str, ...], artifacts: int, *, expected: bool) -> None:
     at = Location("uv.lock")
-    assert unhashed(LockedPackage(at, "a", "1", hashes, artifacts)) is expected
-    assert not unhashed(LockedPackage(at, "a", "1", hashes, artifacts, local="."))
-    assert not unhashed(LockedPackage(at, "a", "1", hashes, artifacts, commit="0" * 40))
+    package = LockedPackage(at, "a", "1", hashes, artifacts)
+    assert unhashed(package, "poetry") is expected
+    assert unhashed(package, "uv") is (expected and artifacts > 0)  # none named: none fits, none is installed
+    assert not unhashed(replace(package, local="."), "poetry")
+    assert not unhashed(replace(package, commit="0" * 40), "poetry")

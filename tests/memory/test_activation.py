@@ -220,6 +220,21 @@ def test_card_without_kernels_needs_more() -> None:
     assert upper(replace(run, fused_kernels=False)) >= upper(run) + 13 * square
 
 
+def test_wide_heads_have_no_flash_kernel() -> None:
+    """Beyond 256 keys are repeated and the memory-efficient kernel accumulates its output in float32."""
+    narrow, wide = (
+        prefill(
+            MODELS["Gemma-7B"] | {"head_dim": head_dim, "num_key_value_heads": 1, "intermediate_size": 8},
+            4096,
+            1,
+            None,
+            "bfloat16",
+        )
+        for head_dim in (256, 512)
+    )
+    assert upper(wide) >= upper(narrow) + 4096 * 16 * (256 * 2 * 4 + 512 * 4)
+
+
 def test_unknown_activation_needs_more() -> None:
     run = prefill(MODELS["GPT-NeoX-20B"], 4096, 1, None, "bfloat16")
     assert upper(run) < upper(replace(run, activation="gelu_new")) < upper(replace(run, activation=None))

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vramguard.data import gpus
@@ -231,6 +231,12 @@ def test_turing_has_no_fused_kernel_for_bfloat16() -> None:
     assert "activations/cuda_math_attention" not in [term.name for term in proof(small).ledger]
 
 
+def test_flags_of_other_engines_are_named() -> None:
+    assumed = proof(LLAMA_8B, Workload(max_num_seqs=256, gpu_memory_utilization="0.9")).assumptions
+    assert "max_num_seqs 256 has no effect on transformers" in assumed
+    assert "gpu_memory_utilization 0.9 has no effect on transformers" in assumed
+
+
 def test_budget_is_a_share() -> None:
     for budget in (Fraction(0), Fraction(5, 4)):
         with pytest.raises(ValueError, match="not a share"):
@@ -269,6 +275,7 @@ def test_answer_follows_from_the_ledger(
     assert (found.answer is Answer.EXCEEDS) == (lower > found.budget_bytes)
 
 
+@settings(max_examples=40)
 @given(CONFIGS, st.integers(1, 1024), st.integers(0, 100_000), st.integers(1, 8), st.integers(0, 8))
 def test_more_never_needs_less(
     config: dict[str, Any], tokens: int, more: int, concurrency: int, more_concurrency: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -16,9 +16,6 @@ from vramguard.memory import Device, Workload, prove
 from vramguard.policy import Finding, load_rules
 from vramguard.source import Location, Unreadable
 from vramguard.suppression import Suppressed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 LLAMA_8B: dict[str, object] = {
     "architectures": ["LlamaForCausalLM"],
@@ -37,7 +34,7 @@ CARD = Device("h100-sxm5-80gb", 84_927_609_569, "a log", 0, 960_998_933, "anothe
 RULES = {rule.id: rule for rule in load_rules()}
 
 
-def make_finding(rule: str = "VG101", path: str = "requirements.txt", line: int = 3, **changes: Any) -> Finding:
+def make_finding(rule: str = "VG101", path: str = "requirements.txt", line: int = 3, **changes: object) -> Finding:
     values: dict[str, Any] = {
         "id": rule,
         "name": RULES[rule].name if rule in RULES else "own-rule",
@@ -49,15 +46,17 @@ def make_finding(rule: str = "VG101", path: str = "requirements.txt", line: int 
         "fingerprint": "f" * 32,
         "data": {"path_class": "serving"},
     }
-    return Finding(**values | changes)
+    values.update(changes)
+    return Finding(**values)
 
 
-def make_proven(config: dict[str, object] | None = None, **workload: Any) -> Proven:
-    proof = prove(LLAMA_8B if config is None else config, Workload(**workload), CARD, Fraction(4, 5))
+def make_proven(config: dict[str, object] | None = None, **workload: object) -> Proven:
+    values: dict[str, Any] = dict(workload)
+    proof = prove(LLAMA_8B if config is None else config, Workload(**values), CARD, Fraction(4, 5))
     return Proven(proof, Location("models/llama/config.json"), "a" * 64)
 
 
-def make_report(*findings: Finding, files: int = 12, **changes: Any) -> Report:
+def make_report(*findings: Finding, files: int = 12, **changes: object) -> Report:
     values: dict[str, Any] = {
         "findings": list(findings),
         "suppressed": [],
@@ -66,7 +65,8 @@ def make_report(*findings: Finding, files: int = 12, **changes: Any) -> Report:
         "proofs": [],
         "rules": RULES,
     }
-    return Report(**values | changes)
+    values.update(changes)
+    return Report(**values)
 
 
 def make_full_report() -> Report:
@@ -84,7 +84,11 @@ def make_full_report() -> Report:
             Suppressed(waived, "retired in March", Location("vramguard.toml", 3, 1, 3, 2), written=False),
         ],
         facts=Facts([Unreadable(Location("chart/a.yaml"), "a template", template=True)]),
-        proofs=[make_proven(), make_proven({**LLAMA_8B, "num_hidden_layers": 160}, max_model_len=8192), make_proven({})],
+        proofs=[
+            make_proven(),
+            make_proven({**LLAMA_8B, "num_hidden_layers": 160}, max_model_len=8192),
+            make_proven({}),
+        ],
         notes=["the base has no policy"],
         baselined=2,
     )
@@ -94,12 +98,11 @@ def make_console(width: int = 80, *, tty: bool = False, encoding: str = "utf-8",
     """A console that keeps what is written; `written` gives it back."""
     file = io.TextIOWrapper(io.BytesIO(), encoding=encoding, newline="")
     environment = {"TERM": "xterm-256color", **({"NO_COLOR": "1"} if no_color else {})}
-    kind = "truecolor" if tty and not no_color else None
     return Console(
         file=file,
         width=width,
         force_terminal=tty,
-        color_system=kind,  # type: ignore[arg-type] - a literal in Rich's stubs
+        color_system="truecolor" if tty else None,
         highlight=False,
         emoji=False,
         markup=False,

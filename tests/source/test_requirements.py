@@ -146,7 +146,7 @@ def ours(text: str) -> list[Seen] | str:
         if line.flaw:
             return "refused"
         values = [tuple(line.values(name)) for name in ("--hash", "--requirement", "--constraint")]
-        found.append((line.requirement, line.editable and line.text.startswith("-"), *values))
+        found.append((line.requirement.strip(), line.editable and line.text.startswith("-"), *values))
     return found  # type: ignore[return-value]
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vramguard.facts import Facts, LockedPackage
-    from vramguard.link.environments import RequirementsFile
+    from vramguard.link.environments import Locked, RequirementsFile
 
 _NAMED = 3  # how many of a list are named before "and N more"
 
@@ -129,7 +129,7 @@ class MissingLockFile:
         environments = Environments(facts)
         for project in facts.of(Project):
             judged, severity = _weight(self, facts, project.at.path)
-            if judged and project.dependencies and environments.locked(project) == []:
+            if judged and project.dependencies and self._missing(facts, project, environments.locked(project)):
                 count = project.dependencies
                 values = {
                     "name": project.name or "this file",
@@ -137,6 +137,12 @@ class MissingLockFile:
                     "command": _LOCKERS.get(project.tool or "", "uv lock"),
                 }
                 yield Problem(project.at, values, severity=severity, subject="lock")
+
+    def _missing(self, facts: Facts, project: Project, held: list[Locked] | None) -> bool:
+        """Whether no lock counts: that of some test or of the documentation is none for what serves."""
+        if held is None or facts.classify(project.at.path) in self.warnings:
+            return held == []
+        return all(lock is not None and facts.classify(lock.at.path) in self.warnings for lock, _, _ in held)
 
 
 @check("stale-lock-file")
@@ -151,21 +157,23 @@ class StaleLockFile:
         """One problem for each project and lock that differ."""
         environments = Environments(facts)
         for project in facts.of(Project):
-            judged, severity = _weight(self, facts, project.at.path)
-            for lock, differences in environments.locked(project) or () if judged else ():
-                if lock is not None and differences:
-                    yield _stale(project, lock, differences, severity)
+            for held in environments.locked(project) or ():
+                judged, severity = _weight(self, facts, held.at.path)
+                if judged and held.lock is not None and held.differences:
+                    yield _stale(project, held.lock, held, severity)
 
 
-def _stale(project: Project, lock: Lock, differences: tuple[str, ...], severity: Severity | None) -> Problem:
+def _stale(project: Project, lock: Lock, held: Locked, severity: Severity | None) -> Problem:
     values = {
         "lock": lock.at.path,
         "project": project.at.path,
-        "differences": _some(differences, "; "),
+        "folder": lock.at.path.rpartition("/")[0] or "the repository's root",
+        "differences": _some(held.differences, "; "),
         "command": _LOCKERS.get(lock.form, "uv lock"),
     }
-    evidence = (Evidence(lock.at, "the lock that was made from another version of this file"),)
-    return Problem(project.at, values, evidence, severity, amount=len(differences), subject=lock.at.path)
+    evidence = (Evidence(project.at, "what is declared"), Evidence(lock.at, "the lock of an earlier declaration"))
+    subject = f"{project.at.path};{lock.at.path}"
+    return Problem(held.at, values, evidence, severity, amount=len(held.differences), subject=subject)
 
 
 @check("lock-entry-without-hash")
@@ -180,7 +188,7 @@ class LockEntryWithoutHash:
         """One problem for each lock, at the first such package."""
         for lock in facts.of(Lock):
             judged, severity = _weight(self, facts, lock.at.path)
-            bare = [package for package in lock.packages if unhashed(package)]
+            bare = [package for package in lock.packages if unhashed(package, lock.form)]
             if judged and bare:
                 values = {"count": len(bare), "total": len(lock.packages), "names": _names(bare)}
                 values["command"] = _LOCKERS.get(lock.form, "uv lock")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vramguard.facts import Declared, Facts, LockedPackage
+    from vramguard.source import Location
 
 BUILD_SECTION = "build-system.requires"
 _RUNTIME = ("project.dependencies", "tool.poetry.dependencies")
@@ -38,6 +39,7 @@ class Locked(NamedTuple):
     """A lock, and how it stands to one project: what differs, in words, or nothing where it is fresh."""
 
     lock: Lock | None  # None where compiled requirements take a lock's place
+    at: Location  # whose fault a difference is: the project's, or the lock's that took it in from elsewhere
     differences: tuple[str, ...] = ()
 
 
@@ -83,15 +85,18 @@ class Environments:
         that takes the project in by its path. Compiled requirements beside the project are a lock too.
         """
         folder = _folder(project.at.path)
-        found = [Locked(lock, self._differences(lock, project, folder)) for lock in self._locks.get(folder, ())]
+        found = [
+            Locked(lock, _blame(lock, project, folder), self._differences(lock, project, folder))
+            for lock in self._locks.get(folder, ())
+        ]
         workspace = None if found else self._workspace_lock(folder)
         if workspace is not None:
-            found = [Locked(workspace, ("it does not know this member of its workspace",))]
+            found = [Locked(workspace, project.at, ("it does not know this member of its workspace",))]
         if found:
             return found
         if any(_folder(path) == folder and _UNREAD_LOCKS.fullmatch(_name(path)) for path in self._facts.paths):
             return None
-        return [Locked(None)] if self._compiled(project, folder) else []
+        return [Locked(None, project.at)] if self._compiled(project, folder) else []
 
     def _differences(self, lock: Lock, project: Project, folder: str) -> tuple[str, ...]:
         """What the project declares and the lock was not made from, in words; nothing for a fresh lock."""
@@ -136,15 +141,26 @@ class Environments:
         return bool(runtime) and {canonicalize_name(line.name) for line in runtime} <= held
 
 
-def unhashed(package: LockedPackage) -> bool:
+def unhashed(package: LockedPackage, form: str) -> bool:
     """Whether the lock leaves open which bytes a package is: no artifact named, or one without a strong hash.
 
-    md5 and sha1 can be forged, so pip takes neither.
+    md5 and sha1 can be forged, so pip takes neither. uv names no artifact where none fits the platforms of that entry,
+    and then installs nothing for it; poetry without files takes whatever the index has.
     """
     if package.local is not None or package.commit is not None:
         return False
     strong = sum(digest.partition(":")[0] in STRONG_HASHES for digest in package.hashes)
-    return strong < max(package.artifacts, 1)
+    return strong < (package.artifacts if form == "uv" else max(package.artifacts, 1))
+
+
+def _blame(lock: Lock, project: Project, folder: str) -> Location:
+    if _folder(lock.at.path) == folder or _is_ancestor(_folder(lock.at.path), folder):
+        return project.at
+    return next((package.at for package in lock.packages if package.local == folder), lock.at)
+
+
+def _is_ancestor(outer: str, inner: str) -> bool:
+    return outer == "." or inner.startswith(f"{outer}/")
 
 
 def _constrained(line: Requirement, pins: dict[str, Requirement]) -> Requirement:

@@ -3,8 +3,9 @@
 from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.expression import FormulaError, evaluate
 from vramguard.memory.ledger import Kind, Ledger, Term
-from vramguard.memory.proof import Answer, Pool, Proof, Totals, Workload, prove
+from vramguard.memory.proof import prove
 from vramguard.memory.runtime import Device
+from vramguard.memory.verdict import Answer, Pool, Proof, Totals, Workload
 
 __all__ = [
     "Answer",

@@ -252,7 +252,7 @@ def _scores(run: Prefill, group: Attention) -> tuple[str, str]:
     if run.implementation == "flash_attention_2":
         # queries, keys, values without their padding, the output with it again
         return statistics, "2 * query + 2 * key" if run.sequences > 1 else "0"
-    return statistics, repeated if _sees_mask(run, group) else "0"
+    return statistics, "0" if _passes_groups_on(run, group) else repeated
 
 
 # Bytes of each score: the scores in half precision, a float32 copy of them and its softmax (float32 scores need no
@@ -268,17 +268,21 @@ def _sees_mask(run: Prefill, group: Attention) -> bool:
     return group.window is not None and run.tokens >= group.window
 
 
+def _passes_groups_on(run: Prefill, group: Attention) -> bool:
+    """Whether transformers gives sdpa the keys as they are, not repeated for every query head (use_gqa_in_sdpa)."""
+    return not _sees_mask(run, group) and group.head_dim <= _FLASH_HEAD_DIM
+
+
+_FLASH_HEAD_DIM: Final = 256
+
+
 def _decomposed(run: Prefill, group: Attention) -> bool:
     """Whether PyTorch has no fused kernel for this call and computes attention by its formula, score by score."""
     fewer = group.cached_heads < group.heads
     if run.architecture.model_type == "falcon" and fewer:
         return True  # one key head against many query heads, which no fused kernel takes without enable_gqa
-    # transformers passes fewer key heads on only without a mask and up to this head size (use_gqa_in_sdpa)
-    grouped = fewer and not _sees_mask(run, group) and group.head_dim <= _GROUPED_HEAD_DIM
+    grouped = fewer and _passes_groups_on(run, group)
     return not run.fused_kernels or (grouped and not run.grouped_kernels) or group.head_dim % 8 != 0
-
-
-_GROUPED_HEAD_DIM: Final = 256
 
 
 def _feed_forward(run: Prefill, group: FeedForward) -> Iterator[Moment]:
@@ -365,7 +369,8 @@ def _sdpa_on_cuda(run: Prefill, inputs: Mapping[str, int]) -> Iterator[Term]:
             _only(inputs, "sequences", "tokens", "heads", "head_dim"),
             source=source.format("_scaled_dot_product_attention_math"),
         )
-    if inputs["head_dim"] > _REGISTER_HEAD_DIM and (masked or not run.grouped_kernels):
+    flash = run.grouped_kernels and not masked and inputs["head_dim"] <= _FLASH_HEAD_DIM
+    if inputs["head_dim"] > _REGISTER_HEAD_DIM and not flash:
         yield bound(
             "activations/cuda_output_accumulator",
             "4 * sequences * tokens * heads * head_dim",

@@ -7,7 +7,6 @@ a workload leaves this module: what is not known is the answer UNKNOWN with its 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.activation import Prefill, activation_name, activations, default_implementation
@@ -17,6 +16,7 @@ from vramguard.memory.expression import FormulaError
 from vramguard.memory.families import architecture
 from vramguard.memory.ledger import Kind, Ledger, Term, exact
 from vramguard.memory.runtime import Device, loading, runtime
+from vramguard.memory.verdict import Answer, Proof, Totals, Workload
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -25,88 +25,6 @@ if TYPE_CHECKING:
 MODELED_VERSION: Final = "5.23.0"  # of transformers; every moment in activation.py was read there
 ELEMENT_BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4}
 _AMPERE: Final = 8
-_EMPTY: Final = Ledger()
-
-
-class Answer(StrEnum):
-    """EXCEEDS by the lower bound, FITS by the upper one, UNKNOWN where neither decides or something is not known."""
-
-    FITS = "FITS"
-    EXCEEDS = "EXCEEDS"
-    UNKNOWN = "UNKNOWN"
-
-
-@dataclass(frozen=True, slots=True)
-class Workload:
-    """What a deployment asks for, in its own words; None is what it does not say."""
-
-    engine: str | None = None
-    mode: str | None = None
-    gpu: str | None = None
-    gpus: int | None = None
-    tensor_parallel_size: int | None = None
-    pipeline_parallel_size: int | None = None
-    dtype: str | None = None
-    quantization: str | None = None
-    kv_cache_dtype: str | None = None
-    max_model_len: int | None = None  # tokens, prompt and answer together
-    concurrency: int | None = None  # sequences of that length at once
-    max_num_seqs: int | None = None
-    max_num_batched_tokens: int | None = None
-    gpu_memory_utilization: str | None = None  # decimal
-    attn_implementation: str | None = None
-    engine_version: str | None = None
-    device_map: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Upper bounds of each group, and both bounds of the peak."""
-
-    weights_bytes: int
-    kv_cache_bytes: int
-    activation_bytes: int
-    runtime_bytes: int
-    peak_lower_bytes: int
-    peak_upper_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """What an engine reserves for its cache; None in a proof of an engine that reserves nothing."""
-
-    reserved_bytes: int
-    kv_cache_bytes: int
-    kv_cache_tokens: int
-    max_concurrency: str
-    within_budget: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """An answer with all that it rests on; what could not be computed is None or empty."""
-
-    answer: Answer
-    reason: str | None
-    workload: Workload
-    device: Device
-    budget_fraction: str
-    budget_bytes: int
-    method: str = "analytic"
-    model_type: str | None = None
-    architecture: str | None = None
-    parameters: int | None = None
-    active_parameters: int | None = None
-    model_weight_bytes: int | None = None
-    kv_cache_bytes_per_token: int | None = None
-    ledger: Ledger = _EMPTY
-    totals: Totals | None = None
-    pool: Pool | None = None
-    headroom_bytes: int | None = None
-    max_fitting_model_len: int | None = None
-    min_fitting_gpus: int | None = None
-    spill_bytes: int = 0  # weights that device_map="auto" would place outside the card
-    assumptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -325,6 +243,8 @@ def _longest(case: _Case, budget_bytes: int) -> int:
     The bound does not fall as the context grows, so bisection finds it.
     """
     low, high = 0, case.network.context
+    if _ledger(case, high).upper_bytes() <= budget_bytes:
+        return high
     while low < high:
         middle = (low + high + 1) // 2
         if _ledger(case, middle).upper_bytes() <= budget_bytes:
@@ -367,7 +287,7 @@ _ASSUMPTIONS: Final = (
 
 
 def _defaulted(workload: Workload, case: _Case, tokens: int) -> Iterator[str]:
-    """One sentence for each value that nobody stated."""
+    """One sentence for each value that nobody stated, or that means less than it seems to."""
     if workload.gpu is None:
         yield f"gpu is not stated; {case.device.name} is assumed"
     if workload.engine is None:
@@ -380,19 +300,23 @@ def _defaulted(workload: Workload, case: _Case, tokens: int) -> Iterator[str]:
         yield f"dtype is not stated; the config's {case.dtype} is assumed"
     if workload.attn_implementation is None:
         yield f"attn_implementation is not stated; {case.implementation} is assumed"
+    yield from _load(workload, case, tokens)
+    for name in ("max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization"):
+        if getattr(workload, name) is not None:
+            yield f"{name} {getattr(workload, name)} has no effect on transformers"
+
+
+def _load(workload: Workload, case: _Case, tokens: int) -> Iterator[str]:
     if workload.max_model_len is None:
         yield f"max_model_len is not stated; the config's full context of {tokens} is assumed"
     elif tokens > case.network.context:
         yield f"max_model_len {tokens} is above the config's {case.network.context}, which no code enforces"
-    yield _concurrency(workload, case)
+    if workload.concurrency is None:
+        yield "concurrency is not stated; one sequence at a time, not padded, is assumed"
+    else:
+        yield f"concurrency: at most {case.sequences} at a time; one is not padded, several are one padded batch"
     if (workload.gpus or 1) > 1:
         yield f"of {workload.gpus} GPUs one is used: tensor_parallel_size is 1"
-
-
-def _concurrency(workload: Workload, case: _Case) -> str:
-    if workload.concurrency is None:
-        return "concurrency is not stated; one sequence at a time is assumed"
-    return f"concurrency: at most {case.sequences} at a time; several are one padded batch"
 
 
 def _decimal(share: Fraction) -> str:

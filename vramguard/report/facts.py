@@ -98,7 +98,7 @@ def print_facts(facts: Iterable[Fact], prefix: str, console: Console) -> None:
         counts[entry["kind"]] = counts.get(entry["kind"], 0) + 1
         out.line((f"{entry['path']}:{entry['line']}:{entry['column']}", "bold"), f": {entry['kind']}")
         said = [f"{name} {_word(value)}" for name, value in entry.items() if _is_said(name, value)]
-        out.write(" · ".join(said), indent=4)
+        out.write("; ".join(said), indent=4)
     if not counts:
         out.write(f"nothing to read in {prefix or '.'}")
         return

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _STYLES: Final = {"FITS": "bold green", "EXCEEDS": "bold red", "UNKNOWN": "bold yellow"}
 _BYTES: Final = 18  # columns of a number of bytes, below 1 TB with its commas
 _GIB: Final = 9
+_NAMED: Final = 40  # columns below which the ledger's columns have no heads
 _NARROW: Final = 60  # columns below which the totals show GiB only
 
 
@@ -65,7 +66,7 @@ def _heading(out: Page, proven: Proven) -> None:
         f"{_count(proof.parameters)} parameters" if proof.parameters else "",
         f"method {proof.method}",
     ]
-    out.write(" · ".join(word for word in said if word), indent=2)
+    out.write(", ".join(word for word in said if word), indent=2)
 
 
 def _count(number: int | None) -> str:
@@ -76,7 +77,9 @@ def _terms(out: Page, terms: tuple[Term, ...]) -> None:
     """Each term with its bytes, and under it the formula and the integers that give them; sources as footnotes."""
     sources = list(dict.fromkeys(term.source for term in terms if term.source))
     out.blank()
-    out.line(("Ledger of the worst GPU", "bold"), (f"{'bytes':>{out.width - 33}}{'GiB':>{_GIB}}", "dim"))
+    title = "Ledger of the worst GPU"
+    columns = f"{'bytes':>{max(out.width - len(title) - _GIB, 6)}}{'GiB':>{_GIB}}" if out.width >= _NAMED else ""
+    out.line((title, "bold"), (columns, "dim"))
     for group, members in groupby(terms, key=lambda term: term.group):
         rows = list(members)
         _row(out, group, sum(term.upper_bytes for term in rows), indent=0)

@@ -33,6 +33,7 @@ class _Loader(yaml.CSafeLoader):
 
 def parse(text: str) -> Parsed:
     """Parse all documents of a YAML file; the value is their list. Raises `ParseError`."""
+    text = _without_definitions(text)
     if _nesting(text) > MAX_DEPTH:
         raise ParseError(f"nested deeper than {MAX_DEPTH} levels")
     try:
@@ -46,6 +47,31 @@ def parse(text: str) -> Parsed:
     reader = _Reader()
     value = [reader.value(root) for root in roots]
     return Parsed(value, lambda: _index(roots), tuple(reader.flaws))
+
+
+_DOCUMENT = re.compile(r"^---[ \t]*(?:#[^\n]*)?$", re.MULTILINE)
+_KIND = "kind: CustomResourceDefinition"
+_FIRST_LEVEL = ("apiVersion:", "metadata:", "spec:", "status:")
+
+
+def _without_definitions(text: str) -> str:
+    """The text with the schemas of custom resources made blank: they describe no workload, and are megabytes each."""
+    if "\nkind: CustomResourceDefinition\n" not in text:
+        return text
+    parts, start = [], 0
+    for mark in [*_DOCUMENT.finditer(text), None]:
+        end = mark.start() if mark else len(text)
+        part = text[start:end]
+        parts.append("\n" * part.count("\n") if _is_definition(part) else part)
+        parts.append(mark[0] if mark else "")
+        start = mark.end() if mark else end
+    return "".join(parts)
+
+
+def _is_definition(part: str) -> bool:
+    """Whether a document's every key of the first level is one of a CustomResourceDefinition's, and its kind that."""
+    keys = set(re.findall(r"^[^ #\n-].*$", part, re.MULTILINE))
+    return _KIND in keys and all(key == _KIND or key.startswith(_FIRST_LEVEL) for key in keys)
 
 
 def _nesting(text: str) -> int:
