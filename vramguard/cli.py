@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from enum import IntEnum, StrEnum
 from fractions import Fraction
+from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
-import click
 import typer
+from typer._click.exceptions import ClickException  # typer carries click under this name, and exports no base class
 
 from vramguard import __version__
 from vramguard.checks import Severity
-from vramguard.schema import ConfigError
+from vramguard.schema import ConfigError, suggestion
 from vramguard.scope import Scope, find_scope
 
 if TYPE_CHECKING:
@@ -33,32 +34,13 @@ class Exit(IntEnum):
     FINDINGS = 1
     USAGE = 2  # an option, a configuration or a policy is wrong
     BUG = 3  # ours
+    INTERRUPTED = 130  # 128 and the signal's number, as shells have it
+    PIPE = 141
 
 
-class Format(StrEnum):
-    """Output formats of `check`."""
-
-    TEXT = "text"
-    JSON = "json"
-    GITHUB = "github"
-    SARIF = "sarif"
-
-
-class PlainFormat(StrEnum):
-    """Output formats of the other commands."""
-
-    TEXT = "text"
-    JSON = "json"
-
-
-class Level(StrEnum):
-    """Severities, as options name them."""
-
-    NOTE = "note"
-    WARNING = "warning"
-    ERROR = "error"
-
-
+Format = StrEnum("Format", ["TEXT", "JSON", "GITHUB", "SARIF"])  # of `check`; the other commands have two
+PlainFormat = StrEnum("PlainFormat", ["TEXT", "JSON"])
+Level = StrEnum("Level", ["NOTE", "WARNING", "ERROR"])
 Engine = StrEnum("Engine", ["transformers", "vllm", "sglang", "tgi", "tensorrt-llm", "llama.cpp"])
 Attention = StrEnum("Attention", ["sdpa", "eager", "flash_attention_2"])
 Mode = StrEnum("Mode", ["inference", "training"])
@@ -89,16 +71,22 @@ app = typer.Typer(
     name="vramguard",
     help="Reads a repository as text and answers: merge, or do not merge, with evidence.",
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
 @app.callback(invoke_without_command=True)
-def _version(*, version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _version(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     if version:
         sys.stdout.write(f"vramguard {__version__}\n")
         raise typer.Exit
+    if context.invoked_subcommand is None:
+        sys.stdout.write(f"{context.get_help().rstrip()}\n")
+        raise typer.Exit(Exit.USAGE)
 
 
 @app.command()
@@ -127,7 +115,9 @@ def check(  # noqa: PLR0913 - one parameter per option
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also list suppressed findings.")] = False,
 ) -> None:
     """Judge a repository: exit 0 if it may be merged, 1 if not."""
-    scope = find_scope(paths or [])
+    from vramguard import governance
+
+    scope = find_scope(paths or [], diff_base)
     overrides = {
         "select": _words(select),
         "ignore": _words(ignore),
@@ -135,10 +125,11 @@ def check(  # noqa: PLR0913 - one parameter per option
         "gpu": gpu,
         "budget": budget,
         "concurrency": concurrency,
-        "baseline": baseline,
+        "baseline": str(Path(baseline).absolute()) if baseline else None,
     }
     with _working(f"reading {scope.shown}"):
-        report, policy = _judged(scope, config, diff_base, overrides, writing=write_baseline)
+        asked = governance.Question(scope, diff_base, _named(scope, config), overrides)
+        report, policy = governance.judge(asked, accepting=not write_baseline)
     threshold = policy.configuration.settings.fail_on
     if write_baseline:
         _write_baseline(scope, policy, report)
@@ -155,34 +146,18 @@ def _words(values: list[str] | None) -> tuple[str, ...] | None:
     )
 
 
-def _judged(
-    scope: Scope, config: str | None, diff_base: str | None, overrides: dict[str, Any], *, writing: bool
-) -> tuple[Report, Policy]:
-    """The report, and the policy that made it: the base's, where there is a base."""
-    from vramguard import engine, governance
-    from vramguard.discover import GitTree, WorkTree
-
-    tree = WorkTree(scope.root)
-    own = engine.load_policy(tree, config, **overrides)
-    if diff_base is None:
-        policy, report = own, engine.check(tree, own, scope.only)
-        accepted = tree.read(policy.configuration.baseline or "")
-    else:
-        base = GitTree(scope.root, diff_base)
-        policy = engine.load_policy(base, config if config and base.read(config) is not None else None, **overrides)
-        report = governance.against(tree, own, base, policy, scope.only)
-        accepted = base.read(policy.configuration.baseline or "")
-    if writing:
-        return report, policy
-    return governance.with_baseline(report, policy.configuration, accepted), policy
+def _named(scope: Scope, config: str | None) -> str | None:
+    """The configuration file that `--config` names from here, as its path from the repository's root."""
+    return None if config is None else scope.below(Path(config))
 
 
 def _write_baseline(scope: Scope, policy: Policy, report: Report) -> None:
     from vramguard import governance
 
-    name = policy.configuration.baseline or governance.BASELINE_NAME
-    (scope.root / name).write_text(governance.write_baseline(report), encoding="utf-8")
-    _say(f"{name}: {len(report.findings)} findings accepted as they stand today")
+    path = scope.root / (policy.configuration.baseline or governance.BASELINE_NAME)
+    _write(path, governance.write_baseline(report))
+    count = len(report.findings)
+    _say(f"{path.name}: {count} finding{'' if count == 1 else 's'} accepted as of today")
 
 
 def _chosen(output_format: Format | None, output: Path | None) -> Format:
@@ -286,7 +261,7 @@ def inspect(
     scope = find_scope(paths or [])
     tree = WorkTree(scope.root)
     with _working(f"reading {scope.shown}"):
-        found = engine.facts_of(tree, engine.load_policy(tree, config), scope.only)
+        found = engine.facts_of(tree, engine.load_policy(tree, _named(scope, config)), scope.only)
     if output_format is PlainFormat.JSON:
         sys.stdout.write(shown.render(found, scope.prefix))
     else:
@@ -306,9 +281,9 @@ def rules(
     from vramguard import engine
     from vramguard.discover import WorkTree
     from vramguard.report import rules as shown
-    from vramguard.schema import suggestion
 
-    known = engine.load_policy(WorkTree(find_scope([]).root), config).words
+    scope = find_scope([])
+    known = engine.load_policy(WorkTree(scope.root), _named(scope, config)).words
     wanted = rule.upper() if rule else None
     matching = [item for item in known.values() if wanted in (None, item.id, item.name.upper())]
     if not matching:
@@ -330,18 +305,18 @@ def init(
     ] = None,
 ) -> None:
     """Set up a repository: a commented vramguard.toml, the pre-commit hook, the workflow, and a baseline if wanted."""
-    from vramguard import scaffold
+    from vramguard import governance, scaffold
 
     for line in scaffold.write(folder):
         _say(line)
     scope = find_scope([folder])
-    report, policy = _judged(scope, None, None, {"baseline": None}, writing=True)
+    report, policy = governance.judge(governance.Question(scope), accepting=False)
     _say(f"today: {len(report.findings)} findings in {report.files} files")
     if baseline is None and report.findings and sys.stdin.isatty():
         baseline = typer.confirm("Accept them as a baseline, so that only new ones block?", default=False)
-    if baseline:
+    if baseline and not policy.configuration.baseline:
         _write_baseline(scope, policy, report)
-        _say(f'set `baseline = "{policy.configuration.baseline or "vramguard-baseline.json"}"` in vramguard.toml')
+        _say(scaffold.use_baseline(folder, governance.BASELINE_NAME))
 
 
 def _write(path: Path, text: str) -> None:
@@ -368,40 +343,48 @@ def _console() -> Console:
 @contextmanager
 def _working(what: str) -> Iterator[None]:
     """Show that work is going on, on a terminal that is watched."""
-    if sys.stderr.isatty() and sys.stdout.isatty():
-        from rich.console import Console
-        from rich.markup import escape
+    if not (sys.stderr.isatty() and sys.stdout.isatty()):
+        yield
+        return
+    from rich.console import Console
+    from rich.markup import escape
 
-        context: Any = Console(stderr=True).status(escape(what))
-    else:
-        context = nullcontext()
-    with context:
+    with Console(stderr=True).status(escape(what)):
         yield
 
 
-def run(arguments: list[str] | None = None) -> int:  # noqa: PLR0911 - each way out has its code
+def run(arguments: list[str] | None = None) -> int:
     """Run one command; the exit code. The one place where exceptions become words."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal without our characters gets escapes, no crash
     try:
         outcome = typer.main.get_command(app).main(arguments, prog_name="vramguard", standalone_mode=False)
-        return int(outcome or 0)
-    except click.exceptions.Exit as done:
-        return done.exit_code
-    except click.exceptions.NoArgsIsHelpError:
-        return Exit.USAGE
-    except click.ClickException as error:
-        return _complain(error.format_message(), Exit.USAGE)
+        sys.stdout.flush()
+    except ClickException as error:
+        return _complain(_usage(error), Exit.USAGE)
     except ConfigError as error:
         return _complain(str(error), Exit.USAGE)
-    except (click.Abort, KeyboardInterrupt):
-        return 130
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.CLEAN
+    except (typer.Abort, KeyboardInterrupt):
+        return Exit.INTERRUPTED
+    except (BrokenPipeError, SystemExit):  # the reader of a pipe has seen enough; typer then asks to exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno() if sys.__stdout__ else 1)
+        return Exit.PIPE
     except Exception:  # noqa: BLE001 - a bug is said with its traceback and an exit code of its own
         import traceback
 
         traceback.print_exc()
         return _complain("this is a bug in vramguard; please report it with the lines above", Exit.BUG)
+    return int(outcome or 0)
+
+
+def _usage(error: ClickException) -> str:
+    """What is wrong with the command line, in one line, with the option that was meant."""
+    message = " ".join(error.format_message().split())
+    wrong, context = getattr(error, "option_name", None), getattr(error, "ctx", None)
+    if wrong is None or context is None:
+        return message
+    known = [name for parameter in context.command.params for name in parameter.opts]
+    return message.partition(" (Possible")[0] + suggestion(wrong, known)
 
 
 def _complain(message: str, code: Exit) -> Exit:

@@ -1,21 +1,27 @@
 """Which files a repository has, and their bytes: from the working tree, or from git's objects at a revision.
 
 Git is asked through plumbing that runs no hook, filter, file monitor or remote helper that a repository configures.
+Links are followed inside the root only, and nothing but a regular file is ever opened.
 """
 
 from __future__ import annotations
 
 import os
+import posixpath
+import re
+import stat
 import subprocess
+import warnings
+import weakref
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING, NoReturn, Protocol
 
 from vramguard.schema import ConfigError
 from vramguard.source import MAX_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from pathspec import GitIgnoreSpec
 
@@ -24,6 +30,25 @@ _SKIPPED = frozenset(
     {".git", ".hg", ".svn", ".venv", ".tox", ".nox", "node_modules", "site-packages", "__pycache__", ".eggs"}
 )
 _SAFE_GIT = ("git", "-c", "core.fsmonitor=false", "-c", "core.hooksPath=/dev/null", "-c", "core.quotePath=false")
+# What a hook's environment says of the repository that it runs for, which need not be the one that is judged.
+_OTHERS = frozenset(
+    f"GIT_{name}"
+    for name in (
+        *("DIR", "WORK_TREE", "INDEX_FILE", "PREFIX", "NAMESPACE", "COMMON_DIR", "IMPLICIT_WORK_TREE"),
+        *("OBJECT_DIRECTORY", "ALTERNATE_OBJECT_DIRECTORIES", "GRAFT_FILE", "SHALLOW_FILE", "REPLACE_REF_BASE"),
+        *("LITERAL_PATHSPECS", "GLOB_PATHSPECS", "NOGLOB_PATHSPECS", "ICASE_PATHSPECS", "EXTERNAL_DIFF"),
+    )
+)
+# No prompt, no lock, and no fetch: not even where a partial clone lacks an object.
+_QUIET = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    "GIT_ALLOW_PROTOCOL": "none",
+    "GIT_TERMINAL_PROMPT": "0",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+}
+_OUTSIDE = "a link that leads out of the repository"
+_MAX_LINKS = 40  # as Linux
 
 
 class Tree(Protocol):
@@ -38,15 +63,22 @@ class Tree(Protocol):
         ...
 
 
+def _environment() -> dict[str, str]:
+    return {key: value for key, value in os.environ.items() if key not in _OTHERS} | _QUIET
+
+
 def git(root: Path, *arguments: str) -> bytes | None:
     """Standard output of a git command at `root`; None where git, or the repository, is not there."""
-    environment = os.environ | {"GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_TERMINAL_PROMPT": "0"}
     command = (*_SAFE_GIT, "-C", str(root), *arguments)
     try:
-        done = subprocess.run(command, capture_output=True, check=False, env=environment)  # noqa: S603 - fixed words
-    except OSError:
+        done = subprocess.run(command, capture_output=True, check=False, env=_environment())  # noqa: S603 - fixed words
+    except (OSError, ValueError):  # a NUL byte in an argument names nothing
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def _refuse(reason: str, path: str) -> NoReturn:
+    raise OSError(0, reason, path)
 
 
 class WorkTree:
@@ -54,7 +86,7 @@ class WorkTree:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self._real = root.resolve()
+        self._real = os.path.realpath(root)
 
     def paths(self) -> list[str]:
         """Every file that is not ignored."""
@@ -68,39 +100,76 @@ class WorkTree:
         output = git(self.root, "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--deduplicate")
         return None if output is None else [os.fsdecode(path) for path in output.split(b"\0") if path]
 
-    def _walked(self) -> list[str]:
-        from pathspec import GitIgnoreSpec
+    def _walked(self) -> Iterator[str]:
+        """Every file that the .gitignore files of its folder and of those above leave; links are not descended."""
+        pending: list[tuple[str, list[tuple[str, GitIgnoreSpec]]]] = [("", [])]
+        while pending:
+            prefix, ignores = pending.pop()
+            entries = self._entries(prefix)
+            if any(entry.name == ".gitignore" for entry in entries):
+                ignores = [*ignores, (prefix, self._ignore(prefix))]
+            for entry in entries:
+                path = f"{prefix}{entry.name}"
+                folder = entry.is_dir(follow_symlinks=False)
+                if entry.name in _SKIPPED or _ignored(f"{path}/" if folder else path, ignores):
+                    continue
+                if folder:
+                    pending.append((f"{path}/", ignores))
+                else:
+                    yield path
 
-        found: list[str] = []
-        ignores: list[tuple[str, GitIgnoreSpec]] = []
-        for folder, folders, files in os.walk(self.root):
-            base = Path(folder).relative_to(self.root).as_posix().removeprefix(".")
-            prefix = f"{base}/" if base else ""
-            if ".gitignore" in files:
-                text = (self.read(f"{prefix}.gitignore") or b"").decode("utf-8", "replace")
-                ignores.append((prefix, GitIgnoreSpec.from_lines(text.splitlines())))
-            folders[:] = sorted(
-                name for name in folders if name not in _SKIPPED and not _ignored(f"{prefix}{name}/", ignores)
-            )
-            found += [f"{prefix}{name}" for name in files if not _ignored(f"{prefix}{name}", ignores)]
-        return found
+    def _entries(self, prefix: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(os.path.join(self._real, prefix)) as entries:  # noqa: PTH118 - a name need not be text
+                return list(entries)
+        except OSError as error:
+            raise ConfigError(f"`{prefix or self.root}` cannot be listed: {error.strerror}") from error
+
+    def _ignore(self, prefix: str) -> GitIgnoreSpec:
+        try:
+            data = self.read(f"{prefix}.gitignore") or b""
+        except OSError:
+            data = b""  # as git does
+        lines = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
+        return _spec([line for line in lines if _is_pattern(line)])
 
     def read(self, path: str) -> bytes | None:
-        """A regular file's bytes; None for what is not there, no regular file, or outside of the root."""
-        file = (self._real / path).resolve()
-        if not file.is_relative_to(self._real) or not file.is_file():
+        """A regular file's bytes, None for what is not there. Raises OSError for what is there and cannot be read."""
+        try:
+            real = os.path.realpath(os.path.join(self._real, path))  # noqa: PTH118 - a Path raises on a loop of links
+            if os.path.commonpath((self._real, real)) != self._real:
+                return _refuse(_OUTSIDE, path) if self._holds(path) else None
+            if os.path.isdir(real):  # noqa: PTH112 - a submodule is listed, and is no file
+                return None
+            return _regular(real, path)
+        except (FileNotFoundError, NotADirectoryError):
+            return _refuse("a link that leads nowhere", path) if self._holds(path) else None
+        except ValueError:  # a NUL byte
             return None
-        with file.open("rb") as stream:
-            return stream.read(MAX_BYTES + 1)
+
+    def _holds(self, path: str) -> bool:
+        """Whether the path as written, its last link not followed, lies in the root and is there."""
+        written = posixpath.normpath(path)
+        return not written.startswith(("/", "../")) and os.path.lexists(os.path.join(self._real, written))  # noqa: PTH118 - as above
+
+
+def _regular(real: str, path: str) -> bytes:
+    """The bytes of a regular file. A pipe or a device is looked at, never waited for."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    if not stat.S_ISREG(os.lstat(real).st_mode):
+        _refuse("no regular file", path)
+    with open(os.open(real, flags), "rb") as stream:  # noqa: PTH123 - a descriptor
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+            _refuse("no regular file", path)
+        return stream.read(MAX_BYTES + 1)
 
 
 def _ignored(path: str, ignores: list[tuple[str, GitIgnoreSpec]]) -> bool:
     """Whether the nearest .gitignore that speaks of `path` ignores it."""
     for prefix, spec in reversed(ignores):
-        if path.startswith(prefix):
-            include = spec.check_file(path.removeprefix(prefix)).include
-            if include is not None:
-                return bool(include)
+        include = spec.check_file(path.removeprefix(prefix)).include
+        if include is not None:
+            return bool(include)
     return False
 
 
@@ -110,39 +179,65 @@ class GitTree:
     def __init__(self, root: Path, revision: str) -> None:
         self.root = root
         commit = git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        if commit is None and git(root, "rev-parse", "--git-dir") is None:
+            raise ConfigError(f"`{root}` is in no git repository, or in one that git does not trust (safe.directory)")
         if commit is None:
             raise ConfigError(f"`{revision}` is no commit here; a shallow clone has to fetch it first")
         self.commit = commit.decode().strip()
 
     @cached_property
-    def blobs(self) -> dict[str, str]:
-        """Object name of every regular file."""
+    def _entries(self) -> dict[str, tuple[str, str]]:
+        """Mode and object name of every entry that is no folder."""
         output = git(self.root, "ls-tree", "-r", "-z", self.commit) or b""
         entries = (entry.partition(b"\t") for entry in output.split(b"\0") if entry)
-        return {
-            os.fsdecode(path): head.split()[2].decode()
-            for head, _, path in entries
-            if head.startswith((b"100644", b"100755"))
-        }
+        heads = ((os.fsdecode(path), head.decode().split()) for head, _, path in entries)
+        return {path: (mode, name) for path, (mode, _, name) in heads}
+
+    @cached_property
+    def blobs(self) -> dict[str, str]:
+        """Object name of every regular file."""
+        return {path: name for path, (mode, name) in self._entries.items() if mode.startswith("100")}
+
+    @cached_property
+    def _links(self) -> dict[str, str]:
+        """Object name of every symbolic link, whose bytes are its target."""
+        return {path: name for path, (mode, name) in self._entries.items() if mode == "120000"}
 
     def paths(self) -> list[str]:
-        """Every regular file of the commit."""
-        return sorted(path for path in self.blobs if not _SKIPPED.intersection(path.split("/")))
+        """Every file of the commit, links included, as in a working tree."""
+        return sorted(path for path in self._entries if not _SKIPPED.intersection(path.split("/")))
 
     def read(self, path: str) -> bytes | None:
-        """A file's bytes as committed."""
-        blob = self.blobs.get(path)
-        return None if blob is None else self._objects(blob)
+        """A file's bytes as committed, links followed. Raises OSError as a working tree would."""
+        target = self._followed(path)
+        if target in self.blobs:
+            return self._objects(self.blobs[target])
+        if path in self._links and not any(name.startswith(f"{target}/") for name in self.blobs):
+            _refuse(_OUTSIDE if target.startswith(("/", "..")) else "a link that leads nowhere", path)
+        return None
+
+    def _followed(self, path: str) -> str:
+        """The path with every link in it replaced by its target."""
+        path = posixpath.normpath(path)
+        for _ in range(_MAX_LINKS if self._links else 0):
+            link = next((part for part in _parents(path) if part in self._links), None)
+            if link is None:
+                break
+            target = os.fsdecode(self._objects(self._links[link]))
+            path = posixpath.normpath(posixpath.join(posixpath.dirname(link), target) + path.removeprefix(link))
+        return path
 
     @cached_property
     def _objects(self) -> Callable[[str], bytes]:
-        """One `git cat-file --batch` for all reads; it ends with this process, whose pipe it reads."""
+        """One `git cat-file --batch` for all reads; it ends with this tree."""
         command = (*_SAFE_GIT, "-C", str(self.root), "cat-file", "--batch")
-        environment = os.environ | {"GIT_NO_LAZY_FETCH": "1"}
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603 - fixed words
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment()
+        )
         stdin, stdout = process.stdin, process.stdout
         if stdin is None or stdout is None:  # cannot be: both are asked for
             raise OSError("git cat-file has no pipes")
+        weakref.finalize(self, _end, process)
 
         def read(blob: str) -> bytes:
             stdin.write(f"{blob}\n".encode())
@@ -150,16 +245,54 @@ class GitTree:
             header = stdout.readline().split()
             if len(header) != 3:  # noqa: PLR2004 - "<name> blob <size>", else "<name> missing"
                 raise OSError("the object is not in this clone")
-            return stdout.read(int(header[2]) + 1)[:-1]
+            return _batched(stdout, int(header[2]))
 
         return read
 
 
+def _batched(stream: IO[bytes], size: int) -> bytes:
+    """An object of `size` bytes from `git cat-file`, cut at one past `MAX_BYTES`; its line feed and the rest go by."""
+    data = stream.read(min(size, MAX_BYTES + 1))
+    rest = size - len(data) + 1
+    while rest:
+        rest -= len(stream.read(min(rest, MAX_BYTES))) or rest
+    return data
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with process:  # closes its pipes, on which it ends, and waits
+        pass
+
+
+def _parents(path: str) -> Iterator[str]:
+    """`a`, `a/b` and `a/b/c` for `a/b/c`."""
+    parts = path.split("/")
+    return ("/".join(parts[: number + 1]) for number in range(len(parts)))
+
+
 def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
-    """Whether a path matches any of these .gitignore-style patterns."""
+    """Whether a path matches any of these .gitignore-style patterns. Raises `ConfigError` for one that is none."""
     lines = list(patterns)
     if not lines:
         return lambda _: False
+    for line in lines:
+        if not _is_pattern(line):
+            raise ConfigError(f"`{line}` is no pattern as in .gitignore")
+    return _spec(lines).match_file
+
+
+def _spec(lines: list[str]) -> GitIgnoreSpec:
     from pathspec import GitIgnoreSpec
 
-    return GitIgnoreSpec.from_lines(lines).match_file
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of `re`, for brackets within brackets
+        return GitIgnoreSpec.from_lines(lines)
+
+
+def _is_pattern(line: str) -> bool:
+    """Whether git, too, would take the line for a pattern, a comment or a blank."""
+    try:
+        _spec([line])
+    except (ValueError, re.error):
+        return False
+    return True

@@ -81,7 +81,11 @@ def load_policy(tree: Tree, path: str | None = None, **overrides: Any) -> Policy
     """The policy that stands in a tree: its configuration with the command line's `overrides`, and its rules."""
     configuration = settings.load(tree.read, path)
     chosen = {key: value for key, value in overrides.items() if value is not None}
-    configuration = dataclasses.replace(configuration, settings=dataclasses.replace(configuration.settings, **chosen))
+    configuration = dataclasses.replace(
+        configuration,
+        settings=dataclasses.replace(configuration.settings, **chosen),
+        places={key: place for key, place in configuration.places.items() if key not in chosen},
+    )
     extra = [(name, _policy_file(tree, configuration, name)) for name in configuration.settings.policies]
     rules = policy.load_rules(extra)
     return Policy(configuration, policy.selected(rules, configuration), {rule.id: rule for rule in rules})
@@ -104,39 +108,51 @@ def check(tree: Tree, by: Policy, only: Iterable[str] = ()) -> Report:
     findings = [finding for rule in by.rules for finding in rule.judge(facts)]
     comments = [comment for found in files.values() for comment in found.comments]
     outcome = suppression.apply(findings, comments, by.configuration, frozenset(rule.id for rule in by.rules))
-    kept = [*outcome.kept, *own_findings(by, outcome.problems)]
+    kept = [*outcome.kept, *own_findings(by, facts, outcome.problems)]
     within = _within(only)
     return Report(
-        findings=sorted((found for found in kept if within(found.at.path)), key=lambda found: found.order),
-        suppressed=[item for item in outcome.suppressed if within(item.finding.at.path)],
+        findings=sorted((found for found in kept if _concerns(found, within)), key=lambda found: found.order),
+        suppressed=[item for item in outcome.suppressed if _concerns(item.finding, within)],
         facts=facts,
-        files=len(files),
-        proofs=proofs(facts, by),
+        files=sum(map(within, files)),
+        proofs=[proven for proven in proofs(facts, by) if within(proven.at.path)],
         rules=by.words,
     )
 
 
-def own_findings(by: Policy, problems: Iterable[tuple[str, Problem]]) -> Iterator[Finding]:
+def own_findings(by: Policy, facts: Facts, problems: Iterable[tuple[str, Problem]]) -> Iterator[Finding]:
     """Findings of the tool's own rules, for problems that the engine or the governance saw; if they are selected."""
-    rules = {rule.id: rule for rule in by.rules}
-    for name, problem in problems:
-        if name in rules:
-            yield rules[name].finding(problem, "\0".join((name, problem.at.path, problem.subject)))
+    problems = list(problems)
+    for rule in by.rules:
+        yield from rule.word((problem for name, problem in problems if name == rule.id), facts)
+
+
+def _concerns(finding: Finding, within: Callable[[str], bool]) -> bool:
+    """Whether a finding, or a link of what led to it, lies within: a model's folder hears of its deployment's fault."""
+    return within(finding.at.path) or any(within(link.at.path) for link in finding.evidence)
 
 
 def gather(tree: Tree, configuration: Configuration, only: Iterable[str] = ()) -> dict[str, Extracted]:
     """What every file of a kind we read says, and every file that those include, by path."""
     excluded = matcher(configuration.settings.exclude)
     pending = {path: kind for path in tree.paths() if (kind := kind_of(path)) and not excluded(path)}
-    pending |= {path: kind for path in only if (kind := kind_of(path, explicit=True)) and tree.read(path) is not None}
+    pending |= {path: kind for path in only if (kind := kind_of(path, explicit=True)) and _is_there(tree, path)}
     pending |= {item.config: "json" for item in configuration.deployments if item.config}
     done: dict[str, Extracted] = {}
     while pending:
         found = {path: _extracted(tree, path, kind) for path, kind in pending.items()}
         done |= {path: extracted for path, extracted in found.items() if extracted is not None}
         targets = {target for extracted in found.values() if extracted for target in _included(extracted)}
-        pending = {path: "requirements" for path in sorted(targets - done.keys()) if tree.read(path) is not None}
+        pending = {path: "requirements" for path in sorted(targets - done.keys()) if _is_there(tree, path)}
     return done
+
+
+def _is_there(tree: Tree, path: str) -> bool:
+    """Whether there is such a file, readable or not: one that is there and cannot be read is said by `_extracted`."""
+    try:
+        return tree.read(path) is not None
+    except (OSError, ValueError):
+        return True
 
 
 def _included(extracted: Extracted) -> Iterator[str]:
@@ -147,8 +163,8 @@ def _extracted(tree: Tree, path: str, kind: str) -> Extracted | None:
     """What one file says; None for one that is listed but not there (deleted and not yet committed)."""
     try:
         data = tree.read(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # ValueError: a path that no system can open
+        reason = getattr(error, "strerror", None) or str(error)
         return Extracted((Unreadable(Location(path), f"the system says: {reason}"),))
     return None if data is None else _of_bytes(path, kind, data)
 

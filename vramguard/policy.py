@@ -93,16 +93,17 @@ class Rule:
 
     def judge(self, facts: Facts) -> Iterator[Finding]:
         """A finding for each problem that the check sees."""
+        return self.word(self.check.find(facts), facts)
+
+    def word(self, problems: Iterable[Problem], facts: Facts) -> Iterator[Finding]:
+        """The problems in this rule's words, each with a fingerprint that holds where lines move."""
         seen: Counter[str] = Counter()
-        for problem in self.check.find(facts):
+        for problem in problems:
             key = "\0".join((self.id, problem.at.path, problem.subject))
             seen[key] += 1
-            finding = self.finding(problem, f"{key}\0{seen[key]}")
-            path_class = facts.classify(problem.at.path).value
-            yield dataclasses.replace(finding, data={"path_class": path_class, **problem.data})
+            yield self._finding(problem, f"{key}\0{seen[key]}", facts.classify(problem.at.path).value)
 
-    def finding(self, problem: Problem, key: str) -> Finding:
-        """The problem in this rule's words. `key` identifies it where lines move."""
+    def _finding(self, problem: Problem, key: str, path_class: str) -> Finding:
         return Finding(
             id=self.id,
             name=self.name,
@@ -114,7 +115,7 @@ class Rule:
             evidence=problem.evidence,
             fingerprint=hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32],
             amount=problem.amount,
-            data=problem.data,
+            data={"path_class": path_class, **problem.data},
             proof=problem.proof,
         )
 
@@ -126,7 +127,10 @@ class Rule:
             if name not in values:
                 supplied = ", ".join(values) or "nothing"
                 raise ConfigError(f"{self.id} names {{{name}}}, but its check supplies {supplied}", self.at)
-            return UNITS[unit or "plain"](values[name])
+            try:
+                return UNITS[unit or "plain"](values[name])
+            except (TypeError, ValueError) as error:
+                raise ConfigError(f"{self.id} shows {{{name}}} as {unit}, but it is no number", self.at) from error
 
         return _NAME.sub(fill, text)
 
@@ -138,6 +142,7 @@ UNITS: Mapping[str, Callable[[Any], str]] = {
     "percent": lambda value: f"{float(value) * 100:g} %",
 }
 _NAME = re.compile(r"\{([a-z_]+)(?::(" + "|".join(UNITS) + r"))?\}")
+_BRACES = re.compile(r"\{[^{}]*\}")
 _STANZA_KEYS = frozenset(stanza.name for stanza in dataclasses.fields(Stanza))
 
 
@@ -179,6 +184,11 @@ def _rule(document: Document, number: int, table: Mapping[str, Any]) -> Rule:
     stanza = decode(Stanza, document, keys, table, skip=frozenset(parameters))
     if not re.fullmatch(r"VG\d{3}", stanza.id):
         raise ConfigError(f"`{stanza.id}` is no rule id: VG and three digits", document.at(*keys, "id"))
+    for key in ("message", "fix"):
+        for found in _BRACES.findall(getattr(stanza, key)):
+            if not _NAME.fullmatch(found):
+                units = ", ".join(UNITS)
+                raise ConfigError(f"`{found}` is no {{name}} or {{name:unit}}; units: {units}", document.at(*keys, key))
     kind = checks.load().get(stanza.check)
     if kind is None:
         hint = suggestion(stanza.check, checks.CHECKS)
@@ -191,16 +201,26 @@ def _rule(document: Document, number: int, table: Mapping[str, Any]) -> Rule:
 def selected(rules: list[Rule], configuration: Configuration) -> list[Rule]:
     """The rules that a configuration asks for, with their parameters and severities. Raises `ConfigError`."""
     settings = configuration.settings
-    known = [rule.id for rule in rules]
-    for key in ("select", "ignore", "severity", "rules"):
-        for word in getattr(settings, key):
-            if not any(name.startswith(word) for name in known):
-                raise ConfigError(f"no rule `{word}`{suggestion(word, known)}", configuration.at(key))
+    _refuse_unknown([rule.id for rule in rules], configuration)
+    if not settings.select:
+        raise ConfigError("`select` names no rule, so nothing would be judged", configuration.places.get("select"))
     return [
         _configured(rule, configuration)
         for rule in rules
         if rule.id.startswith(settings.select) and not (settings.ignore and rule.id.startswith(settings.ignore))
     ]
+
+
+def _refuse_unknown(known: list[str], configuration: Configuration) -> None:
+    """Raise `ConfigError` for a word that stands for no rule: `select`, `ignore` and waivers may shorten an id."""
+    settings = configuration.settings
+    shortened = {"select": settings.select, "ignore": settings.ignore}
+    shortened["waiver"] = tuple(word for waiver in settings.waiver for word in waiver.rules)
+    for key, words in {**shortened, "severity": tuple(settings.severity), "rules": tuple(settings.rules)}.items():
+        for word in words:
+            meant = [name for name in known if word and name.startswith(word)]
+            if word not in known and not (meant and key in shortened):
+                raise ConfigError(f"no rule `{word}`{suggestion(word, known)}", configuration.places.get(key))
 
 
 def _configured(rule: Rule, configuration: Configuration) -> Rule:
@@ -211,5 +231,9 @@ def _configured(rule: Rule, configuration: Configuration) -> Rule:
     if rule.id in configuration.parameters:
         document, keys = configuration.parameters[rule.id]
         changes |= partial(type(rule.check), document, keys, settings.rules[rule.id])
-    check = dataclasses.replace(rule.check, **changes)  # type: ignore[type-var]
+    try:
+        check = dataclasses.replace(rule.check, **changes)  # type: ignore[type-var]
+    except ValueError as error:  # the check refuses the value
+        place = next((configuration.places[key] for key in (*changes, "rules") if key in configuration.places), None)
+        raise ConfigError(str(error), place) from error
     return dataclasses.replace(rule, check=check, severity=settings.severity.get(rule.id, rule.severity))

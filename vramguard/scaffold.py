@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vramguard import __version__
+from vramguard.schema import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -12,12 +13,17 @@ if TYPE_CHECKING:
 
 HOME = "https://github.com/vramguard/vramguard"
 
-CONFIGURATION = """\
+BASELINE = '# baseline = "vramguard-baseline.json"'
+
+CONFIGURATION = f"""\
 # vramguard: what this repository asks of a pull request. Every key is optional; `vramguard rules` lists the rules.
 
 # The card of a deployment that names none, and the share of it that the peak may take.
 # gpu = "h100-sxm5-80gb"
 # budget = 0.80
+
+# Findings of the day on which the gate came in. They do not block, new ones do.
+{BASELINE}
 
 # Where your models meet hardware. Names are vLLM's; what is absent is the engine's default.
 # [[deployment]]
@@ -69,16 +75,34 @@ FILES = (
 )
 
 
+def use_baseline(root: Path, name: str) -> str:
+    """Have the configuration that `write` wrote name the baseline; one line that says so, or what is to be added."""
+    path = root / FILES[0][0]
+    if path.read_text(encoding="utf-8", errors="replace") != CONFIGURATION:
+        return f'add `baseline = "{name}"` to your configuration'
+    path.write_text(CONFIGURATION.replace(BASELINE, f'baseline = "{name}"'), encoding="utf-8")
+    return f"{path.name}: names the baseline"
+
+
 def write(root: Path) -> Iterator[str]:
     """Write each file that is not there; one line of report for each, with the text to add where one is."""
     for name, text in FILES:
         path = root / name
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+        if not path.exists() and not path.is_symlink():
+            _create(path, text)
             yield f"{name}: written"
+        elif path.is_symlink() or not path.is_file():
+            yield f"{name}: there already, but no regular file; left as it is"
         elif "vramguard" in path.read_text(encoding="utf-8", errors="replace") or name == "vramguard.toml":
             yield f"{name}: there already, left as it is"
         else:
             yield f"{name}: there already; add to it:"
             yield from (f"    {line}" for line in text.splitlines()[1:])
+
+
+def _create(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write `{path}`: {error.strerror}") from error

@@ -1,12 +1,14 @@
 """Exemptions: comments in the files themselves, and waivers in the configuration.
 
 `# vramguard: ignore[VG101] reason` holds for its own (logical) line, or alone on a line for the next one.
-A reason is required; `until=YYYY-MM-DD` before it makes the exemption lapse.
+A reason is required; `until=YYYY-MM-DD` beside it makes the exemption lapse. A comment that says neither `ignore` nor
+`word[` after the colon is prose.
 """
 
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -23,8 +25,9 @@ if TYPE_CHECKING:
     from vramguard.settings import Configuration, Waiver
     from vramguard.source import Document
 
-_COMMENT = re.compile(r"(?:^|(?<=\s))#\s*vramguard\s*:\s*(?P<body>.*)$")
-_BODY = re.compile(r"ignore\[(?P<rules>[^\]]*)\]\s*(?:until=(?P<until>\S+)\s*)?(?P<reason>.*)$")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#\s*vramguard\s*:\s*(?P<body>(?:ignore\b|\w+\s*\[).*)$", re.IGNORECASE)
+_BODY = re.compile(r"ignore\[(?P<rules>[^\]]*)\](?P<rest>.*)$")
+_UNTIL = re.compile(r"\buntil\s*=\s*(\S*)")
 _COMMENTED = frozenset({"requirements", "toml", "yaml"})  # kinds of file whose comments begin with `#`
 
 
@@ -56,13 +59,20 @@ class Suppressed(NamedTuple):
 
 def comments(document: Document) -> Iterator[Comment]:
     """Every suppression comment of one document."""
-    if document.kind not in _COMMENTED or "vramguard" not in document.text:
+    if document.kind not in _COMMENTED or "vramguard" not in document.text.lower():
         return
-    for number, line in enumerate(document.lines, 1):
-        match = _COMMENT.search(line)
-        if match and not _inside_value(document, number, match.start() + 1):
-            at = Location(document.path, number, match.start() + 1, number, len(line) + 1)
-            yield _comment(at, _lines(document.lines, number, alone=not line[: match.start()].strip()), match["body"])
+    found = [(number, match) for number, line in enumerate(document.lines, 1) if (match := _COMMENT.search(line))]
+    if not found:
+        return
+    inside = _values(document)
+    first, following = _logical(document)
+    for number, match in found:
+        column = match.start() + 1
+        if inside((number, column)):
+            continue
+        alone = not match.string[: match.start()].strip()
+        lines = (following[number], following[number]) if alone else (first[number], number)
+        yield _comment(Location(document.path, number, column, number, len(match.string) + 1), lines, match["body"])
 
 
 def _comment(at: Location, lines: tuple[int, int], body: str) -> Comment:
@@ -70,37 +80,52 @@ def _comment(at: Location, lines: tuple[int, int], body: str) -> Comment:
     if match is None:
         return Comment(at, lines, flaw="it is written `ignore[VG101] reason`")
     rules = tuple(word.strip() for word in match["rules"].split(",") if word.strip())
-    if not rules or any(not re.fullmatch(r"VG\d{3}", rule) for rule in rules):
+    if not rules or any(not re.fullmatch(r"VG\d{3}", rule, re.ASCII) for rule in rules):
         return Comment(at, lines, flaw="it names no rule id, such as VG101, in the brackets")
-    until = None
-    if match["until"]:
-        try:
-            until = date.fromisoformat(match["until"])
-        except ValueError:
-            return Comment(at, lines, rules, flaw=f"`{match['until']}` is no date such as 2027-01-31")
-    reason = match["reason"].strip(" -—:")
+    dates = _UNTIL.findall(match["rest"])
+    if len(dates) > 1:
+        return Comment(at, lines, rules, flaw="it says `until=` twice")
+    until = _date(dates[0]) if dates else None
+    if dates and until is None:
+        return Comment(at, lines, rules, flaw=f"`{dates[0]}` is no date such as 2027-01-31")
+    reason = _UNTIL.sub(" ", match["rest"]).strip(" \t-—:,")
     return Comment(at, lines, rules, reason, until, "" if reason else "it gives no reason")
 
 
-def _lines(lines: list[str], number: int, *, alone: bool) -> tuple[int, int]:
-    """The lines that a comment on line `number` speaks for: its logical line, or what follows a comment of its own."""
-    first = last = number + 1 if alone else number
-    while alone and last <= len(lines) and lines[last - 1].lstrip().startswith("#"):
-        first = last = last + 1
-    while not alone and first > 1 and lines[first - 2].endswith("\\"):
-        first -= 1
-    return first, last
+def _date(text: str) -> date | None:
+    """A date written YYYY-MM-DD, and in no other way."""
+    try:
+        return date.fromisoformat(text) if re.fullmatch(r"\d{4}-\d\d-\d\d", text, re.ASCII) else None
+    except ValueError:
+        return None
 
 
-def _inside_value(document: Document, line: int, column: int) -> bool:
-    """Whether the place lies inside a text value, where a comment's look-alike has no effect."""
+def _logical(document: Document) -> tuple[list[int], list[int]]:
+    """For each line, where its logical line starts, and the next line that is no comment of its own."""
+    lines = ["", *document.lines]
+    first, following = list(range(len(lines))), list(range(1, len(lines) + 1))
+    for number in range(2, len(lines)):
+        if document.kind == "requirements" and lines[number - 1].endswith("\\"):
+            first[number] = first[number - 1]
+    for number in range(len(lines) - 2, 0, -1):
+        if lines[number + 1].lstrip().startswith("#"):
+            following[number] = following[number + 1]
+    return first, following
+
+
+def _values(document: Document) -> Callable[[tuple[int, int]], bool]:
+    """Whether a line and column lie inside a text value or a key, where a comment's look-alike has no effect."""
     if document.kind == "requirements":
-        return False
-    return any(
-        (place.value.line, place.value.column) <= (line, column) < (place.value.end_line, place.value.end_column)
-        for keys, place in document.places.items()
-        if isinstance(_under(document.value, keys), str)
-    )
+        return lambda _: False
+    spans = {place.key for place in document.places.values()}
+    spans |= {place.value for keys, place in document.places.items() if isinstance(_under(document.value, keys), str)}
+    ordered = sorted(((span.line, span.column), (span.end_line, span.end_column)) for span in spans)
+
+    def inside(place: tuple[int, int]) -> bool:
+        before = bisect_right(ordered, place, key=lambda span: span[0])
+        return before > 0 and place < ordered[before - 1][1]
+
+    return inside
 
 
 def _under(value: object, keys: Iterable[str | int]) -> object:

@@ -257,6 +257,20 @@ requires-python = ">=3.11"
 torch = "2.1.0"
 """
 
+LOCKED = """\
+[project]
+name = "demo"
+version = "0.1.0"
+requires-python = ">=3.11,<4"
+dependencies = ["idna>=3.4", "six==1.16.0 ; python_version < '3.14'"]
+[project.optional-dependencies]
+extra = ["attrs~=23.0"]
+[dependency-groups]
+dev = ["iniconfig>=2"]
+[tool.poetry.group.docs.dependencies]
+pluggy = {version = "^1.5", optional = true}
+"""
+
 # What `Locker(path, pyproject)._content_hash` of the named poetry releases gives for these very texts.
 WRITTEN = [
     (LEGACY, ("1.8.5", "2.0.0", "2.5.1"), "34128035f454150dba6869d661d354c4d052724442134889f3448c2c3eed8441"),
@@ -264,6 +278,7 @@ WRITTEN = [
     (PEP621, ("2.0.0", "2.5.1"), "b5c0bb1a472ee090b43efdeb909de9754d3812ad581f7715a01c56533a0f9fc5"),
     (PEP621 + GROUPS, ("2.0.0",), "b5c0bb1a472ee090b43efdeb909de9754d3812ad581f7715a01c56533a0f9fc5"),
     (PEP621 + GROUPS, ("2.5.1",), "a522b409bce5e6b221f7af59d8b303c7feca883e6f8c8c32fb96f59b53a508aa"),
+    (LOCKED, ("2.5.1",), "03417f4cfccf8c8a4d2aa05b2f3dd28085e2515654a537cc90d976e9aa76149e"),  # by `poetry lock`
     (MIXED, ("1.8.5",), "88eb09c5abd69eba87b0cd316121c10dc442664b817cf18548dd15d478cedb5d"),
     (MIXED, ("2.0.0", "2.5.1"), "dccd83e54c476cafe3d22bbcf0c9fe27e78179a2a1b47e55c5913e6ab1345e54"),
 ]

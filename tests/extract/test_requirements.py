@@ -1,10 +1,12 @@
-"""What a requirements file declares: 70 hostile lines, and files that are something else."""
+"""What a requirements file declares: some 90 hostile lines, and files that are something else."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from vramguard.extract import extract
 from vramguard.facts import Include, Requirement, RequirementOption, Unknown
@@ -109,6 +111,8 @@ LINES = [
         True,
     ),
     ("git+https://github.com/o/r@${REF}", "r", "git+https://github.com/o/r@${REF}", UNKNOWN, False),
+    ("git+git@github.com:o/r.git@main", "r", "git+git@github.com:o/r.git@main", NO, False),
+    ("git+https://[x@y", None, None, NO, False),
     # URLs and paths
     ("https://h/zoo-1.0-py3-none-any.whl", "zoo", "https://h/zoo-1.0-py3-none-any.whl", NO, False),
     (f"https://h/zoo-1.0.tar.gz#sha256={SHA}", "zoo", f"https://h/zoo-1.0.tar.gz#sha256={SHA}", YES, True),
@@ -228,6 +232,21 @@ def test_a_file_of_something_else_is_said_once(text: str) -> None:
     assert isinstance(found, Requirement)
     assert isinstance(found.pinned, Unknown)
     assert "of the file's" in found.reason
+
+
+pieces = st.sampled_from(
+    ["torch", "==", "1.0", "@", " @ ", "git+", "https://", "[", "]", "${X}", ";", " ; ", "://", "/"]
+)
+more = st.sampled_from(
+    ["#egg=", "#sha256=", "file:", "./", "-e ", "--hash=", "\\\n", "\n", " #", ",", "*", "%40", "?", ":"]
+)
+
+
+@given(st.lists(st.one_of(pieces, more, st.text(max_size=3)), max_size=12).map("".join))
+def test_no_text_is_too_strange(text: str) -> None:
+    document = read("requirements.txt", text.encode("utf-8", "ignore"))
+    for fact in extract(document) if isinstance(document, Document) else ():
+        assert not isinstance(fact, Requirement) or bool(fact.reason) == (fact.pinned not in (YES, LOCAL))
 
 
 def test_one_bad_line_among_good_ones_is_itself() -> None:

@@ -101,6 +101,78 @@ def test_the_source_of_a_compiled_file_is_not_judged() -> None:
     assert [file.path for file in apart] == ["requirements/base.in", "requirements/other.txt"]
 
 
+@pytest.mark.parametrize("name", ["requirements.lock", "requirements_lock.txt", "requirements-lock.txt"])
+def test_other_names_of_compiled_files(name: str) -> None:
+    assert [file.path for file in environments({"requirements.in": "a\n", name: "a==1\n"})[0].files] == [name]
+
+
+# What uv 0.13.9 wrote for this very project, down to the entry of its root.
+UV_PROJECT = """\
+[project]
+name = "Root.Project"
+version = "0.1.0"
+requires-python = ">=3.11"
+dependencies = [
+  "Six >= 1.16 , <2",
+  "idna==3.*",
+  "a",
+  "attrs[Tests_Mypy]>=23.0 ; python_version < '3.13'",
+  "colorama==0.4.6; sys_platform == 'win32'",
+  "local-lib",
+  "certifi>=2024.01.01,!=2024.2.2",
+  "wheel @ https://example.com/wheel-0.45.1-py3-none-any.whl",
+]
+[project.optional-dependencies]
+Fast_One = ["sniffio>=1.0.0,<2"]
+[dependency-groups]
+Test = ["iniconfig~=2.0", {include-group = "lint"}]
+lint = ["pluggy>=1"]
+[tool.uv]
+dev-dependencies = ["packaging>=24"]
+[tool.uv.workspace]
+members = ["packages/*"]
+[tool.uv.sources]
+a = { workspace = true }
+local-lib = { path = "lib", editable = true }
+"""
+UV_WROTE = """\
+version = 1
+revision = 5
+requires-python = ">=3.11"
+
+[[package]]
+name = "root-project"
+version = "0.1.0"
+source = { virtual = "." }
+
+[package.metadata]
+requires-dist = [
+    { name = "a", editable = "packages/a" },
+    { name = "attrs", extras = ["tests-mypy"], marker = "python_full_version < '3.13'", specifier = ">=23.0" },
+    { name = "certifi", specifier = ">=2024.1.1,!=2024.2.2" },
+    { name = "colorama", marker = "sys_platform == 'win32'", specifier = "==0.4.6" },
+    { name = "idna", specifier = "==3.*" },
+    { name = "local-lib", editable = "lib" },
+    { name = "six", specifier = ">=1.16,<2" },
+    { name = "sniffio", marker = "extra == 'fast-one'", specifier = ">=1.0.0,<2" },
+    { name = "wheel", url = "https://example.com/wheel-0.45.1-py3-none-any.whl" },
+]
+provides-extras = ["fast-one"]
+
+[package.metadata.requires-dev]
+dev = [{ name = "packaging", specifier = ">=24" }]
+lint = [{ name = "pluggy", specifier = ">=1" }]
+test = [
+    { name = "iniconfig", specifier = "~=2.0" },
+    { name = "pluggy", specifier = ">=1" },
+]
+"""
+
+
+def test_a_lock_that_uv_wrote_is_fresh() -> None:
+    assert locks({"pyproject.toml": UV_PROJECT, "uv.lock": UV_WROTE}) == [("uv.lock", ())]
+
+
 def test_orphan_hashes_are_counted() -> None:
     assert installed({"requirements.txt": f"a==1 \\\n # b\n --hash={SHA} \\\n --hash={SHA}\n"}).orphans == 2
 

@@ -104,7 +104,10 @@ FINDING: Final = _exactly(
 REPORT: Final = _exactly(
     schema={"const": "vramguard.report/1"},
     version=TEXT,
-    summary=_exactly(**dict.fromkeys(("error", "warning", "note", "suppressed", "files", "not_judged"), SIZE)),
+    summary=_exactly(
+        **dict.fromkeys(("error", "warning", "note", "suppressed", "files", "not_judged", "baselined"), SIZE)
+    ),
+    notes=_list(TEXT),
     findings=_list(FINDING),
     proofs=_list(PROOF),
 )
@@ -117,7 +120,15 @@ def problems(document: object, schema: dict[str, Any]) -> list[str]:
 def test_contract(make: type[Make]) -> None:
     found = json.loads(render("json", make.full_report(), Context(prefix="examples/a")))
     assert problems(found, REPORT) == []
-    assert found["summary"] == {"error": 3, "warning": 1, "note": 0, "suppressed": 2, "files": 12, "not_judged": 1}
+    assert found["summary"] == {
+        "error": 3,
+        "warning": 1,
+        "note": 0,
+        "suppressed": 2,
+        "files": 12,
+        "not_judged": 1,
+        "baselined": 2,
+    }
     assert [item["answer"] for item in found["proofs"]] == ["FITS", "EXCEEDS", "UNKNOWN"]
     assert found["findings"][0] == {
         "id": "VG101",

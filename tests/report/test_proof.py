@@ -88,6 +88,7 @@ def small_proof() -> Proof:
         ledger=ledger,
         totals=Totals(10 * GIB, 2 * GIB, 0, GIB, ledger.lower_bytes(), ledger.upper_bytes()),
         max_fitting_model_len=8192,
+        gpu_assumed=True,
         assumptions=("gpu is not stated; a-card is assumed", "sole tenant of the card"),
     )
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramguard import data
 from vramguard.checks import Evidence, Problem, Severity, check
-from vramguard.facts import Deployment, ModelConfig, PathClass, Unknown
-from vramguard.link.models import Placement, is_language_model, place, placements
+from vramguard.facts import Deployment, PathClass, Unknown
+from vramguard.link.models import Placement, is_language_model, place, placements, undeclared
 from vramguard.memory import Answer, Device, Proof, Workload, prove
 from vramguard.schema import ConfigError, suggestion
 
@@ -57,6 +57,14 @@ class VramBudget:
     unjudged: tuple[PathClass, ...] = _UNJUDGED
     undeclared: Severity = Severity.ERROR
 
+    def __post_init__(self) -> None:
+        if not 0 < self.budget <= 1:
+            raise ValueError(f"budget {float(self.budget):g} is not above 0 and at most 1")
+        if self.concurrency < 1:
+            raise ValueError(f"concurrency {self.concurrency} is not a positive number")
+        if data.gpu(self.gpu) is None:
+            raise ValueError(_unknown_gpu(self.gpu))
+
     def find(self, facts: Facts) -> Iterator[Problem]:
         for placement, proof in self._judged(facts):
             if proof.answer in self.answers:
@@ -85,7 +93,7 @@ class VramBudget:
             values=_values(placement, proof),
             evidence=tuple(_evidence(placement)),
             severity=self.undeclared if undeclared else None,
-            amount=proof.totals.peak_lower_bytes if proof.totals else 1,
+            amount=proof.totals.peak_lower_bytes if proof.totals and proof.answer is Answer.EXCEEDS else 1,
             subject=_subject(placement),
             data={"answer": proof.answer.value, "headroom_bytes": proof.headroom_bytes},
             proof=proof,
@@ -128,9 +136,13 @@ def device(name: str, at: Location | None = None) -> Device:
     """The card of that name, as the proof engine wants it. Raises `ConfigError` for one that the catalogue lacks."""
     row = data.gpu(name)
     if row is None:
-        known = [word for card in data.gpus().values() for word in (card.name, *card.aliases)]
-        raise ConfigError(f"unknown GPU `{name}`{suggestion(name, known)}", at)
+        raise ConfigError(_unknown_gpu(name), at)
     return Device(**{field.name: getattr(row, field.name) for field in fields(Device)})
+
+
+def _unknown_gpu(name: str) -> str:
+    known = [word for card in data.gpus().values() for word in (card.name, *card.aliases)]
+    return f"unknown GPU `{name}`{suggestion(name.lower(), known)}"
 
 
 def capacity(name: str | None) -> int:
@@ -216,11 +228,9 @@ class NotALanguageModel:
     unjudged: tuple[PathClass, ...] = _UNJUDGED
 
     def find(self, facts: Facts) -> Iterator[Problem]:
-        named = {deployment.config for deployment in facts.of(Deployment)}
-        for config in facts.of(ModelConfig):
-            path = config.at.path
-            if path not in named and facts.classify(path) not in self.unjudged and not is_language_model(config.config):
-                yield Problem(config.at, {"kind": _kind(config.config)})
+        for found in undeclared(facts, frozenset(self.unjudged)):
+            if not is_language_model(found.config):
+                yield Problem(found.at, {"kind": _kind(found.config)})
 
 
 def _kind(config: Mapping[str, object]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
@@ -155,9 +155,9 @@ def _complaint(text: str) -> str:
 
 def _reference(url: str) -> str | None:
     """The ref of a version control URL: after the last `@` of its path, never the `user@` of its host."""
-    scheme_less = url.partition("+")[2]
-    path = urlsplit(scheme_less).path if "://" in scheme_less else scheme_less.partition(":")[2]
-    return path.rpartition("@")[2] if "@" in path else None
+    _, separator, rest = url.partition("://")
+    path = rest.partition("/")[2] if separator else url.partition(":")[2]  # git+git@host:path has no `//`
+    return path.partition("?")[0].rpartition("@")[2] if "@" in path else None
 
 
 def _name_of(url: str, fragment: str) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _TOOLS = ("poetry", "uv", "pdm", "hatch", "pixi", "rye")
 _EXACT = re.compile(r"={0,3}\s*v?\d[^\s,|*^~<>!=]*")
 _BUILD = "build-system.requires"
+_BACKENDS = {"poetry.core.masonry.api": "poetry", "uv_build": "uv", "pdm.backend": "pdm"}
 
 
 class _Entry(NamedTuple):
@@ -177,20 +178,25 @@ def _poetry_version(name: str, version: str) -> Declaration:
 
 
 def _project(document: Document, table: Mapping[str, object], requirements: list[Requirement]) -> Project:
-    tools = [tool for tool in _TOOLS if tool in _mapping(table, "tool")]
     workspace = _mapping(table, "tool", "uv", "workspace")
     name = _mapping(table, "project").get("name") or _mapping(table, "tool", "poetry").get("name")
     installed = {canonicalize_name(r.name) for r in requirements if r.section != _BUILD and r.pinned is not None}
     return Project(
         at=document.at("project") if "project" in table else document.at("tool", "poetry"),
         name=name if isinstance(name, str) else None,
-        tool=tools[0] if tools else None,
+        tool=_tool(table),
         dependencies=len(installed),
         content_hash=_content_hashes(table),
         declared=_declared(table),
         members=_globs(workspace.get("members")),
         excluded=_globs(workspace.get("exclude")),
     )
+
+
+def _tool(table: Mapping[str, object]) -> str | None:
+    """The tool that the project's tables speak of, else the one whose backend builds it."""
+    named = next((tool for tool in _TOOLS if tool in _mapping(table, "tool")), None)
+    return named or _BACKENDS.get(str(_mapping(table, "build-system").get("build-backend")))
 
 
 def _globs(value: object) -> tuple[str, ...]:

@@ -59,7 +59,7 @@ class Environments:
 
     @cached_property
     def files(self) -> tuple[RequirementsFile, ...]:
-        """Every requirements file that pip installs from; the source of a compiled one (`x.in` by `x.txt`) is none."""
+        """Every requirements file that pip installs from; the source of a compiled one (`x.in` by `x.txt`) is not."""
         orphans: dict[str, int] = defaultdict(int)
         for option in self._facts.of(RequirementOption):
             orphans[option.at.path] += option.option == "--hash"
@@ -67,7 +67,7 @@ class Environments:
         present = self._facts.paths | self._requirements.keys()
         files = []
         for path, lines in self._requirements.items():
-            if lines[0].form != "requirements" or (path.endswith(".in") and path[:-3] + ".txt" in present):
+            if lines[0].form != "requirements" or not present.isdisjoint(_compiled_names(path)):
                 continue
             pins = self._pins(includes.constraints(path))
             found = tuple(_constrained(line, pins) for line in lines)
@@ -196,6 +196,12 @@ class _Includes:
         """Whether `path` only constrains what other files install."""
         kinds = self._kinds.get(path, set())
         return kinds == {True} or (not kinds and "constraint" in _name(path).lower())
+
+
+def _compiled_names(path: str) -> list[str]:
+    """What a source is compiled to: `x.in` to x.txt by pip-compile and uv, x.lock by rye, x_lock.txt by Bazel."""
+    stem, dot, suffix = path.rpartition(".")
+    return [stem + end for end in (".txt", ".lock", ".lock.txt", "-lock.txt", "_lock.txt") if dot and suffix == "in"]
 
 
 def _folder(path: str) -> str:

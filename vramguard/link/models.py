@@ -37,14 +37,18 @@ class Placement:
 
 
 def placements(facts: Facts, unjudged: frozenset[PathClass]) -> Iterator[Placement]:
-    """Every deployment, then every language model's config outside of `unjudged` that no deployment names."""
+    """Every deployment, then every undeclared language model."""
+    yield from (place(deployment, facts) for deployment in facts.of(Deployment))
+    yield from (Placement(None, found) for found in undeclared(facts, unjudged) if is_language_model(found.config))
+
+
+def undeclared(facts: Facts, unjudged: frozenset[PathClass]) -> Iterator[ModelConfig]:
+    """Every config of Hugging Face's, outside of the classes `unjudged`, that no deployment names."""
     configs = _configs(facts)
-    deployments = facts.of(Deployment)
-    named = {_config_path(deployment, configs) for deployment in deployments}
-    yield from (place(deployment, facts) for deployment in deployments)
-    for path, config in configs.items():
-        if path not in named and facts.classify(path) not in unjudged and is_language_model(config.config):
-            yield Placement(None, config)
+    named = {_config_path(deployment, configs) for deployment in facts.of(Deployment)}
+    for path, found in configs.items():
+        if path not in named and facts.classify(path) not in unjudged and is_model(found.config):
+            yield found
 
 
 def _configs(facts: Facts) -> dict[str, ModelConfig]:
@@ -75,6 +79,11 @@ def place(deployment: Deployment, facts: Facts) -> Placement:
     return Placement(deployment, None, reason)
 
 
+def is_model(config: Mapping[str, object]) -> bool:
+    """Whether a JSON object is one of Hugging Face's: any other is read only because somebody named the file."""
+    return any(mark in config for mark in ("model_type", "architectures", _DIFFUSERS, _ADAPTER))
+
+
 def is_language_model(config: Mapping[str, object]) -> bool:
     """Whether a config describes a model that generates text; one that names no class gets the benefit of the proof."""
     if _DIFFUSERS in config or _ADAPTER in config:
@@ -89,4 +98,5 @@ def _is_decoder(config: Mapping[str, object]) -> bool:
     """Whether the type is a decoder's whatever its head: a reward model of llama is as large as llama."""
     from vramguard.memory.families import FAMILIES
 
-    return config.get("model_type") in FAMILIES
+    kind = config.get("model_type")
+    return isinstance(kind, str) and kind in FAMILIES

@@ -54,6 +54,7 @@ def prove(config: Mapping[str, object], workload: Workload, device: Device, budg
         device=device,
         budget_fraction=_decimal(budget),
         budget_bytes=device.capacity_bytes * budget.numerator // budget.denominator,
+        gpu_assumed=workload.gpu is None,
     )
     try:
         network = architecture(config)
@@ -300,6 +301,8 @@ def _defaulted(workload: Workload, case: _Case, tokens: int) -> Iterator[str]:
         yield f"dtype is not stated; the config's {case.dtype} is assumed"
     if workload.attn_implementation is None:
         yield f"attn_implementation is not stated; {case.implementation} is assumed"
+    if case.network.tied:
+        yield "tied weights are equal in the checkpoint: transformers 5 keeps both where they differ"
     yield from _load(workload, case, tokens)
     for name in ("max_num_seqs", "max_num_batched_tokens", "gpu_memory_utilization"):
         if getattr(workload, name) is not None:

@@ -89,5 +89,6 @@ class Proof:
     headroom_bytes: int | None = None
     max_fitting_model_len: int | None = None
     min_fitting_gpus: int | None = None
+    gpu_assumed: bool = False  # nobody stated the card
     spill_bytes: int = 0  # weights that device_map="auto" would place outside the card
     assumptions: tuple[str, ...] = ()

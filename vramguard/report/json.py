@@ -32,7 +32,9 @@ def as_json(report: Report, context: Context) -> dict[str, Any]:
             "suppressed": len(report.suppressed),
             "files": report.files,
             "not_judged": report.not_judged,
+            "baselined": report.baselined,
         },
+        "notes": report.notes,
         "findings": [_finding(finding, context) for finding in report.findings],
         "proofs": [proof.as_json(proven, context.prefix) for proven in report.proofs],
     }

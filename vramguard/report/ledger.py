@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.memory.expression import names
 from vramguard.report.page import TIMES, Page
-from vramguard.report.proof import gpu_assumed
 from vramguard.report.units import gib, margin, percent
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def _heading(out: Page, proven: Proven) -> None:
     out.line((name, "bold"), "  ", proven.at.path)
     said = [
         f"{work.engine} {work.engine_version or ''}".strip() if work.engine else "",
-        f"{work.gpus or 1} {TIMES} {proof.device.name}{' (assumed)' if gpu_assumed(proof) else ''}",
+        f"{work.gpus or 1} {TIMES} {proof.device.name}{' (assumed)' if proof.gpu_assumed else ''}",
         f"{_count(work.max_model_len)} tokens {TIMES} {_count(work.concurrency or 1)}" if work.max_model_len else "",
         work.dtype or "",
         f"attention {work.attn_implementation}" if work.attn_implementation else "",
@@ -208,7 +207,7 @@ def _beside(out: Page, proof: Proof) -> None:
         beside = f", of {asked:,} asked" if asked > proof.max_fitting_model_len else ""
         out.write(f"The largest context that fits: {proof.max_fitting_model_len:,} tokens{beside}.")
     elif proof.max_fitting_model_len == 0:
-        out.write("No context fits: the weights and the runtime alone are over the budget.")
+        out.write("No context fits: the weights and the runtime leave no room for one.")
     if proof.min_fitting_gpus and proof.min_fitting_gpus > 1:
         out.write(f"The fewest GPUs that fit it: {proof.min_fitting_gpus}, by tensor parallelism.")
     if proof.spill_bytes and proof.workload.device_map:

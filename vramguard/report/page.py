@@ -35,9 +35,9 @@ class Page:
     def write(self, *parts: Part, indent: int = 0, hang: int | None = None) -> None:
         """One paragraph, its first line indented by `indent`, the others by `hang` (by `indent` if not given)."""
         rest = indent if hang is None else hang
-        room = max(self.width - max(indent, rest), 10)
         text = self._text(parts)
-        for number, line in enumerate(text.divide(_breaks(text.plain, room))):
+        breaks = _breaks(text.plain, self.width - indent, self.width - rest)
+        for number, line in enumerate(text.divide(breaks)):
             self._line(line, rest if number else indent)
 
     def line(self, *parts: Part, indent: int = 0) -> None:
@@ -72,18 +72,19 @@ class Page:
         self._console.print(text, soft_wrap=True, highlight=False)
 
 
-def _breaks(text: str, width: int) -> list[int]:
-    """Where to break `text` into lines of `width` cells: before words only, so that a longer word keeps its line.
+def _breaks(text: str, first: int, rest: int) -> list[int]:
+    """Where to break `text` so that its first line has at most `first` cells and the others `rest`.
 
+    A line breaks before a word only, so that a word longer than a line keeps one to itself.
     A unit stays with its number.
     """
-    breaks, used = [], 0
+    breaks, used, width = [], 0, first
     for match in re.finditer(r" *[^ ]+(?: (?:GiB|%)[^ ]*)?", text):
         gap = len(match[0]) - len(match[0].lstrip(" "))
         cells = cell_len(match[0])
         if used and used + cells > width:
             breaks.append(match.start() + gap)
-            used = cells - gap
+            used, width = cells - gap, rest
         else:
             used += cells
     return breaks

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from vramguard.engine import Proven
-    from vramguard.memory import Proof, Term
+    from vramguard.memory import Term
 
 SCHEMA: Final = "vramguard.proof/1"
 _OUTSIDE: Final = ("device_map",)  # fields of the workload that are not part of the contract
@@ -59,18 +59,13 @@ def as_json(proven: Proven, prefix: str = "") -> dict[str, Any]:
             "capacity_bytes": proof.device.capacity_bytes,
             "budget_fraction": proof.budget_fraction,
             "budget_bytes": proof.budget_bytes,
-            "assumed": gpu_assumed(proof),
+            "assumed": proof.gpu_assumed,
         },
         "headroom_bytes": proof.headroom_bytes,
         "max_fitting_model_len": proof.max_fitting_model_len,
         "min_fitting_gpus": proof.min_fitting_gpus,
         "assumptions": list(proof.assumptions),
     }
-
-
-def gpu_assumed(proof: Proof) -> bool:
-    """Whether nobody stated the card; the prover fills the workload's `gpu` in and says so among its assumptions."""
-    return proof.workload.gpu is None or any(line.startswith("gpu is not stated") for line in proof.assumptions)
 
 
 def _model(proven: Proven, prefix: str) -> dict[str, Any]:

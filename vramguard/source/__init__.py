@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import hashlib
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
@@ -23,10 +24,13 @@ KeyPath = tuple[str | int, ...]
 
 MAX_BYTES = 32 << 20  # beyond this a text file is data, and reading it would only make us slow
 MAX_DEPTH = 200  # nesting that no person writes; deeper input is aimed at the reader's stack
+MAX_VALUES = 1_000_000  # of one file, aliases written out; more is data or a bomb, and would only fill our memory
+MAX_DIGITS = 3000  # of an integer, in any base: Python refuses to print much longer ones
 
 # Kinds of file by their whole name, then by their suffix; an explicitly named .txt or .in file is requirements.
 _REQUIREMENTS = re.compile(
-    r"(?:^|/)(?:[^/]*(?:requirements|constraints)[^/]*\.(?:txt|in|pip)|requirements/[^/]+\.(?:txt|in))$", re.IGNORECASE
+    r"(?:^|/)(?:[^/]*(?:requirements|constraints)[^/]*\.(?:txt|in|pip|lock)|requirements/[^/]+\.(?:txt|in))$",
+    re.IGNORECASE,
 )
 _BY_NAME = {"poetry.lock": "toml", "uv.lock": "toml", "config.json": "json", "adapter_config.json": "json"}
 _BY_SUFFIX = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
@@ -82,6 +86,22 @@ class ParseError(Exception):
         super().__init__(message)
         self.line = line
         self.column = column
+
+
+class Ruler:
+    """Turns offsets in a text into lines and columns."""
+
+    def __init__(self, text: str) -> None:
+        self._breaks = [match.start() for match in re.finditer("\n", text)]
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column of the character at the offset."""
+        row = bisect_left(self._breaks, offset)
+        return row + 1, offset - (self._breaks[row - 1] if row else -1)
+
+    def span(self, start: int, end: int) -> Span:
+        """The stretch from one offset to another, exclusive."""
+        return Span(*self.position(start), *self.position(end))
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,23 +182,24 @@ def kind_of(path: str, *, explicit: bool = False) -> str | None:
 
 def read(path: str, data: bytes, *, kind: str | None = None) -> Document | Unreadable:
     """Parse one file's bytes. Never raises for what the bytes hold: that becomes `Unreadable`."""
-    kind = kind or kind_of(path) or "requirements"
+    kind = kind or kind_of(path, explicit=True) or "requirements"
     if len(data) > MAX_BYTES:
         return Unreadable(Location(path), f"larger than {MAX_BYTES >> 20} MiB")
+    text = ""  # what is no text is no template either
     try:
         text = decode(data)
         parsed = import_module(f"{__name__}.{kind}").parse(text)
     except ParseError as error:
         at = Location(path, error.line, error.column, error.line, error.column + 1)
-        return Unreadable(at, str(error), template=is_template(data))
+        return Unreadable(at, str(error), template=is_template(text))
     except RecursionError:
         return Unreadable(Location(path), f"nested deeper than {MAX_DEPTH} levels")
     return Document(path, kind, text, hashlib.sha256(data).hexdigest(), parsed)
 
 
-def is_template(data: bytes) -> bool:
-    """Whether the bytes hold a renderer's marks: Helm, Jinja, cookiecutter (`{{ … }}`), Jinja blocks (`{% … %}`)."""
-    return re.search(rb"\{\{.*?\}\}|\{%.*?%\}", data, re.DOTALL) is not None
+def is_template(text: str) -> bool:
+    """Whether the text holds a renderer's marks: Helm, Jinja, cookiecutter (`{{ … }}`), Jinja blocks (`{% … %}`)."""
+    return any(0 <= text.find(opening) < text.rfind(closing) for opening, closing in (("{{", "}}"), ("{%", "%}")))
 
 
 _BOMS = (

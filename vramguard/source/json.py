@@ -7,26 +7,32 @@ from __future__ import annotations
 
 import json
 import re
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
-from vramguard.source import Flaw, KeyPath, Parsed, ParseError, Place, Span
+from vramguard.source import MAX_DEPTH, MAX_VALUES, Flaw, KeyPath, Parsed, ParseError, Place, Ruler, Span
 
 if TYPE_CHECKING:
     from typing import Any
 
-_TOKEN = re.compile(r'\s*("(?:[^"\\]|\\.)*"|[\[\]{},:]|[^\s\[\]{},:"]+)', re.DOTALL)
+# Possessive and unrolled: a mark kept for each character is a hundred bytes of memory for each.
+_STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_TOKEN = re.compile(rf'{_STRING}|[\[\]{{}},:]|[^\s\[\]{{}},:"]++', re.DOTALL)
+_BRACKET = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse(text: str) -> Parsed:
     """Parse JSON; raises `ParseError`. A key given twice is a flaw; as in every reader, its last value counts."""
-    repeated: list[str] = []
+    if text.count(",") > MAX_VALUES:
+        raise ParseError(f"refused: over {MAX_VALUES:,} values")
+    if text.count("[") + text.count("{") > MAX_DEPTH and _nesting(text) > MAX_DEPTH:
+        raise ParseError(f"refused: nested deeper than {MAX_DEPTH} levels")
+    repeated = False
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
         result = dict(items)
-        if len(result) < len(items):
-            seen: set[str] = set()
-            repeated.extend(key for key, _ in items if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        repeated = repeated or len(result) < len(items)
         return result
 
     try:
@@ -34,45 +40,62 @@ def parse(text: str) -> Parsed:
     except json.JSONDecodeError as error:
         raise ParseError(f"not valid JSON: {error.msg}", error.lineno, error.colno) from error
     except ValueError as error:  # an integer of more digits than Python converts
-        raise ParseError(f"not valid JSON: {error}") from error
-    if not repeated:
-        return Parsed(value, lambda: _Scanner(text).index())
+        raise ParseError(f"not valid JSON: {error}".partition(";")[0]) from error
+    if _SURROGATE.search(text):
+        _refuse_surrogates(text)
     scanner = _Scanner(text)
+    if not repeated:
+        return Parsed(value, scanner.index)
     index = scanner.index()
     return Parsed(value, lambda: index, tuple(scanner.flaws))
+
+
+def _nesting(text: str) -> int:
+    """How deep the brackets nest, at most: the scanner recurses."""
+    depth = deepest = 0
+    for match in _BRACKET.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _refuse_surrogates(text: str) -> None:
+    """Half of a surrogate pair is no character: no report could print it."""
+    for match in _TOKEN.finditer(text):
+        if match[0].startswith('"') and re.search(r"[\ud800-\udfff]", json.loads(match[0])):
+            raise ParseError("not valid JSON: half of a surrogate pair", *Ruler(text).position(match.start()))
 
 
 class _Scanner:
     """One pass over valid JSON that notes where each key and value stands."""
 
     def __init__(self, text: str) -> None:
-        self.tokens = [(match[1], match.start(1), match.end(1)) for match in _TOKEN.finditer(text)]
-        self.breaks = [match.start() for match in re.finditer("\n", text)]
+        self.text = text
+        self.tokens: list[tuple[str, int, int]] = []
         self.cursor = 0
         self.places: dict[KeyPath, Place] = {}
         self.flaws: list[Flaw] = []
 
     def index(self) -> dict[KeyPath, Place]:
+        self.ruler = Ruler(self.text)
+        self.tokens = [(match[0], *match.span()) for match in _TOKEN.finditer(self.text)]
         self._value((), None)
         return self.places
 
     def _value(self, path: KeyPath, key: Span | None) -> None:
         token, start, end = self.tokens[self.cursor]
         self.cursor += 1
-        if token == "{":
-            self._object(path)
-        elif token == "[":
-            self._array(path)
-        else:
-            start, end = self.tokens[self.cursor - 1][1:]
-        span = self._span(start, end)
+        if token in "{[":
+            (self._object if token == "{" else self._array)(path)
+            end = self.tokens[self.cursor - 1][2]
+        span = self.ruler.span(start, end)
         self.places[path] = Place(key or span, span)
 
     def _object(self, path: KeyPath) -> None:
         while self.tokens[self.cursor][0] != "}":
             token, start, end = self.tokens[self.cursor]
             self.cursor += 2  # the key and its colon
-            child, span = (*path, json.loads(token)), self._span(start, end)
+            child, span = (*path, json.loads(token)), self.ruler.span(start, end)
             if child in self.places:
                 self.flaws.append(Flaw(span, f"key {token} again, first on line {self.places[child].key.line}"))
             self._value(child, span)
@@ -90,10 +113,3 @@ class _Scanner:
     def _comma(self) -> None:
         if self.tokens[self.cursor][0] == ",":
             self.cursor += 1
-
-    def _span(self, start: int, end: int) -> Span:
-        return Span(*self._position(start), *self._position(end))
-
-    def _position(self, offset: int) -> tuple[int, int]:
-        row = bisect_left(self.breaks, offset)
-        return row + 1, offset - (self.breaks[row - 1] if row else -1)

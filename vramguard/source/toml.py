@@ -6,38 +6,58 @@ The scanner runs only over text that `tomli` has accepted, so it may trust the s
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
 from typing import TYPE_CHECKING
 
 import tomli
 
-from vramguard.source import KeyPath, Parsed, ParseError, Place, Span
+from vramguard.source import MAX_DIGITS, MAX_VALUES, KeyPath, Parsed, ParseError, Place, Ruler, Span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_BLANK = re.compile(r"(?:[ \t\n]|#[^\n]*)*")
-_SPACE = re.compile(r"[ \t]*")
-_KEY = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'[^\'\n]*\'|[A-Za-z0-9_-]+')
+# Possessive and unrolled: backtracking would keep a hundred bytes of memory for each character that it may go back to.
+_BLANK = re.compile(r"(?:[ \t\n]++|#[^\n]*+)*+")
+_SPACE = re.compile(r"[ \t]*+")
+_TEXT = r'"[^"\\\n]*+(?:\\.[^"\\\n]*+)*+"' + r"|'[^'\n]*+'"
+_KEY = re.compile(rf"{_TEXT}|[A-Za-z0-9_-]++")
 _SCALAR = re.compile(
-    r'"""(?:[^\\]|\\.)*?"{3,5}(?!")'
-    r"|'''.*?'{3,5}(?!')"
-    r'|"(?:[^"\\\n]|\\.)*"'
-    r"|'[^'\n]*'"
-    r"|\d{4}-\d\d-\d\d \d\d[^\s,\]}#]*"  # a date and a time may be parted by one space
-    r"|[^\s,\]}#]+",
+    r'"""[^"\\]*+(?:(?:\\.|"{1,2}(?!"))[^"\\]*+)*+"{3,5}'
+    r"|'''[^']*+(?:'{1,2}(?!')[^']*+)*+'{3,5}"
+    rf"|{_TEXT}"
+    r"|\d{4}-\d\d-\d\d \d\d[^\s,\]}#]*+"  # a date and a time may be parted by one space
+    r"|[^\s,\]}#]++",
     re.DOTALL,
 )
+_LONG_INTEGER = re.compile(rf"0[xob][0-9a-fA-F_]{{{MAX_DIGITS}}}")
+_TOO_LONG = f"refused: an integer of over {MAX_DIGITS:,} digits"
 
 
 def parse(text: str) -> Parsed:
-    """Parse TOML; raises `ParseError` with the line and column that tomli gives."""
+    """Parse TOML; raises `ParseError`, with the line and column that tomli gives."""
+    if text.count("=") + text.count(",") > MAX_VALUES:
+        raise ParseError(f"refused: over {MAX_VALUES:,} values")
     try:
         value = tomli.loads(text)
     except tomli.TOMLDecodeError as error:
         reason = re.sub(r" \(at .*\)$", "", str(error.msg))
         raise ParseError(f"not valid TOML: {reason}", error.lineno, error.colno) from error
+    except ValueError as error:  # a decimal integer of more digits than Python converts
+        raise ParseError(_TOO_LONG) from error
+    if _LONG_INTEGER.search(text) and _has_long_integer(value):
+        raise ParseError(_TOO_LONG)
     return Parsed(value, lambda: _Scanner(text).index())
+
+
+def _has_long_integer(value: object) -> bool:
+    """Whether an integer, written in hexadecimal, octal or binary, has more digits than Python prints."""
+    pending = [value]
+    while pending:
+        item = pending.pop()
+        if isinstance(item, int) and item.bit_length() > 4 * MAX_DIGITS:
+            return True
+        if isinstance(item, dict | list):
+            pending.extend(item.values() if isinstance(item, dict) else item)
+    return False
 
 
 class _Scanner:
@@ -48,7 +68,7 @@ class _Scanner:
         self.offset = 0
         self.places: dict[KeyPath, Place] = {}
         self.tables: dict[KeyPath, int] = {}  # path of an array of tables -> index of its latest table
-        self.breaks = [match.start() for match in re.finditer("\n", text)]
+        self.ruler = Ruler(text)
 
     def index(self) -> dict[KeyPath, Place]:
         table: KeyPath = ()
@@ -66,27 +86,22 @@ class _Scanner:
 
     def _header(self) -> KeyPath:
         start = self.offset
-        double = self.text.startswith("[[", start)
-        self.offset += 2 if double else 1
-        keys = [key for key, _, _ in self._keys()]
-        self.offset += 2 if double else 1
-        path = (*self._resolve(keys[:-1]), keys[-1])
-        if double:
-            self.tables[path] = self.tables.get(path, -1) + 1
-            self._note(path, start, start, self.offset)
-            path += (self.tables[path],)
-        else:
-            path = self._resolve(keys)
-        self._note(path, start, start, self.offset)
-        return path
-
-    def _resolve(self, keys: list[str]) -> KeyPath:
-        """The path that dotted header keys mean: through an array of tables they mean its latest table."""
+        brackets = "[[" if self.text.startswith("[[", start) else "["
+        self.offset += len(brackets)
+        *parents, last = [key for key, _, _ in self._keys()]
+        self.offset += len(brackets)
+        here = self.ruler.span(start, self.offset)
         path: KeyPath = ()
-        for key in keys:
+        for key in parents:
             path += (key,)
-            if path in self.tables:
-                path += (self.tables[path],)
+            self.places.setdefault(path, Place(here, here))  # a table without a header of its own, so far
+            path += (self.tables[path],) if path in self.tables else ()
+        path += (last,)
+        if brackets == "[[":
+            self.tables[path] = self.tables.get(path, -1) + 1
+            self.places.setdefault(path, Place(here, here))
+            path += (self.tables[path],)
+        self.places[path] = Place(here, here)
         return path
 
     def _keys(self) -> Iterator[tuple[str, int, int]]:
@@ -95,7 +110,7 @@ class _Scanner:
             self._skip(_SPACE)
             match = _KEY.match(self.text, self.offset)
             if match is None:  # cannot be: tomli has accepted the text
-                raise ParseError("not a TOML key", *self._position(self.offset))
+                raise ParseError("not a TOML key", *self.ruler.position(self.offset))
             self.offset = match.end()
             yield _unquote(match[0]), match.start(), match.end()
             if not self.text.startswith(".", self._skip(_SPACE)):
@@ -103,15 +118,16 @@ class _Scanner:
             self.offset += 1
 
     def _assignment(self, table: KeyPath) -> None:
-        path, parts = table, list(self._keys())
-        for key, start, end in parts:
-            path += (key,)
-            self.places.setdefault(path, Place(self._span(start, end), self._span(start, end)))
+        path, key = table, None
+        for part, start, end in self._keys():
+            path += (part,)
+            key = self.ruler.span(start, end)
+            self.places.setdefault(path, Place(key, key))
         self.offset += 1  # the `=`
         self._skip(_SPACE)
-        self._value(path, parts[-1][1], parts[-1][2])
+        self._value(path, key)
 
-    def _value(self, path: KeyPath, key_start: int = -1, key_end: int = -1) -> None:
+    def _value(self, path: KeyPath, key: Span | None = None) -> None:
         start = self.offset
         opening = self.text[start]
         if opening == "[":
@@ -120,9 +136,8 @@ class _Scanner:
             self._items(path, "}", keyed=True)
         else:
             self._skip(_SCALAR)
-        if key_start < 0:
-            key_start, key_end = start, self.offset
-        self.places[path] = Place(self._span(key_start, key_end), self._span(start, self.offset))
+        span = self.ruler.span(start, self.offset)
+        self.places[path] = Place(key or span, span)
 
     def _items(self, path: KeyPath, closing: str, *, keyed: bool) -> None:
         self.offset += 1
@@ -136,16 +151,6 @@ class _Scanner:
             if self.text[self._skip(_BLANK)] == ",":
                 self.offset += 1
         self.offset += 1
-
-    def _note(self, path: KeyPath, start: int, value_start: int, end: int) -> None:
-        self.places.setdefault(path, Place(self._span(start, end), self._span(value_start, end)))
-
-    def _position(self, offset: int) -> tuple[int, int]:
-        row = bisect_left(self.breaks, offset)
-        return row + 1, offset - (self.breaks[row - 1] if row else -1)
-
-    def _span(self, start: int, end: int) -> Span:
-        return Span(*self._position(start), *self._position(end))
 
 
 def _unquote(key: str) -> str:

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from vramguard.source import MAX_DEPTH, Flaw, KeyPath, Parsed, ParseError, Place, Span
+from vramguard.source import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, Flaw, KeyPath, Parsed, ParseError, Place, Ruler, Span
 
 if TYPE_CHECKING:
     from typing import Any
 
-MAX_NODES = 1_000_000  # of one file with its aliases written out; more is an alias bomb, not a manifest
+_SAFE = 500  # brackets, or characters of a line: text with fewer of both nests less than the composer's stack can bear
 _MERGE = "<<"
 _PLAIN = "!plain"  # the tag that we give to a scalar that is neither quoted nor tagged
 _TEXT, _MAPPING, _SEQUENCE = (f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq"))
@@ -33,60 +33,51 @@ class _Loader(yaml.CSafeLoader):
 
 def parse(text: str) -> Parsed:
     """Parse all documents of a YAML file; the value is their list. Raises `ParseError`."""
-    text = _without_definitions(text)
-    if _nesting(text) > MAX_DEPTH:
-        raise ParseError(f"nested deeper than {MAX_DEPTH} levels")
+    ruler = Ruler(text)
     try:
+        _refuse_hostile(text, ruler)
         roots = list(yaml.compose_all(text, _Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        where = ruler.position(mark.index) if mark else (1, 1)
         raise ParseError(f"not valid YAML: {error.problem or error.context}", *where) from error
-    except yaml.YAMLError as error:
-        raise ParseError(f"not valid YAML: {error}".replace("\n", " ")) from error
-    reader = _Reader()
+    except yaml.YAMLError as error:  # a character that YAML does not allow
+        raise ParseError(f"not valid YAML: {error}".partition("\n")[0], *_forbidden(text, ruler)) from error
+    reader = _Reader(ruler)
     value = [reader.value(root) for root in roots]
-    return Parsed(value, lambda: _index(roots), tuple(reader.flaws))
+    return Parsed(value, lambda: _index(roots, ruler), tuple(reader.flaws))
 
 
-_DOCUMENT = re.compile(r"^---[ \t]*(?:#[^\n]*)?$", re.MULTILINE)
-_KIND = "kind: CustomResourceDefinition"
-_FIRST_LEVEL = ("apiVersion:", "metadata:", "spec:", "status:")
+_FORBIDDEN = re.compile("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def _without_definitions(text: str) -> str:
-    """The text with the schemas of custom resources made blank: they describe no workload, and are megabytes each."""
-    if "\nkind: CustomResourceDefinition\n" not in text:
-        return text
-    parts, start = [], 0
-    for mark in [*_DOCUMENT.finditer(text), None]:
-        end = mark.start() if mark else len(text)
-        part = text[start:end]
-        parts.append("\n" * part.count("\n") if _is_definition(part) else part)
-        parts.append(mark[0] if mark else "")
-        start = mark.end() if mark else end
-    return "".join(parts)
+def _forbidden(text: str, ruler: Ruler) -> tuple[int, int]:
+    match = _FORBIDDEN.search(text)
+    return ruler.position(match.start()) if match else (1, 1)
 
 
-def _is_definition(part: str) -> bool:
-    """Whether a document's every key of the first level is one of a CustomResourceDefinition's, and its kind that."""
-    keys = set(re.findall(r"^[^ #\n-].*$", part, re.MULTILINE))
-    return _KIND in keys and all(key == _KIND or key.startswith(_FIRST_LEVEL) for key in keys)
+def _refuse_hostile(text: str, ruler: Ruler) -> None:
+    """Refuse what is too deep, or too much, for libyaml's composer: it recurses on C's stack and keeps every node.
 
-
-def _nesting(text: str) -> int:
-    """An upper bound of the nesting of flow collections: libyaml's composer recurses on C's stack."""
-    depth = deepest = 0
-    for match in re.finditer(r"[\[{]|[\]}]", text):
-        depth += 1 if match[0] in "[{" else -1
-        deepest, depth = max(deepest, depth), max(depth, 0)
-    return deepest
+    The events that it composes are asked first, one by one, where brackets and line lengths leave it open.
+    """
+    brackets = text.count("[") + text.count("{")
+    if brackets < _SAFE and len(text) < MAX_VALUES and max(map(len, text.split("\n"))) < _SAFE:
+        return
+    depth = 0
+    for number, event in enumerate(yaml.parse(text, _Loader)):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise _refusal(event, f"nested deeper than {MAX_DEPTH} levels", ruler)
+        if number > 2 * MAX_VALUES:
+            raise _refusal(event, f"over {MAX_VALUES:,} values", ruler)
 
 
 class _Reader:
     """Nodes to plain values. A node that several aliases name becomes one shared value."""
 
-    def __init__(self) -> None:
+    def __init__(self, ruler: Ruler) -> None:
+        self.ruler = ruler
         self.done: dict[int, tuple[Any, int]] = {}  # id of a node -> its value, and its size written out
         self.open: set[int] = set()
         self.flaws: list[Flaw] = []
@@ -104,38 +95,54 @@ class _Reader:
 
     def _collection(self, node: yaml.CollectionNode) -> tuple[Any, int]:
         if id(node) in self.open:
-            raise _refusal(node, "an alias inside the value that it names")
-        if len(self.open) > MAX_DEPTH:
-            raise _refusal(node, f"nested deeper than {MAX_DEPTH} levels")
+            raise _refusal(node, "an alias inside the value that it names", self.ruler)
+        if len(self.open) >= MAX_DEPTH:
+            raise _refusal(node, f"nested deeper than {MAX_DEPTH} levels", self.ruler)
         self.open.add(id(node))
         value, size = self._mapping(node) if isinstance(node, yaml.MappingNode) else self._sequence(node)
         self.open.discard(id(node))
-        if size > MAX_NODES:
-            raise _refusal(node, f"aliases that write out to over {MAX_NODES:,} values")
+        self._weigh(node, size)
         return value, size
+
+    def _weigh(self, node: yaml.Node, size: int) -> None:
+        if size > MAX_VALUES:
+            raise _refusal(node, f"over {MAX_VALUES:,} values, written out", self.ruler)
 
     def _sequence(self, node: yaml.CollectionNode) -> tuple[list[Any], int]:
         items = [self._read(child) for child in node.value]
         return [value for value, _ in items], 1 + sum(size for _, size in items)
 
-    def _mapping(self, node: yaml.CollectionNode) -> tuple[dict[Any, Any], int]:
-        own: dict[Any, Any] = {}
-        merged: dict[Any, Any] = {}
-        first: dict[Any, yaml.Node] = {}
+    def _mapping(self, node: yaml.CollectionNode) -> tuple[dict[str | int, Any], int]:
+        own: dict[str | int, Any] = {}
+        merged: dict[str | int, Any] = {}
+        first: dict[str | int, yaml.Node] = {}
         total = 1
         for key_node, value_node in node.value:
             value, size = self._read(value_node)
             total += 1 + size
-            key = _scalar(key_node) if isinstance(key_node, yaml.ScalarNode) else key_node.start_mark.index
-            if key == _MERGE and key_node.tag == _PLAIN:
+            self._weigh(node, total)  # before anything is merged that much
+            if _is_merge(key_node):
                 merged = {**_merge_sources(value), **merged}
                 continue
+            key = _key(key_node)
             if key in own:
-                line = first[key].start_mark.line + 1
-                self.flaws.append(Flaw(_span(key_node), f"key `{key}` again, first on line {line}"))
+                line = self.ruler.position(first[key].start_mark.index)[0]
+                self.flaws.append(Flaw(_span(key_node, self.ruler), f"key `{key}` again, first on line {line}"))
             first.setdefault(key, key_node)
             own[key] = value
         return {**merged, **own} if merged else own, total
+
+
+def _is_merge(key: yaml.Node) -> bool:
+    return key.tag == _PLAIN and key.value == _MERGE
+
+
+def _key(node: yaml.Node) -> str | int:
+    """A key as text, or as an integer; a collection that serves as a key goes by its place."""
+    if not isinstance(node, yaml.ScalarNode):
+        return f"?{node.start_mark.index}"
+    key = _scalar(node)
+    return key if type(key) is int else str(node.value)
 
 
 def _merge_sources(value: object) -> dict[Any, Any]:
@@ -154,13 +161,12 @@ _INT = re.compile(r"[-+]?[0-9]+\Z")
 _OCTAL_HEX = re.compile(r"0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _SPECIAL = re.compile(r"([-+]?)\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
-_MAX_DIGITS = 4000  # Python refuses to convert longer integers; such a scalar stays text
 
 
 def _scalar(node: yaml.Node) -> str | int | float | bool | None:  # noqa: PLR0911 - a row of the schema each
     """A scalar's value by the YAML 1.2 core schema; what is quoted, tagged or longer than a number is text."""
     text: str = node.value
-    if node.tag != _PLAIN or len(text) > _MAX_DIGITS or not _MAYBE_TYPED.match(text):
+    if node.tag != _PLAIN or len(text) > MAX_DIGITS or not _MAYBE_TYPED.match(text):
         return text
     if _NULL.match(text):
         return None
@@ -176,47 +182,44 @@ def _scalar(node: yaml.Node) -> str | int | float | bool | None:  # noqa: PLR091
     return float(f"{special[1] or ''}{text.lstrip('+-').lstrip('.').lower()}") if special else text
 
 
-def _index(roots: list[yaml.Node]) -> dict[KeyPath, Place]:
-    """Every place, an alias's under each path that reaches it (within `MAX_NODES`, as the reader has checked)."""
+def _index(roots: list[yaml.Node], ruler: Ruler) -> dict[KeyPath, Place]:
+    """Every place, an alias's under each path that reaches it (within `MAX_VALUES`, as the reader has checked)."""
     places: dict[KeyPath, Place] = {}
     pending: list[tuple[KeyPath, Span | None, yaml.Node]] = [
         ((number,), None, root) for number, root in enumerate(roots)
     ]
     while pending:
         path, key, node = pending.pop()
-        span = _span(node)
+        span = _span(node, ruler)
         places.setdefault(path, Place(key or span, span))
         if isinstance(node, yaml.SequenceNode):
             pending.extend(((*path, number), None, child) for number, child in enumerate(node.value))
         elif isinstance(node, yaml.MappingNode):
-            pending.extend(_children(path, node))
+            pending.extend(((*path, key), place, child) for key, place, child in _entries(node, ruler))
     return places
 
 
-def _children(path: KeyPath, node: yaml.MappingNode) -> list[tuple[KeyPath, Span | None, yaml.Node]]:
-    """A mapping's values under their paths: those merged in first, so that the mapping's own override them on pop."""
-    result: list[tuple[KeyPath, Span | None, yaml.Node]] = []
-    for key_node, child in node.value:
-        if not isinstance(key_node, yaml.ScalarNode):
-            continue
-        key = _scalar(key_node)
-        if key == _MERGE and key_node.tag == _PLAIN:
-            sources = child.value if isinstance(child, yaml.SequenceNode) else [child]
-            merged = [
-                item for source in sources if isinstance(source, yaml.MappingNode) for item in _children(path, source)
-            ]
-            result[:0] = merged
-        else:
-            result.append(((*path, key if isinstance(key, str | int) else str(key)), _span(key_node), child))
-    return result
+def _entries(node: yaml.MappingNode, ruler: Ruler) -> list[tuple[str | int, Span, yaml.Node]]:
+    """A mapping's keys, their places and values, with those merged in: the entry that counts is the last of its key."""
+    result: list[tuple[str | int, Span, yaml.Node]] = []
+    pending: list[yaml.Node] = [node]
+    while pending:
+        source = pending.pop()
+        if isinstance(source, yaml.MappingNode):
+            own = [item for item in source.value if not _is_merge(item[0])]
+            result.extend((_key(key), _span(key, ruler), child) for key, child in reversed(own))
+            merged = [child for key, child in source.value if _is_merge(key)]
+            pending.extend(reversed(merged))
+        elif isinstance(source, yaml.SequenceNode):  # what `<<` names may be a list
+            pending.extend(child for child in reversed(source.value) if isinstance(child, yaml.MappingNode))
+    return result[::-1]
 
 
-def _span(node: yaml.Node) -> Span:
-    start, end = node.start_mark, node.end_mark
-    if not isinstance(node, yaml.ScalarNode):  # a block's end is where the next one begins: mark only its start
-        return Span(start.line + 1, start.column + 1, start.line + 1, start.column + 2)
-    return Span(start.line + 1, start.column + 1, end.line + 1, end.column + 1)
+def _span(node: yaml.Node, ruler: Ruler) -> Span:
+    """Where a node stands; of a collection its first character, since a block ends only where the next one begins."""
+    start = node.start_mark.index
+    return ruler.span(start, node.end_mark.index if isinstance(node, yaml.ScalarNode) else start + 1)
 
 
-def _refusal(node: yaml.Node, reason: str) -> ParseError:
-    return ParseError(f"refused: {reason}", node.start_mark.line + 1, node.start_mark.column + 1)
+def _refusal(at: yaml.Node | yaml.Event, reason: str, ruler: Ruler) -> ParseError:
+    return ParseError(f"refused: {reason}", *ruler.position(at.start_mark.index))
