@@ -17,10 +17,13 @@ _PATTERNS: tuple[tuple[PathClass, str], ...] = (
     (PathClass.GENERATED, r"generated|_build|dist"),
     (
         PathClass.TEST,
-        r"tests?|testing|test[_-]?data|.*[_-]tests?|tests?[_-].*|fixtures?|__tests__|e2e|mocks?|conftest\.py",
+        r"tests?|testing|test[_-]?data|[^/]*[_-]tests?|tests?[_-][^/]*|fixtures?|__tests__|e2e|mocks?|conftest\.py",
     ),
     (PathClass.DOCS, r"docs?|documentation|website"),
-    (PathClass.EXAMPLE, r"examples?|samples?|demos?|tutorials?|cookbooks?|notebooks?|.*[_-]examples?|.*[_-]samples?"),
+    (
+        PathClass.EXAMPLE,
+        r"examples?|samples?|demos?|tutorials?|cookbooks?|notebooks?|[^/]*[_-]examples?|[^/]*[_-]samples?",
+    ),
     (PathClass.TRAINING, r"train|training|fine[_-]?tun(?:e|ing)|pre[_-]?train(?:ing)?"),
 )
 _COMPILED = tuple((name, re.compile(rf"(?:^|/)(?:{pattern})(?:/|$)", re.IGNORECASE)) for name, pattern in _PATTERNS)

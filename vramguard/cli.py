@@ -287,7 +287,8 @@ def rules(
     wanted = rule.upper() if rule else None
     matching = [item for item in known.values() if wanted in (None, item.id, item.name.upper())]
     if not matching:
-        raise ConfigError(f"no rule `{rule}`{suggestion(wanted or '', known)}")
+        words = [word for item in known.values() for word in (item.id, item.name)]
+        raise ConfigError(f"no rule `{rule}`{suggestion(rule or '', words)}")
     if output_format is PlainFormat.JSON:
         sys.stdout.write(shown.render(matching))
     elif wanted:

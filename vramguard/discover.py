@@ -14,6 +14,7 @@ import subprocess
 import warnings
 import weakref
 from functools import cached_property
+from itertools import product
 from typing import IO, TYPE_CHECKING, NoReturn, Protocol
 
 from vramguard.schema import ConfigError
@@ -47,6 +48,7 @@ _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_NO_REPLACE_OBJECTS": "1",
 }
+_FILTERING = frozenset({"diff-index"})  # compares contents where times do not tell, and filters them first
 _OUTSIDE = "a link that leads out of the repository"
 _MAX_LINKS = 40  # as Linux
 
@@ -69,12 +71,33 @@ def _environment() -> dict[str, str]:
 
 def git(root: Path, *arguments: str) -> bytes | None:
     """Standard output of a git command at `root`; None where git, or the repository, is not there."""
+    environment = _environment()
+    if arguments[0] in _FILTERING:
+        environment |= _without_filters(root, environment)
+    return _run(root, arguments, environment)
+
+
+def _run(root: Path, arguments: tuple[str, ...], environment: dict[str, str]) -> bytes | None:
     command = (*_SAFE_GIT, "-C", str(root), *arguments)
     try:
-        done = subprocess.run(command, capture_output=True, check=False, env=_environment())  # noqa: S603 - fixed words
+        done = subprocess.run(command, capture_output=True, check=False, env=environment)  # noqa: S603 - fixed words
     except (OSError, ValueError):  # a NUL byte in an argument names nothing
         return None
     return done.stdout if done.returncode == 0 else None
+
+
+def _without_filters(root: Path, environment: dict[str, str]) -> dict[str, str]:
+    """What switches off the filter programs of a repository's own configuration; git has no word for all of them."""
+    listed = _run(
+        root, ("config", "--local", "--includes", "--name-only", "-z", "--get-regexp", r"^filter\."), environment
+    )
+    drivers = {os.fsdecode(key).rpartition(".")[0] for key in (listed or b"").split(b"\0") if key}
+    values = (("clean", ""), ("process", ""), ("required", "false"))
+    given = int(environment.get("GIT_CONFIG_COUNT") or 0)
+    result: dict[str, str] = {}
+    for number, (driver, (key, value)) in enumerate(product(sorted(drivers), values), given):
+        result |= {f"GIT_CONFIG_KEY_{number}": f"{driver}.{key}", f"GIT_CONFIG_VALUE_{number}": value}
+    return result | {"GIT_CONFIG_COUNT": str(given + len(result) // 2)}
 
 
 def _refuse(reason: str, path: str) -> NoReturn:
@@ -131,7 +154,7 @@ class WorkTree:
         except OSError:
             data = b""  # as git does
         lines = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n")
-        return _spec([line for line in lines if _is_pattern(line)])
+        return _spec([line for line in lines if is_pattern(line)])
 
     def read(self, path: str) -> bytes | None:
         """A regular file's bytes, None for what is not there. Raises OSError for what is there and cannot be read."""
@@ -276,7 +299,7 @@ def matcher(patterns: Iterable[str]) -> Callable[[str], bool]:
     if not lines:
         return lambda _: False
     for line in lines:
-        if not _is_pattern(line):
+        if not is_pattern(line):
             raise ConfigError(f"`{line}` is no pattern as in .gitignore")
     return _spec(lines).match_file
 
@@ -289,7 +312,7 @@ def _spec(lines: list[str]) -> GitIgnoreSpec:
         return GitIgnoreSpec.from_lines(lines)
 
 
-def _is_pattern(line: str) -> bool:
+def is_pattern(line: str) -> bool:
     """Whether git, too, would take the line for a pattern, a comment or a blank."""
     try:
         _spec([line])

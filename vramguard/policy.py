@@ -228,12 +228,16 @@ def _configured(rule: Rule, configuration: Configuration) -> Rule:
     names = {parameter.name for parameter in dataclasses.fields(rule.check)}  # type: ignore[arg-type]
     general = {"budget": settings.budget, "gpu": settings.gpu, "concurrency": settings.concurrency}
     changes: dict[str, Any] = {key: value for key, value in general.items() if value is not None and key in names}
+    places = {key: configuration.places.get(key) for key in changes}
     if rule.id in configuration.parameters:
         document, keys = configuration.parameters[rule.id]
-        changes |= partial(type(rule.check), document, keys, settings.rules[rule.id])
-    try:
-        check = dataclasses.replace(rule.check, **changes)  # type: ignore[type-var]
-    except ValueError as error:  # the check refuses the value
-        place = next((configuration.places[key] for key in (*changes, "rules") if key in configuration.places), None)
-        raise ConfigError(str(error), place) from error
+        own = partial(type(rule.check), document, keys, settings.rules[rule.id])
+        changes |= own
+        places |= {key: document.at(*keys, key) for key in own}
+    check = rule.check
+    for name, value in changes.items():
+        try:
+            check = dataclasses.replace(check, **{name: value})  # type: ignore[type-var]
+        except ValueError as error:  # the check refuses the value
+            raise ConfigError(str(error), places[name]) from error
     return dataclasses.replace(rule, check=check, severity=settings.severity.get(rule.id, rule.severity))

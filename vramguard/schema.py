@@ -7,15 +7,16 @@ file and line), the documentation of each key, and the published JSON Schema.
 from __future__ import annotations
 
 import dataclasses
+import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
 from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from vramguard.source import Document, KeyPath, Location
@@ -30,9 +31,32 @@ class ConfigError(Exception):
         super().__init__(f"{at.path}:{at.line}:{at.column}: {message}" if at else message)
 
 
-def option(doc: str, default: Any = dataclasses.MISSING, factory: Any = dataclasses.MISSING) -> Any:  # noqa: ANN401
-    """A field of a table, with its documentation (as `dataclasses.field`, hence untyped)."""
-    return dataclasses.field(default=default, default_factory=factory, metadata={"doc": doc})
+class Limit(NamedTuple):
+    """What a value has to be beyond its type: as a test, in words that follow "is to be", and in JSON Schema's."""
+
+    holds: Callable[[Any], bool]
+    words: str
+    schema: Mapping[str, Any]
+
+
+FILLED = Limit(bool, "a list that is not empty", {"minItems": 1})
+NOT_BLANK = Limit(lambda text: bool(text.strip()), "text that is not blank", {"pattern": r"\S"})
+POSITIVE = Limit(lambda number: number >= 1, "at least 1", {"minimum": 1})
+SHARE = Limit(lambda number: 0 < number <= 1, "above 0 and at most 1", {"exclusiveMinimum": 0, "maximum": 1})
+
+
+def option(
+    doc: str,
+    default: Any = dataclasses.MISSING,  # noqa: ANN401 - as `dataclasses.field`
+    *,
+    factory: Any = dataclasses.MISSING,  # noqa: ANN401 - likewise
+    limit: Limit | None = None,
+    each: Limit | None = None,
+    keys: Limit | None = None,
+) -> Any:  # noqa: ANN401 - likewise
+    """A field of a table: its documentation, and limits of its value, of each item of its list, of its table's keys."""
+    metadata = {"doc": doc, "limit": limit, "each": each, "keys": keys}
+    return dataclasses.field(default=default, default_factory=factory, metadata=metadata)
 
 
 def suggestion(word: str, known: typing.Iterable[str]) -> str:
@@ -53,6 +77,9 @@ def decode(cls: type[T], document: Document, keys: KeyPath, value: object, *, sk
     for name, (field, _) in _fields(cls).items():  # type: ignore[arg-type] # a class is hashable
         if name not in arguments and _required(field):
             raise ConfigError(f"`{name}` is missing", document.at(*keys))
+    needed = _alternatives(cls)
+    if needed and not arguments.keys() & set(needed):
+        raise ConfigError(f"it needs {' or '.join(f'`{name}`' for name in needed)}", document.at(*keys))
     try:
         return cls(**arguments)
     except ValueError as error:  # a __post_init__ that refuses the combination
@@ -69,11 +96,37 @@ def partial(
     for key in value:
         if key not in fields and key not in skip:
             raise ConfigError(f"unknown key `{key}`{suggestion(key, fields)}", document.key_at(*keys, key))
-    return {
-        name: _convert(hint, document, (*keys, name), value[name])
-        for name, (_, hint) in fields.items()
-        if name in value
-    }
+    result = {}
+    for name, (field, hint) in fields.items():
+        if name in value:
+            result[name] = _convert(hint, document, (*keys, name), value[name])
+            _check_limits(field, document, (*keys, name), result[name])
+    return result
+
+
+def _check_limits(field: dataclasses.Field[Any], document: Document, keys: KeyPath, value: Any) -> None:  # noqa: ANN401
+    limits = field.metadata
+    inner: Any = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, tuple) else ()
+    checks = [(limits.get("limit"), keys, value, document.at)]
+    checks += [(limits.get("each"), (*keys, key), item, document.at) for key, item in inner]
+    checks += [(limits.get("keys"), (*keys, key), key, document.key_at) for key, _ in inner]
+    for limit, path, item, where in checks:
+        if limit and not limit.holds(item):
+            raise ConfigError(f"`{_dotted(path)}` is to be {limit.words}, not {_shown(item)}", where(*path))
+
+
+def _alternatives(cls: type) -> tuple[str, ...]:
+    """Fields of which a table gives at least one: what the class names in `needs`."""
+    return getattr(cls, "needs", ())
+
+
+def _shown(value: object) -> str:
+    """A value as a person wrote it, cut where it is long."""
+    text = f"{float(value):g}" if isinstance(value, Fraction) else "empty" if value == () else repr(value)
+    return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
+
+
+_MAX_SHOWN = 80
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:
@@ -112,13 +165,13 @@ def _scalar(hint: Any, document: Document, keys: KeyPath, value: object) -> Any:
     at = document.at(*keys)
     if issubclass(hint, Enum):
         words = {str(getattr(member, "label", member.value)): member for member in hint}
-        if value not in words:
-            raise ConfigError(f"`{_dotted(keys)}` is to be one of {', '.join(words)}, not {value!r}", at)
+        if not isinstance(value, str) or value not in words:
+            raise ConfigError(f"`{_dotted(keys)}` is to be one of {', '.join(words)}, not {_shown(value)}", at)
         return words[value]
     if hint is Fraction:
         return _fraction(value, keys, at)
     if type(value) is not hint:
-        raise ConfigError(f"`{_dotted(keys)}` is to be {_WORDS.get(hint, hint.__name__)}, not {value!r}", at)
+        raise ConfigError(f"`{_dotted(keys)}` is to be {_WORDS.get(hint, hint.__name__)}, not {_shown(value)}", at)
     return value
 
 
@@ -126,12 +179,10 @@ _WORDS = {str: "text", int: "a whole number", bool: "true or false", date: "a da
 
 
 def _fraction(value: object, keys: KeyPath, at: Location) -> Fraction:
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise ConfigError(f"`{_dotted(keys)}` is to be a number, not {value!r}", at)
-    try:
-        return Fraction(str(value))
-    except (ValueError, ZeroDivisionError) as error:
-        raise ConfigError(f"`{_dotted(keys)}` is to be a number, not {value!r}", at) from error
+    """A number as it is written: 0.1 is a tenth, not the double nearest to it."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ConfigError(f"`{_dotted(keys)}` is to be a number, not {_shown(value)}", at)
+    return Fraction(str(value))
 
 
 def _dotted(keys: KeyPath) -> str:
@@ -143,13 +194,24 @@ def json_schema(cls: type) -> dict[str, Any]:
     """The JSON Schema of a table that `decode(cls, …)` accepts."""
     fields = _fields(cls)
     required = [name for name, (field, _) in fields.items() if _required(field)]
-    properties = {name: {**_schema_of(hint), **_documented(field)} for name, (field, hint) in fields.items()}
+    properties = {name: _described(_schema_of(hint), field) for name, (field, hint) in fields.items()}
     result: dict[str, Any] = {"type": "object", "additionalProperties": False, "properties": properties}
-    return {**result, "required": required} if required else result
+    if required:
+        result["required"] = required
+    if _alternatives(cls):
+        result["anyOf"] = [{"required": [name]} for name in _alternatives(cls)]
+    return result
 
 
-def _documented(field: dataclasses.Field[Any]) -> dict[str, str]:
-    return {"description": field.metadata["doc"]} if "doc" in field.metadata else {}
+def _described(schema: dict[str, Any], field: dataclasses.Field[Any]) -> dict[str, Any]:
+    """The schema of a field's type with the field's limits and documentation."""
+    limit, each, keys = (field.metadata.get(name) for name in ("limit", "each", "keys"))
+    result = {**schema, **(limit.schema if limit else {})}
+    if each:
+        result["items"] = {**schema["items"], **each.schema}
+    if keys:
+        result["propertyNames"] = dict(keys.schema)
+    return result | ({"description": field.metadata["doc"]} if "doc" in field.metadata else {})
 
 
 def _schema_of(hint: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -159,19 +221,19 @@ def _schema_of(hint: Any) -> dict[str, Any]:  # noqa: ANN401
     if origin is tuple:
         return {"type": "array", "items": _schema_of(arguments[0])}
     if origin is Mapping:
-        return (
-            {"type": "object"}
-            if arguments[1] is Any
-            else {
-                "type": "object",
-                "additionalProperties": _schema_of(arguments[1]),
-            }
-        )
+        inner = {} if arguments[1] is Any else {"additionalProperties": _schema_of(arguments[1])}
+        return {"type": "object", **inner}
     if dataclasses.is_dataclass(hint):
         return json_schema(typing.cast("type", hint))
     if issubclass(hint, Enum):
         return {"enum": [str(getattr(member, "label", member.value)) for member in hint]}
-    return {"type": _JSON_TYPES[hint]} if hint in _JSON_TYPES else {"type": "string", "format": "date"}
+    return dict(_JSON_TYPES[hint])
 
 
-_JSON_TYPES: dict[Any, Any] = {str: "string", int: "integer", bool: "boolean", Fraction: ["number", "string"]}
+_JSON_TYPES: dict[Any, dict[str, str]] = {
+    str: {"type": "string"},
+    int: {"type": "integer"},
+    bool: {"type": "boolean"},
+    Fraction: {"type": "number"},
+    date: {"type": "string", "format": "date"},
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,8 +56,8 @@ def find_scope(paths: list[Path], revision: str | None = None) -> Scope:
 
 
 def _candidates(folder: Path) -> list[Path]:
-    """Where a configuration may stand, the nearest first: from `folder` up to git's top level."""
-    top = _top(folder) or folder
+    """Where a configuration may stand, the nearest first: from `folder` up to git's top level; without git, to here."""
+    top = _top(folder) or Path.cwd()
     above = [folder, *folder.parents]
     return above[: above.index(top) + 1] if top in above else [folder]
 
@@ -72,7 +73,7 @@ def _configured(folder: Path, revision: str) -> bool:
 
 def _top(folder: Path) -> Path | None:
     output = git(folder, "rev-parse", "--show-toplevel")
-    return Path(output.decode().rstrip("\n")).resolve() if output else None
+    return Path(os.fsdecode(output).removesuffix("\n")).resolve() if output else None
 
 
 def _below(path: Path, root: Path) -> str:

@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import dataclasses
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from vramguard.checks import Severity
+from vramguard.discover import WorkTree, is_pattern
 from vramguard.facts import Deployment, PathClass
-from vramguard.schema import ConfigError, decode, json_schema, option, suggestion
+from vramguard.schema import FILLED, NOT_BLANK, POSITIVE, SHARE, ConfigError, Limit, decode, json_schema, option
 from vramguard.source import Document, Location, Unreadable, read
 
 if TYPE_CHECKING:
@@ -27,48 +29,54 @@ if TYPE_CHECKING:
 NAMES = ("vramguard.toml", "pyproject.toml")
 
 
+_RULE = Limit(
+    lambda word: re.fullmatch(r"VG[0-9]{0,3}", word) is not None,
+    "a rule id or the beginning of one, such as VG101 or VG1",
+    {"pattern": r"^VG[0-9]{0,3}$"},
+)
+_PATTERN = Limit(lambda line: bool(line.strip()) and is_pattern(line), "a pattern as in .gitignore", NOT_BLANK.schema)
+_CLASS = Limit(lambda name: name in list(PathClass), f"one of {', '.join(PathClass)}", {"enum": list(PathClass)})
+
+
 @dataclass(frozen=True)
 class Waiver:
     """`[[waiver]]`: findings that somebody has accepted, by rule and path, with a reason."""
 
-    rules: tuple[str, ...] = option("Rule ids or prefixes, such as VG101 or VG1")
-    paths: tuple[str, ...] = option("Patterns as in .gitignore, from the configuration's folder")
-    reason: str = option("Why this is accepted; required, and printed")
+    rules: tuple[str, ...] = option("Rule ids or prefixes, such as VG101 or VG1", limit=FILLED, each=_RULE)
+    paths: tuple[str, ...] = option(
+        "Patterns as in .gitignore, from the repository's root", limit=FILLED, each=_PATTERN
+    )
+    reason: str = option("Why this is accepted; required, and printed", limit=NOT_BLANK)
     until: date | None = option("The last day on which the waiver holds", None)
-
-    def __post_init__(self) -> None:
-        if not self.reason.strip():
-            raise ValueError("a waiver needs a reason")
 
 
 @dataclass(frozen=True)
 class DeploymentTable:
     """`[[deployment]]`: a place where a model meets hardware, in vLLM's words."""
 
-    config: str | None = option("Path of the model's config.json, from the configuration's folder", None)
-    model: str | None = option("Hub id of the model, or a folder that holds its config.json", None)
+    needs: ClassVar = ("config", "model")
+    config: str | None = option(
+        "Path of the model's config.json, from the configuration's folder", None, limit=NOT_BLANK
+    )
+    model: str | None = option("Hub id of the model, or a folder that holds its config.json", None, limit=NOT_BLANK)
     revision: str | None = option("Full commit hash of the model", None)
     engine: str | None = option("transformers, vllm, sglang, tgi, tensorrt-llm or llama.cpp", None)
     engine_version: str | None = option("Exact version of the engine", None)
     mode: str | None = option("inference or training", None)
-    gpu: str | None = option("The card, by a name or alias of the GPU catalogue", None)
-    gpus: int | None = option("How many cards one replica gets", None)
-    tensor_parallel_size: int | None = option("Cards that one layer is split across", None)
-    pipeline_parallel_size: int | None = option("Stages that the layers are split into", None)
-    max_model_len: int | None = option("Longest context in tokens; the config's own where absent", None)
-    concurrency: int | None = option("Full-length sequences that must fit at once", None)
-    max_num_seqs: int | None = option("Most sequences in one batch of the engine", None)
-    max_num_batched_tokens: int | None = option("Most tokens in one batch of the engine", None)
+    gpu: str | None = option("The card, by a name or alias of the GPU catalogue", None, limit=NOT_BLANK)
+    gpus: int | None = option("How many cards one replica gets", None, limit=POSITIVE)
+    tensor_parallel_size: int | None = option("Cards that one layer is split across", None, limit=POSITIVE)
+    pipeline_parallel_size: int | None = option("Stages that the layers are split into", None, limit=POSITIVE)
+    max_model_len: int | None = option("Longest context in tokens; the config's own where absent", None, limit=POSITIVE)
+    concurrency: int | None = option("Full-length sequences that must fit at once", None, limit=POSITIVE)
+    max_num_seqs: int | None = option("Most sequences in one batch of the engine", None, limit=POSITIVE)
+    max_num_batched_tokens: int | None = option("Most tokens in one batch of the engine", None, limit=POSITIVE)
     dtype: str | None = option("Data type of the weights; the config's own where absent", None)
     quantization: str | None = option("Quantization method", None)
     kv_cache_dtype: str | None = option("Data type of the KV cache; the weights' where absent", None)
-    gpu_memory_utilization: Fraction | None = option("Share of the card that the engine reserves", None)
+    gpu_memory_utilization: Fraction | None = option("Share of the card that the engine reserves", None, limit=SHARE)
     attn_implementation: str | None = option("sdpa, eager or flash_attention_2", None)
     device_map: str | None = option("transformers' device_map, such as auto", None)
-
-    def __post_init__(self) -> None:
-        if self.config is None and self.model is None:
-            raise ValueError("a deployment names a `config` or a `model`")
 
 
 @dataclass(frozen=True)
@@ -77,24 +85,21 @@ class Settings:
 
     extends: str | None = option("Another configuration file whose keys hold where this one is silent", None)
     policies: tuple[str, ...] = option("Further policy files, from the configuration's folder", ())
-    select: tuple[str, ...] = option("Rule ids or prefixes to judge; all where absent", ("VG",))
-    ignore: tuple[str, ...] = option("Rule ids or prefixes not to judge", ())
+    select: tuple[str, ...] = option(
+        "Rule ids or prefixes to judge; all where absent", ("VG",), limit=FILLED, each=_RULE
+    )
+    ignore: tuple[str, ...] = option("Rule ids or prefixes not to judge", (), each=_RULE)
     severity: Mapping[str, Severity] = option("Severity by rule id", factory=dict)
     rules: Mapping[str, Mapping[str, Any]] = option("Parameters by rule id", factory=dict)
     fail_on: Severity = option("The lowest severity that makes the exit code 1", Severity.ERROR)
-    exclude: tuple[str, ...] = option("Patterns of paths not to read, as in .gitignore", ())
-    budget: Fraction | None = option("Share of a card's capacity that the peak may take", None)
+    exclude: tuple[str, ...] = option("Patterns of paths not to read, as in .gitignore", (), each=_PATTERN)
+    budget: Fraction | None = option("Share of a card's capacity that the peak may take", None, limit=SHARE)
     gpu: str | None = option("The card of a deployment that names none", None)
-    concurrency: int | None = option("Full-length sequences of a deployment that names no number", None)
+    concurrency: int | None = option("Full-length sequences of a deployment that names no number", None, limit=POSITIVE)
     baseline: str | None = option("File of accepted findings, from the configuration's folder", None)
-    classes: Mapping[str, tuple[str, ...]] = option("Patterns by path class (serving, test, docs, …)", factory=dict)
+    classes: Mapping[str, tuple[str, ...]] = option("Patterns by path class", factory=dict, keys=_CLASS)
     waiver: tuple[Waiver, ...] = option("Accepted findings, with reasons", ())
     deployment: tuple[DeploymentTable, ...] = option("Where models meet hardware", ())
-
-    def __post_init__(self) -> None:
-        for name in self.classes:
-            if name not in list(PathClass):
-                raise ValueError(f"unknown path class `{name}`{suggestion(name, PathClass)}")
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ def load(read_file: Callable[[str], bytes | None], path: str | None = None) -> C
     Raises `ConfigError`.
     """
     for name in [path] if path else NAMES:
-        data = read_file(name)
+        data = _bytes(read_file, name)
         if data is None:
             continue
         found = _table(name, data)
@@ -143,15 +148,23 @@ def load(read_file: Callable[[str], bytes | None], path: str | None = None) -> C
     return Configuration()
 
 
+def _bytes(read_file: Callable[[str], bytes | None], path: str) -> bytes | None:
+    try:
+        return read_file(path)
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror or error}", Location(path)) from error
+
+
 def has_configuration(folder: Path) -> bool:
     """Whether a configuration of ours stands in the folder itself."""
+    tree = WorkTree(folder)
     if (folder / NAMES[0]).is_file():
         return True
     try:
-        data = (folder / NAMES[1]).read_bytes()
+        data = tree.read(NAMES[1])
     except OSError:
         return False
-    return b"vramguard" in data and _table(NAMES[1], data) is not None
+    return data is not None and b"vramguard" in data and _table(NAMES[1], data) is not None
 
 
 def _table(path: str, data: bytes) -> tuple[Document, tuple[str, ...], Mapping[str, Any]] | None:
@@ -173,6 +186,8 @@ def _configuration(
 ) -> Configuration:
     settings = decode(Settings, document, keys, table)
     deployments = _deployments(document, keys, settings)
+    for key in ("policies", "baseline"):
+        _from_root(document, (*keys, key), getattr(settings, key))
     places = {key: document.key_at(*keys, key) for key in table}
     parameters = {rule: (document, (*keys, "rules", rule)) for rule in settings.rules}
     if settings.extends:
@@ -187,8 +202,8 @@ def _inherited(
     document: Document, keys: tuple[str, ...], extends: str, read_file: Callable[[str], bytes | None]
 ) -> Configuration:
     at = document.at(*keys, "extends")
-    target = posixpath.normpath(posixpath.join(posixpath.dirname(document.path), extends))
-    data = read_file(target)
+    (target,) = _from_root(document, (*keys, "extends"), extends)
+    data = _bytes(read_file, target)
     if data is None:
         raise ConfigError(f"`extends` names `{extends}`, which is not there", at)
     found = _table(target, data)
@@ -196,7 +211,33 @@ def _inherited(
         raise ConfigError(f"`{extends}` has no [tool.vramguard] table", at)
     if found[2].get("extends"):
         raise ConfigError(f"`{extends}` extends a file itself; one level is enough", at)
-    return _configuration(*found, read_file)
+    return _rebased(_configuration(*found, read_file), posixpath.dirname(document.path))
+
+
+def _from_root(document: Document, keys: KeyPath, given: str | tuple[str, ...] | None) -> list[str]:
+    """Paths given in a configuration file, from the repository's root. Raises `ConfigError` for one outside of it."""
+    result = []
+    for number, path in enumerate([given] if isinstance(given, str) else given or ()):
+        target = posixpath.normpath(posixpath.join(posixpath.dirname(document.path), path))
+        if not path.strip() or "\0" in path or target.startswith("/") or target.split("/")[0] == "..":
+            where = keys if isinstance(given, str) else (*keys, number)
+            raise ConfigError(f"`{path}` is no path below the repository's root", document.at(*where))
+        result.append(target)
+    return result
+
+
+def _rebased(base: Configuration, folder: str) -> Configuration:
+    """A configuration whose paths are read from another folder, that of the file that extends it."""
+
+    def moved(path: str) -> str:
+        return posixpath.relpath(base.resolve(path) or ".", folder or ".")
+
+    settings = dataclasses.replace(
+        base.settings,
+        policies=tuple(moved(path) for path in base.settings.policies),
+        baseline=moved(base.settings.baseline) if base.settings.baseline else None,
+    )
+    return dataclasses.replace(base, settings=settings)
 
 
 def _merged(base: Settings, own: Settings, table: Mapping[str, Any]) -> Settings:
@@ -219,8 +260,7 @@ def _deployments(document: Document, keys: tuple[str, ...], settings: Settings) 
         if "gpu_memory_utilization" in values:
             values["gpu_memory_utilization"] = str(float(values["gpu_memory_utilization"]))
         if "config" in values:
-            folder = posixpath.dirname(document.path)
-            values["config"] = posixpath.normpath(posixpath.join(folder, values["config"]))
+            (values["config"],) = _from_root(document, (*path, "config"), values["config"])
         result.append(Deployment(at=document.at(*path), declared=True, places=places, **values))
     return tuple(result)
 

@@ -117,8 +117,9 @@ def _values(document: Document) -> Callable[[tuple[int, int]], bool]:
     """Whether a line and column lie inside a text value or a key, where a comment's look-alike has no effect."""
     if document.kind == "requirements":
         return lambda _: False
-    spans = {place.key for place in document.places.values()}
-    spans |= {place.value for keys, place in document.places.items() if isinstance(_under(document.value, keys), str)}
+    places = document.places.items()
+    spans = {place.key for keys, place in places if keys and isinstance(keys[-1], str)}
+    spans |= {place.value for keys, place in places if isinstance(_under(document.value, keys), str)}
     ordered = sorted(((span.line, span.column), (span.end_line, span.end_column)) for span in spans)
 
     def inside(place: tuple[int, int]) -> bool:

@@ -48,12 +48,14 @@ class Moved:
     @cached_property
     def _old_names(self) -> Mapping[str, str]:
         """The base's name of each file that the head moves."""
-        before, after = set(self._base.paths()), set(self._head.paths())
+        before = self._base.paths()
+        added = sorted(set(self._head.paths()).difference(before))
         gone: dict[str, list[str]] = {}
-        for path in sorted(before - after, reverse=True):
-            gone.setdefault(self._base.blobs[path], []).append(path)
+        for path in reversed(before) if added else ():
+            if not (self._head.root / path).exists():  # git lists what is deleted and not yet staged
+                gone.setdefault(self._base.blobs[path], []).append(path)
         found: dict[str, str] = {}
-        for path in sorted(after - before) if gone else ():
+        for path in added if gone else ():
             candidates = gone.get(_blob(self._head, path, len(self._base.commit)), [])
             old = next((old for old in reversed(candidates) if self._alike(old) == self._alike(path)), None)
             if old is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
@@ -160,18 +159,7 @@ def _content(base: GitTree, blob: str) -> bytes:
 def _merge(ours: bytes, common: bytes, theirs: bytes) -> bytes | None:
     """Git's own three-way merge of one file; None where it conflicts."""
     with TemporaryDirectory() as folder:
-        files = [Path(folder, name) for name in ("ours", "common", "theirs")]
-        for file, data in zip(files, (ours, common, theirs), strict=True):
-            file.write_bytes(data)
-        done = subprocess.run(  # noqa: S603 - fixed words and our own temporary files
-            (
-                "git",
-                "merge-file",  # noqa: S607 - git is where PATH says, as everywhere
-                "-p",
-                "--quiet",
-                *map(str, files),
-            ),
-            capture_output=True,
-            check=False,
-        )
-    return done.stdout if done.returncode == 0 else None
+        names = ("ours", "common", "theirs")
+        for name, data in zip(names, (ours, common, theirs), strict=True):
+            Path(folder, name).write_bytes(data)
+        return git(Path(folder), "merge-file", "-p", "--quiet", *names)

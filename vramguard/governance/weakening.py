@@ -104,6 +104,8 @@ def _settings(base: Configuration, head: Configuration) -> Iterator[_Change]:
 
 def _excluded(before: Settings, after: Settings) -> list[str]:
     """The patterns by which more is excluded. As in .gitignore a `!` takes back, and then the order matters."""
+    if all(pattern.startswith("!") for pattern in after.exclude):
+        return []
     added = [pattern for pattern in after.exclude if pattern not in before.exclude and not pattern.startswith("!")]
     dropped = [pattern for pattern in before.exclude if pattern not in after.exclude and pattern.startswith("!")]
     if added or dropped:

@@ -222,4 +222,4 @@ def _span(node: yaml.Node, ruler: Ruler) -> Span:
 
 
 def _refusal(at: yaml.Node | yaml.Event, reason: str, ruler: Ruler) -> ParseError:
-    return ParseError(f"refused: {reason}", *ruler.position(at.start_mark.index))
+    return ParseError(f"refused: {reason}", *ruler.position(at.start_mark.index if at.start_mark else 0))

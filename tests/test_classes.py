@@ -1,0 +1,48 @@
+"""Path classes by the names of folders."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from vramguard.classes import classifier
+from vramguard.facts import PathClass
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("requirements.txt", "serving"),
+        ("src/model/config.json", "serving"),
+        ("latest/config.json", "serving"),
+        ("contest/config.json", "serving"),
+        ("training/requirements.txt", "training"),
+        ("fine-tuning/a.txt", "training"),
+        ("tests/a.txt", "test"),
+        ("unit_tests/a.txt", "test"),
+        ("Test/fixtures/config.json", "test"),
+        ("tests/docs/a.txt", "test"),
+        ("docs/examples/a.txt", "docs"),
+        ("examples/training/a.txt", "example"),
+        ("third_party/tests/a.txt", "vendored"),
+        ("dist/a.txt", "generated"),
+        ("doc", "docs"),
+    ],
+)
+def test_a_class_is_told_by_the_folders(path: str, expected: str) -> None:
+    assert classifier({})(path) is PathClass(expected)
+
+
+def test_configured_patterns_come_first() -> None:
+    classify = classifier({"serving": ("tests/live/",), "docs": ("*.txt",)})
+    assert classify("tests/live/a.txt") is PathClass.SERVING
+    assert classify("tests/a.txt") is PathClass.DOCS
+    assert classify("tests/a.json") is PathClass.TEST
+
+
+@pytest.mark.parametrize("path", ["test_" * 4000, "a_test" * 4000, "/".join("tests_x" * 4000), "_-" * 10_000])
+def test_long_paths_take_little_time(path: str) -> None:
+    start = time.perf_counter()
+    classifier({})(path)
+    assert time.perf_counter() - start < 1
