@@ -121,7 +121,9 @@ def version_changed(files: Files, project: Project, draw: random.Random) -> None
 
 def operator_changed(files: Files, project: Project, draw: random.Random) -> None:
     old = draw.choice([line for line in _entries(files, project) if re.search(r">=|\^|==", line)])
-    _swap(files, project.declared, old, re.sub(r">=|\^|==", "~=" if '"' in old and "= " not in old else "~", old, count=1))
+    _swap(
+        files, project.declared, old, re.sub(r">=|\^|==", "~=" if '"' in old and "= " not in old else "~", old, count=1)
+    )
 
 
 def dependency_added(files: Files, project: Project, draw: random.Random) -> None:
@@ -197,7 +199,9 @@ def source_moved(files: Files, project: Project, draw: random.Random) -> None:
 def locked_package_removed(files: Files, project: Project, draw: random.Random) -> None:
     """A direct dependency's entry is gone, what the lock says of the declaration is not."""
     names = [re.findall(r"[A-Za-z][\w.-]*", line)[0].lower().replace("_", "-") for line in _entries(files, project)]
-    blocks = [f[0] for f in _BLOCK.finditer(files[project.lock]) if re.findall(r'^name = "(.*)"', f[0], re.M)[0] in names]
+    blocks = [
+        f[0] for f in _BLOCK.finditer(files[project.lock]) if re.findall(r'^name = "(.*)"', f[0], re.M)[0] in names
+    ]
     if not blocks:
         raise NotHereError
     _swap(files, project.lock, draw.choice(blocks), "")
@@ -205,7 +209,10 @@ def locked_package_removed(files: Files, project: Project, draw: random.Random) 
 
 def locked_version_changed(files: Files, project: Project, draw: random.Random) -> None:
     """A direct dependency that is declared with == is locked at another version."""
-    pairs = [re.findall(r'"?([A-Za-z][\w.-]*)(?:\[[^]]*\])?(?: *= *"|==)(\d[\w.]*)"', line) for line in _entries(files, project)]
+    pairs = [
+        re.findall(r'"?([A-Za-z][\w.-]*)(?:\[[^]]*\])?(?: *= *"|==)(\d[\w.]*)"', line)
+        for line in _entries(files, project)
+    ]
     named = {name.lower().replace("_", "-"): version for found in pairs for name, version in found}
     for name, version in sorted(named.items(), key=lambda _pair: draw.random()):
         old = f'name = "{name}"\nversion = "{version}"'
@@ -300,7 +307,9 @@ def _named(rules: str, *edits: Edit) -> list[Mutant]:
 
 
 LOCKS = [
-    *_named("VG105", hashes_dropped, one_hash_dropped, all_hashes_dropped, md5_only, one_md5, digest_cut, files_emptied),
+    *_named(
+        "VG105", hashes_dropped, one_hash_dropped, all_hashes_dropped, md5_only, one_md5, digest_cut, files_emptied
+    ),
     *_named("VG104", version_changed, operator_changed, dependency_added, dependency_removed, dependency_renamed),
     *_named("VG104", extra_changed, marker_added, python_changed, group_added, override_added, source_moved),
     *_named("VG104", locked_package_removed, locked_version_changed, content_hash_removed),
@@ -341,33 +350,37 @@ def read(checkouts: Path, project: Project) -> Files:
     }
 
 
-def fired(command: list[str], files: Files, folder: Path) -> frozenset[str]:
-    """The rules that vramguard reports on these files."""
-    for path, text in files.items():
-        place = folder / path
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(text.encode())
-    run = subprocess.run(  # noqa: S603 - the command is the caller's own
-        [*command, "check", "--output-format", "json"], cwd=folder, capture_output=True, text=True, check=False
-    )
+def fired(command: list[str], files: Files) -> frozenset[str]:
+    """The rules that vramguard reports on these files, each with its path."""
+    with tempfile.TemporaryDirectory() as folder:
+        for path, text in files.items():
+            place = Path(folder, path)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(text.encode())
+        run = subprocess.run(  # noqa: S603 - the command is the caller's own
+            [*command, "check", "--output-format", "json"], cwd=folder, capture_output=True, text=True, check=False
+        )
     if run.returncode not in (0, 1):
         sys.exit(f"vramguard exited with {run.returncode}: {run.stderr.strip()}")
-    return frozenset(finding["id"] + ":" + finding["path"] for finding in json.loads(run.stdout)["findings"])
+    return frozenset(f"{finding['id']}:{finding['path']}" for finding in json.loads(run.stdout)["findings"])
 
 
-def outcome(command: list[str], files: Files, project: Project, mutant: Mutant, seed: int) -> str | None:
-    """`caught`, `missed`, `silent` or `false alarm` for one mutant; None where it cannot be made."""
+def broken_by(mutant: Mutant, files: Files, project: Project, seed: int) -> Files | None:
+    """The files after the mutant's edit; None where the project has nothing that it could break."""
     broken = dict(files)
     try:
         mutant.edit(broken, project, random.Random(f"{seed} {project} {mutant.name}"))  # noqa: S311 - a draw, no secret
     except (NotHereError, IndexError):
         return None
-    with tempfile.TemporaryDirectory() as before, tempfile.TemporaryDirectory() as after:
-        new = fired(command, broken, Path(after)) - fired(command, files, Path(before))
-    rules = {place.partition(":")[0] for place in new}
+    return broken
+
+
+def outcome(mutant: Mutant, new: frozenset[str]) -> tuple[bool, str]:
+    """Whether vramguard is right about a mutant, and in words; `new` is what it says that it did not say before."""
     if not mutant.rules:
-        return f"false alarm {sorted(new)}" if new else "silent"
-    return "caught" if rules & mutant.rules else f"missed {sorted(new)}"
+        return not new, f"false alarm {sorted(new)}" if new else "silent"
+    caught = any(place.partition(":")[0] in mutant.rules for place in new)
+    return caught, "caught" if caught else f"missed {sorted(new)}"
 
 
 def main() -> int:
@@ -377,23 +390,23 @@ def main() -> int:
     parser.add_argument("--vramguard", default="vramguard", help="the command that starts it")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    command, wrong = shlex.split(options.vramguard), 0
+    command = shlex.split(options.vramguard)
     counts: dict[str, list[int]] = {}
     for project, mutants in PROJECTS:
         files = read(options.checkouts, project)
+        before = fired(command, files)
         for mutant in mutants:
-            result = outcome(command, files, project, mutant, options.seed)
-            if result is None:
+            broken = broken_by(mutant, files, project, options.seed)
+            if broken is None:
                 continue
-            right = result in ("caught", "silent")
-            wrong += not right
+            right, words = outcome(mutant, fired(command, broken) - before)
             count = counts.setdefault("/".join(sorted(mutant.rules)) or "control", [0, 0])
             count[0] += right
             count[1] += 1
-            print(f"{project.repository}:{project.lock} {mutant.name}: {result}")
+            print(f"{project.repository}:{project.lock} {mutant.name}: {words}")
     for rules, (right, total) in sorted(counts.items()):
         print(f"{rules}: {right} of {total}")
-    return 1 if wrong else 0
+    return 0 if all(right == total for right, total in counts.values()) else 1
 
 
 if __name__ == "__main__":

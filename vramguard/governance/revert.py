@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from vramguard.discover import git
 from vramguard.governance.moves import blob_name
+from vramguard.source import kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from vramguard.discover import GitTree, WorkTree
 
-_DEPTH = 500  # commits looked at: what a revert undoes is young
+_DEPTH = 500  # commits whose state is compared: what a revert undoes is young
+_MERGED = 60  # commits that are taken back one by one, which may take a merge of each of their files
 _ABSENT = None
 _REVERTS = re.compile(r"This reverts commit ([0-9a-f]{7,64})\b")
 _RAW = ("--raw", "--no-abbrev", "--no-renames", "--no-ext-diff", "--relative", "-z")
@@ -48,14 +50,14 @@ def find(head: WorkTree, base: GitTree) -> Undone | None:
     declared = _declared(base)
     if declared and _after_undoing(base, declared, before) == wanted:
         return Undone(f"the change undoes {_names(declared)}", declared=True)
-    for step in _log(base, changed, "--full-history"):
-        if step.files.keys() == changed.keys() and _after_undoing(base, [step], before) == wanted:
-            return Undone(f"the change undoes {_names([step])}", declared=False)
     state = dict(before)
-    for step in _log(base, changed, "--first-parent"):
+    for step in _log(base, changed, f"-{_DEPTH}", "--first-parent"):
         state.update({path: old for path, (old, _) in step.files.items() if path in state})
         if state == wanted:
             return Undone(f"every changed file is again as it was before {_names([step])}", declared=False)
+    for step in _log(base, changed, f"-{_MERGED}", "--full-history"):
+        if step.files.keys() == changed.keys() and _after_undoing(base, [step], before) == wanted:
+            return Undone(f"the change undoes {_names([step])}", declared=False)
     return None
 
 
@@ -71,8 +73,9 @@ def _changed(head: WorkTree, base: GitTree) -> dict[str, tuple[Blob, Blob]]:
         old, new = _blobs(token)
         found[path or ""] = (old, new or _hashed(head, base, path or ""))
     untracked = git(base.root, "ls-files", "-z", "--others", "--exclude-standard") or b""
-    for name in filter(None, untracked.split(b"\0")):
-        found[os.fsdecode(name)] = (_ABSENT, _hashed(head, base, os.fsdecode(name)))
+    for path in map(os.fsdecode, untracked.split(b"\0")):
+        if kind_of(path):  # any other is left over from a build, and no part of the change
+            found[path] = (_ABSENT, _hashed(head, base, path))
     return {path: (old, new) for path, (old, new) in found.items() if old != new}
 
 
@@ -116,7 +119,7 @@ def _declared(base: GitTree) -> list[Step]:
 
 def _log(base: GitTree, paths: Iterable[str], *flags: str, tip: str = "") -> Iterator[Step]:
     """Commits that touch the paths, the latest first, each with all of its files."""
-    arguments = ("log", f"-{_DEPTH}", *flags, "--full-diff", "-m", "--diff-merges=first-parent", "--format=%H", *_RAW)
+    arguments = ("log", *flags, "--full-diff", "-m", "--diff-merges=first-parent", "--format=%H", *_RAW)
     output = git(base.root, "--literal-pathspecs", *arguments, tip or base.commit, "--", *paths) or b""
     step: Step | None = None
     for token, path in _tokens(output):

@@ -12,13 +12,12 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from vramguard.source import Parsed, ParseError, Place, Span
+from vramguard.source import Parsed, ParseError, Place, Span, is_template
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_COMMENT = re.compile(r"(^|\s+)#.*$")
-_TEMPLATE = re.compile(r"\{\{.*\}\}|\{%.*%\}")
+_COMMENT = re.compile(r"(?:^|(?<=\s))#.*$")  # pip's own, less the spaces before it, which cost quadratic time
 _SHORT = {
     "-i": "--index-url",
     "-c": "--constraint",
@@ -112,7 +111,7 @@ class _Reader:
             if not text:
                 continue
             start = len(bare) - len(bare.lstrip())
-            if _TEMPLATE.search(text):
+            if _is_template(text):
                 raise ParseError("a template: its marks stand where a requirement should", *self._place(pieces, start))
             yield self._line(text, pieces, start)
 
@@ -141,13 +140,18 @@ class _Reader:
         return row + 1, offset - self._starts[row] + 1
 
 
+def _is_template(line: str) -> bool:
+    """Whether a renderer's marks stand where a requirement should; pip takes them in an option's value or a URL."""
+    return not line.startswith("-") and "://" not in line and is_template(line)
+
+
 def _join(text: str) -> Iterator[list[_Piece]]:
     r"""The pieces of each logical line: physical lines are joined while they end in `\` and are no comment."""
     pieces: list[_Piece] = []
     offset = 0
     for kept in text.splitlines(keepends=True):  # as pip does: at form feeds and Unicode's separators too
         line = kept.splitlines()[0]
-        comment = _COMMENT.match(line) is not None
+        comment = line.lstrip().startswith("#")
         if comment:
             pieces.append(_Piece(" ", offset))  # pip's own guard, so that the comment is found once joined
         if comment or not line.endswith("\\"):

@@ -1,9 +1,9 @@
-"""A pull request against its base: what it adds, what it may not decide, and that a revert always merges."""
+"""A pull request against its base: what it adds, and what it may not decide for itself."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import pytest
 
@@ -37,21 +37,6 @@ LOOSE = "torch>=2\n"
 
 class Check(Protocol):
     def __call__(self, root: Path, *options: str) -> tuple[int, list[str], list[str]]: ...
-
-
-@pytest.fixture
-def against(capsys: pytest.CaptureFixture[str]) -> Check:
-    """The exit code of `check --diff-base`, its finding ids, and their messages."""
-
-    def check(root: Path, *options: str) -> tuple[int, list[str], list[str]]:
-        base = () if "--diff-base" in options else ("--diff-base", "HEAD")
-        code = run(["check", str(root), *base, *options, "--output-format", "json"])
-        out, err = capsys.readouterr()
-        report: dict[str, Any] = json.loads(out) if out else {"findings": []}
-        found = report["findings"]
-        return code, [item["id"] for item in found], [err] if err else [item["message"] for item in found]
-
-    return check
 
 
 def test_what_stood_before_does_not_block_and_what_is_new_does(repo: Repo, against: Check) -> None:
@@ -329,72 +314,3 @@ def test_the_detached_merge_checkout_of_a_pull_request(repo: Repo, against: Chec
     git(root, "switch", "-q", "--detach")
     git(root, "merge", "-q", "--no-edit", "change")
     assert against(root, "--diff-base", "main")[2] == ["`numpy>=1` is not exact: a range: >=1"]
-
-
-class TestRevert:
-    """Whatever git makes of `git revert` merges; the same debt brought in by another change does not."""
-
-    def test_of_the_last_commit(self, repo: Repo, against: Check, git: Git) -> None:
-        root = repo({"requirements.txt": LOOSE, "a.py": ""}, commit="one")
-        repo({"requirements.txt": PINNED, "a.py": "1"}, commit="two")
-        git(root, "revert", "--no-edit", "HEAD")
-        assert against(root, "--diff-base", "HEAD~1")[:2] == (0, [])
-
-    def test_not_committed_yet(self, repo: Repo, against: Check, git: Git) -> None:
-        root = repo({"requirements.txt": LOOSE}, commit="one")
-        repo({"requirements.txt": PINNED}, commit="two")
-        git(root, "revert", "--no-commit", "HEAD")
-        assert against(root)[:2] == (0, [])
-
-    def test_of_an_older_commit_whose_file_went_on(self, repo: Repo, against: Check, git: Git) -> None:
-        rest = "".join(f"package{number}==1{HASH}\n" for number in range(9))
-        root = repo({"requirements.txt": LOOSE + rest}, commit="one")
-        repo({"requirements.txt": PINNED + rest}, commit="two")
-        repo({"requirements.txt": PINNED + rest + f"numpy==1{HASH}\n", "a.py": ""}, commit="three")
-        git(root, "revert", "--no-edit", "HEAD~1")
-        assert (root / "requirements.txt").read_text("utf-8") == LOOSE + rest + f"numpy==1{HASH}\n"
-        assert against(root, "--diff-base", "HEAD~1")[:2] == (0, [])
-        repo({"requirements.txt": LOOSE + rest + "# more\n"})
-        assert against(root, "--diff-base", "HEAD~1")[1] == ["VG101"], "this is no longer the revert"
-
-    def test_of_a_merge(self, repo: Repo, against: Check, git: Git) -> None:
-        root = repo({"requirements.txt": LOOSE}, commit="one")
-        git(root, "switch", "-qc", "change")
-        repo({"requirements.txt": PINNED}, commit="pin")
-        repo({"new.txt": ""}, commit="and more")
-        git(root, "switch", "-q", "main")
-        repo({"a.py": ""}, commit="main")
-        git(root, "merge", "-q", "--no-ff", "--no-edit", "change")
-        git(root, "revert", "--no-edit", "-m", "1", "HEAD")
-        assert against(root, "--diff-base", "HEAD~1")[:2] == (0, [])
-
-    def test_of_two_commits_that_are_no_neighbours(self, repo: Repo, against: Check, git: Git) -> None:
-        root = repo({"requirements.txt": LOOSE, "requirements-b.txt": LOOSE}, commit="one")
-        repo({"requirements.txt": PINNED}, commit="two")
-        repo({"a.py": ""}, commit="three")
-        repo({"requirements-b.txt": PINNED}, commit="four")
-        git(root, "revert", "--no-edit", "HEAD", "HEAD~2")
-        assert against(root, "--diff-base", "HEAD~2")[:2] == (0, [])
-
-    def test_brings_back_the_bigger_card(self, repo: Repo, against: Check, git: Git) -> None:
-        table = '[[deployment]]\nconfig = "config.json"\ngpu = "{}"\n'
-        root = repo({"config.json": SMALL, "vramguard.toml": table.format("h100-sxm5-80gb")}, commit="one")
-        repo({"vramguard.toml": table.format("a10g-24gb")}, commit="cheaper")
-        git(root, "revert", "--no-edit", "HEAD")
-        assert against(root, "--diff-base", "HEAD~1")[:2] == (0, [])
-        git(root, "commit", "-q", "--amend", "-m", "a bigger card")
-        assert against(root, "--diff-base", "HEAD~1")[1] == ["VG003"], "a weaker policy has to say that it is a revert"
-
-    def test_of_nothing_merged_is_none(self, repo: Repo, against: Check, git: Git) -> None:
-        root = repo({"requirements.txt": PINNED}, commit="one")
-        git(root, "switch", "-qc", "side")
-        repo({"requirements.txt": PINNED + LOOSE}, commit="debt that was never merged")
-        git(root, "switch", "-q", "main")
-        repo({"requirements.txt": PINNED + LOOSE}, commit="This reverts commit 0123456789")
-        assert against(root, "--diff-base", "HEAD~1")[1] == ["VG101"]
-
-    def test_with_something_new_beside_it_is_none(self, repo: Repo, against: Check) -> None:
-        root = repo({"requirements.txt": LOOSE}, commit="one")
-        repo({"requirements.txt": PINNED}, commit="two")
-        repo({"requirements.txt": LOOSE, "feature.py": "new"}, commit="three")
-        assert against(root, "--diff-base", "HEAD~1")[1] == ["VG101"]
