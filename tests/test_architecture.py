@@ -24,7 +24,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module imports only what stands above it, or its own folder: DESIGN's order, with the parts that it does not name.
 ORDER = (
-    ("source", "data", "memory"),
+    ("source", "data", "memory", "units"),
     ("schema",),
     ("facts",),
     ("discover",),
@@ -58,7 +58,7 @@ def ours(tree: ast.AST) -> Iterator[str]:
     """The parts of the package that a module imports, at any depth and for types as well."""
     for node in ast.walk(tree):
         if isinstance(node, ast.ImportFrom) and node.module == "vramguard":
-            yield from (alias.name for alias in node.names if not alias.name.startswith("__version"))
+            yield from (alias.name for alias in node.names if alias.name not in {"__version__", "HOME"})
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("vramguard."):
             yield str(node.module).split(".")[1]
         elif isinstance(node, ast.Import):

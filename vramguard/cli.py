@@ -105,9 +105,11 @@ def check(  # noqa: PLR0913 - one parameter per option
     baseline: Annotated[
         str | None, typer.Option(help="Accept the findings that this file lists.", metavar="FILE")
     ] = None,
-    write_baseline: Annotated[bool, typer.Option(help="Write today's findings to the baseline file.")] = False,
+    write_baseline: Annotated[
+        bool, typer.Option("--write-baseline", help="Write today's findings to the baseline file.")
+    ] = False,
     fail_on: Annotated[Level | None, typer.Option(help="Lowest severity that makes the exit code 1.")] = None,
-    exit_zero: Annotated[bool, typer.Option(help="Exit 0 whatever is found.")] = False,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 whatever is found.")] = False,
     gpu: Gpu = None,
     budget: Budget = None,
     concurrency: Concurrency = None,

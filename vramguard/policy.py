@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from vramguard.checks import Check, Evidence, Severity
 from vramguard.memory import Proof
 from vramguard.schema import ConfigError, decode, partial, suggestion
 from vramguard.source import Document, Location, Unreadable, read
+from vramguard.units import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -135,12 +136,6 @@ class Rule:
         return _NAME.sub(fill, text)
 
 
-UNITS: Mapping[str, Callable[[Any], str]] = {
-    "plain": str,
-    "count": "{:,}".format,
-    "gib": lambda value: f"{value / 2**30:,.2f}",
-    "percent": lambda value: f"{float(value) * 100:g} %",
-}
 _NAME = re.compile(r"\{([a-z_]+)(?::(" + "|".join(UNITS) + r"))?\}")
 _BRACES = re.compile(r"\{[^{}]*\}")
 _STANZA_KEYS = frozenset(stanza.name for stanza in dataclasses.fields(Stanza))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from vramguard import __version__
+from vramguard import HOME, __version__
 from vramguard.schema import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-HOME = "https://github.com/vramguard/vramguard"
 
 BASELINE = '# baseline = "vramguard-baseline.json"'
 

@@ -19,12 +19,12 @@ class Scope(NamedTuple):
 
     root: Path
     only: tuple[str, ...] = ()
-    prefix: str = ""
+    prefix: str = ""  # empty where the user typed a path from the file system's root, which no report repeats
     nearer: str | None = None
 
     @property
     def shown(self) -> str:
-        """The root as the user would type it."""
+        """The root as a report may name it."""
         return self.prefix or "."
 
     def below(self, path: Path) -> str:
@@ -52,7 +52,8 @@ def find_scope(paths: list[Path], revision: str | None = None) -> Scope:
     if not paths and root != folder:
         only = (_below(folder, root),)
     nearer = own if own and own != root and own.is_relative_to(root) else None
-    return Scope(root, only, _prefix(root), None if nearer is None else _below(nearer, root))
+    typed_from_here = not any(path.is_absolute() for path in paths)
+    return Scope(root, only, _prefix(root) if typed_from_here else "", None if nearer is None else _below(nearer, root))
 
 
 def _candidates(folder: Path) -> list[Path]:

@@ -39,14 +39,6 @@ class Project(NamedTuple):
     lock: str
 
 
-class Mutant(NamedTuple):
-    """One edit and the rules of which one must fire; none for a control."""
-
-    name: str
-    rules: frozenset[str]
-    edit: Edit
-
-
 class NotHereError(Exception):
     """The project has nothing that this edit could break."""
 
@@ -55,6 +47,20 @@ def _swap(files: Files, path: str, old: str, new: str) -> None:
     if not old or old not in files[path] or old == new:
         raise NotHereError
     files[path] = files[path].replace(old, new, 1)
+
+
+def _is_poetry(project: Project) -> bool:
+    return project.lock.endswith("poetry.lock")
+
+
+def _only_uv(project: Project) -> None:
+    if _is_poetry(project):
+        raise NotHereError
+
+
+def _pin(files: Files, project: Project, draw: random.Random, change: Callable[[str], str]) -> None:
+    block = draw.choice(_PIN.findall(files[project.lock]))
+    _swap(files, project.lock, block, change(block))
 
 
 def _hashed_block(files: Files, project: Project, draw: random.Random, least: int = 1) -> str:
@@ -106,7 +112,7 @@ def files_emptied(files: Files, project: Project, draw: random.Random) -> None:
 def _entries(files: Files, project: Project) -> list[str]:
     """The lines of the table of dependencies that could be edited alone."""
     text = files[project.declared]
-    if project.lock.endswith("poetry.lock"):
+    if _is_poetry(project):
         section = text.partition("[tool.poetry.dependencies]\n")[2].partition("\n[")[0]
         return [line for line in section.split("\n") if re.match(r'[a-z][\w-]* *= *"', line) and "python" not in line]
     found = _DEPENDENCIES.search(text)
@@ -128,7 +134,7 @@ def operator_changed(files: Files, project: Project, draw: random.Random) -> Non
 
 def dependency_added(files: Files, project: Project, draw: random.Random) -> None:
     old = draw.choice(_entries(files, project))
-    new = 'vllm = "0.10.2"\n' if project.lock.endswith("poetry.lock") else '    "vllm==0.10.2",\n'
+    new = 'vllm = "0.10.2"\n' if _is_poetry(project) else '    "vllm==0.10.2",\n'
     _swap(files, project.declared, old, new + old)
 
 
@@ -152,7 +158,7 @@ def extra_changed(files: Files, project: Project, draw: random.Random) -> None:
 
 def marker_added(files: Files, project: Project, draw: random.Random) -> None:
     lines = [line for line in _entries(files, project) if line.rstrip().endswith('",') and ";" not in line]
-    if not lines or project.lock.endswith("poetry.lock"):
+    if not lines or _is_poetry(project):
         raise NotHereError
     old = draw.choice(lines)
     _swap(files, project.declared, old, old.rstrip()[:-2] + "; sys_platform == 'linux'\",")
@@ -165,35 +171,32 @@ def python_changed(files: Files, project: Project, _draw: random.Random) -> None
     _swap(files, project.declared, found[0], found[0].partition("=")[0] + '= ">=3.12,<3.14"')
 
 
+def _add(files: Files, path: str, header: str, line: str) -> None:
+    """Add a line to a table, and the table where there is none."""
+    table = f"\n[{header}]\n"
+    if table not in files[path]:
+        files[path] += table
+    _swap(files, path, table, f"{table}{line}\n")
+
+
 def group_added(files: Files, project: Project, _draw: random.Random) -> None:
-    if project.lock.endswith("poetry.lock"):
-        files[project.declared] += '\n[tool.poetry.group.load.dependencies]\nlocust = "^2.31"\n'
-    elif "\n[dependency-groups]\n" in files[project.declared]:
-        _swap(files, project.declared, "[dependency-groups]\n", '[dependency-groups]\nload = ["locust>=2.31"]\n')
+    if _is_poetry(project):
+        _add(files, project.declared, "tool.poetry.group.load.dependencies", 'locust = "^2.31"')
     else:
-        files[project.declared] += '\n[dependency-groups]\nload = ["locust>=2.31"]\n'
+        _add(files, project.declared, "dependency-groups", 'load = ["locust>=2.31"]')
 
 
 def override_added(files: Files, project: Project, _draw: random.Random) -> None:
-    if project.lock.endswith("poetry.lock"):
-        raise NotHereError
-    line = 'override-dependencies = ["numpy==1.26.4"]\n'
-    if "[tool.uv]\n" in files[project.declared]:
-        _swap(files, project.declared, "[tool.uv]\n", "[tool.uv]\n" + line)
-    else:
-        files[project.declared] += "\n[tool.uv]\n" + line
+    _only_uv(project)
+    _add(files, project.declared, "tool.uv", 'override-dependencies = ["numpy==1.26.4"]')
 
 
 def source_moved(files: Files, project: Project, draw: random.Random) -> None:
     """A dependency now comes from a branch, while the lock still has it from the index."""
-    if project.lock.endswith("poetry.lock"):
-        raise NotHereError
+    _only_uv(project)
     name = re.findall(r'"([\w.-]+)', draw.choice(_entries(files, project)))[0]
-    line = f'{name} = {{ git = "https://github.com/example/{name}", branch = "main" }}\n'
-    if "[tool.uv.sources]\n" in files[project.declared]:
-        _swap(files, project.declared, "[tool.uv.sources]\n", "[tool.uv.sources]\n" + line)
-    else:
-        files[project.declared] += "\n[tool.uv.sources]\n" + line
+    line = f'{name} = {{ git = "https://github.com/example/{name}", branch = "main" }}'
+    _add(files, project.declared, "tool.uv.sources", line)
 
 
 def locked_package_removed(files: Files, project: Project, draw: random.Random) -> None:
@@ -242,44 +245,37 @@ def crlf(files: Files, project: Project, _draw: random.Random) -> None:
 
 def reordered(files: Files, project: Project, _draw: random.Random) -> None:
     first, second = _entries(files, project)[:2]
-    if project.lock.endswith("poetry.lock"):
-        raise NotHereError
+    _only_uv(project)
     _swap(files, project.declared, f"{first}\n", "")
     _swap(files, project.declared, f"{second}\n", f"{second}\n{first}\n")
 
 
 def respelled(files: Files, project: Project, draw: random.Random) -> None:
     """The same requirement in other capitals and with spaces."""
-    if project.lock.endswith("poetry.lock"):
-        raise NotHereError
+    _only_uv(project)
     old = draw.choice([line for line in _entries(files, project) if re.search(r'"[\w-]+>=[^;]*"', line)])
     _swap(files, project.declared, old, re.sub(r'"([\w-]+)>=', lambda name: f'"{name[1].upper()} >= ', old))
 
 
 def pin_hashes_dropped(files: Files, project: Project, draw: random.Random) -> None:
-    block = draw.choice(_PIN.findall(files[project.lock]))
-    _swap(files, project.lock, block, block.partition(" \\\n")[0] + "\n")
+    _pin(files, project, draw, lambda block: block.partition(" \\\n")[0] + "\n")
 
 
 def pin_md5(files: Files, project: Project, draw: random.Random) -> None:
-    block = draw.choice(_PIN.findall(files[project.lock]))
-    _swap(files, project.lock, block, block.partition("\n")[0] + f"\n    --hash={_MD5}\n")
+    _pin(files, project, draw, lambda block: block.partition("\n")[0] + f"\n    --hash={_MD5}\n")
 
 
 def pin_commented(files: Files, project: Project, draw: random.Random) -> None:
     """A comment between a pin and its hashes: pip drops the hashes."""
-    block = draw.choice(_PIN.findall(files[project.lock]))
-    _swap(files, project.lock, block, block.replace("\\\n", "\\\n    # tested on Monday\n", 1))
+    _pin(files, project, draw, lambda block: block.replace("\\\n", "\\\n    # tested on Monday\n", 1))
 
 
 def pin_loosened(files: Files, project: Project, draw: random.Random) -> None:
-    block = draw.choice(_PIN.findall(files[project.lock]))
-    _swap(files, project.lock, block, block.replace("==", ">=", 1))
+    _pin(files, project, draw, lambda block: block.replace("==", ">=", 1))
 
 
 def pin_wildcard(files: Files, project: Project, draw: random.Random) -> None:
-    block = draw.choice(_PIN.findall(files[project.lock]))
-    _swap(files, project.lock, block, re.sub(r"==(\d+)[^ \n]*", r"==\1.*", block, count=1))
+    _pin(files, project, draw, lambda block: re.sub(r"==(\d+)[^ \n]*", r"==\1.*", block, count=1))
 
 
 def asked_not_compiled(files: Files, project: Project, _draw: random.Random) -> None:
@@ -302,26 +298,20 @@ def compiled_removed(files: Files, project: Project, draw: random.Random) -> Non
     raise NotHereError
 
 
-def _named(rules: str, *edits: Edit) -> list[Mutant]:
-    return [Mutant(getattr(edit, "__name__", "?"), frozenset(rules.split()), edit) for edit in edits]
-
-
-LOCKS = [
-    *_named(
-        "VG105", hashes_dropped, one_hash_dropped, all_hashes_dropped, md5_only, one_md5, digest_cut, files_emptied
-    ),
-    *_named("VG104", version_changed, operator_changed, dependency_added, dependency_removed, dependency_renamed),
-    *_named("VG104", extra_changed, marker_added, python_changed, group_added, override_added, source_moved),
-    *_named("VG104", locked_package_removed, locked_version_changed, content_hash_removed),
-    *_named("VG103", lock_deleted),
-    *_named("", tool_table_added, crlf, reordered, respelled),
-]
-COMPILED = [
-    *_named("VG102", pin_hashes_dropped, pin_md5, pin_commented),
-    *_named("VG101", pin_loosened, pin_wildcard, asked_not_compiled, compiled_removed),
-    *_named("VG101 VG104", asked_changed),
-    *_named("VG101", lock_deleted),
-]
+# What must be reported, any one of it, and the edits; nothing for a control.
+LOCKS: dict[str, list[Edit]] = {
+    "VG105": [hashes_dropped, one_hash_dropped, all_hashes_dropped, md5_only, one_md5, digest_cut, files_emptied],
+    "VG104": [version_changed, operator_changed, dependency_added, dependency_removed, dependency_renamed,
+              extra_changed, marker_added, python_changed, group_added, override_added, source_moved,
+              locked_package_removed, locked_version_changed, content_hash_removed],
+    "VG103": [lock_deleted],
+    "control": [tool_table_added, crlf, reordered, respelled],
+}  # fmt: skip
+COMPILED: dict[str, list[Edit]] = {
+    "VG102": [pin_hashes_dropped, pin_md5, pin_commented],
+    "VG101": [pin_loosened, pin_wildcard, asked_not_compiled, compiled_removed, lock_deleted],
+    "VG101 VG104": [asked_changed],
+}
 PROJECTS = [
     *((Project(name, folder + "pyproject.toml", folder + lock), LOCKS) for name, folder, lock in (
         ("cased/kit", "", "uv.lock"),
@@ -365,21 +355,21 @@ def fired(command: list[str], files: Files) -> frozenset[str]:
     return frozenset(f"{finding['id']}:{finding['path']}" for finding in json.loads(run.stdout)["findings"])
 
 
-def broken_by(mutant: Mutant, files: Files, project: Project, seed: int) -> Files | None:
-    """The files after the mutant's edit; None where the project has nothing that it could break."""
+def broken_by(edit: Edit, name: str, files: Files, project: Project, seed: int) -> Files | None:
+    """The files after the edit; None where the project has nothing that it could break."""
     broken = dict(files)
     try:
-        mutant.edit(broken, project, random.Random(f"{seed} {project} {mutant.name}"))  # noqa: S311 - a draw, no secret
+        edit(broken, project, random.Random(f"{seed} {project} {name}"))  # noqa: S311 - a draw, no secret
     except (NotHereError, IndexError):
         return None
     return broken
 
 
-def outcome(mutant: Mutant, new: frozenset[str]) -> tuple[bool, str]:
-    """Whether vramguard is right about a mutant, and in words; `new` is what it says that it did not say before."""
-    if not mutant.rules:
+def outcome(rules: str, new: frozenset[str]) -> tuple[bool, str]:
+    """Whether vramguard is right about an edit, and in words; `new` is what it says that it did not say before."""
+    if rules == "control":
         return not new, f"false alarm {sorted(new)}" if new else "silent"
-    caught = any(place.partition(":")[0] in mutant.rules for place in new)
+    caught = any(place.partition(":")[0] in rules.split() for place in new)
     return caught, "caught" if caught else f"missed {sorted(new)}"
 
 
@@ -392,21 +382,22 @@ def main() -> int:
     options = parser.parse_args()
     command = shlex.split(options.vramguard)
     counts: dict[str, list[int]] = {}
-    for project, mutants in PROJECTS:
+    for project, edits in PROJECTS:
         files = read(options.checkouts, project)
         before = fired(command, files)
-        for mutant in mutants:
-            broken = broken_by(mutant, files, project, options.seed)
+        for rules, edit in ((rules, edit) for rules, group in edits.items() for edit in group):
+            name = getattr(edit, "__name__", "?")
+            broken = broken_by(edit, name, files, project, options.seed)
             if broken is None:
                 continue
-            right, words = outcome(mutant, fired(command, broken) - before)
-            count = counts.setdefault("/".join(sorted(mutant.rules)) or "control", [0, 0])
+            right, words = outcome(rules, fired(command, broken) - before)
+            count = counts.setdefault(rules, [0, 0])
             count[0] += right
             count[1] += 1
-            print(f"{project.repository}:{project.lock} {mutant.name}: {words}")
-    for rules, (right, total) in sorted(counts.items()):
-        print(f"{rules}: {right} of {total}")
-    return 0 if all(right == total for right, total in counts.values()) else 1
+            print(f"{project.repository}:{project.lock} {name}: {words}")
+    for rules, (good, total) in sorted(counts.items()):
+        print(f"{rules}: {good} of {total}")
+    return 0 if all(good == total for good, total in counts.values()) else 1
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from vramguard.facts import Deployment, Facts, ModelConfig, PathClass, Unknown
 from vramguard.memory import Answer
 from vramguard.schema import ConfigError
 from vramguard.source import Location
+from vramguard.units import gib
 
 SMALL: dict[str, Any] = {
     "architectures": ["LlamaForCausalLM"],
@@ -129,9 +130,7 @@ def test_the_bytes_that_device_map_would_spill_are_named() -> None:
     (problem,) = ALL.find(facts(found, deployment(config="config.json", gpu="a100-sxm4-40gb", device_map="auto")))
     card = data.gpus()["a100-sxm4-40gb"]
     spilt = 70_553_706_496 * 2 - card.capacity_bytes  # Llama 3.1 70B has 70,553,706,496 parameters
-    assert (
-        f'device_map="auto" would not fail but place {spilt:,} bytes of weights on the CPU' in problem.values["spill"]
-    )
+    assert f'"auto" would not fail but place {gib(spilt)} GiB of weights on the CPU' in problem.values["spill"]
     (problem,) = ALL.find(facts(found, deployment(config="config.json", gpu="a100-sxm4-40gb")))
     assert problem.values["spill"] == ""
 

@@ -14,6 +14,7 @@ from vramguard.report.ledger import verdict
 
 if TYPE_CHECKING:
     from report.conftest import Make
+
     from vramguard.engine import Proven
 
 GIB = 1 << 30

@@ -13,11 +13,12 @@ from vramguard.checks import Severity
 from vramguard.report import Context, render
 from vramguard.report.page import TIMES
 from vramguard.report.text import print_report
-from vramguard.report.units import gib
 from vramguard.source import Location
+from vramguard.units import gib
 
 if TYPE_CHECKING:
     from report.conftest import Make
+
     from vramguard.engine import Report
 
 FULL = f"""\

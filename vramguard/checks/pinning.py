@@ -105,7 +105,8 @@ class RequirementWithoutHash:
             bare = [line for line in exact if not line.hashed]
             if judged and bare and not file.constraint:
                 values = {"count": len(bare), "total": len(exact), "names": _names(bare), "note": _orphans(file)}
-                yield Problem(bare[0].at, values, severity=severity, amount=len(bare), subject="hashes")
+                amount = sum(line.pinned is not None and not line.hashed for line in file.requirements)
+                yield Problem(bare[0].at, values, severity=severity, amount=amount, subject="hashes")
 
 
 def _orphans(file: RequirementsFile) -> str:

@@ -13,6 +13,7 @@ from vramguard.facts import Deployment, PathClass, Unknown
 from vramguard.link.models import Placement, is_language_model, place, placements, undeclared
 from vramguard.memory import Answer, Device, Proof, Workload, prove
 from vramguard.schema import ConfigError, suggestion
+from vramguard.units import gib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -123,7 +124,8 @@ def _asked(deployment: Deployment | None, terms: Terms) -> tuple[Workload, Devic
             unknown = unknown or f"`{field.name}` is `{value.text}`, which only a renderer knows"
         elif value is not None:
             given[field.name] = value
-    given.setdefault("concurrency", terms.concurrency)
+    if terms.concurrency > 1:  # one is what the proof assumes, and says so
+        given.setdefault("concurrency", terms.concurrency)
     gpu = given.get("gpu")
     return Workload(**given), device(gpu or terms.gpu, _place(deployment, "gpu")), unknown
 
@@ -208,7 +210,7 @@ def _spill_words(proof: Proof) -> str:
         return ""
     return (
         f'; device_map="{proof.workload.device_map}" would not fail but place '
-        f"{proof.spill_bytes:,} bytes of weights on the CPU or on disk without a word"
+        f"{gib(proof.spill_bytes)} GiB of weights on the CPU or on disk without a word"
     )
 
 

@@ -25,6 +25,7 @@ SOURCE: Final = "transformers 5.23.0, models/{}/modeling_{}.py; docs/memory-mode
 
 # Tensors as large as the activation's input that exist at once inside it, input and output among them. Whatever is
 # not listed counts 6, more than any activation of transformers 5.23 needs; ATen has a kernel of its own for these.
+# prelu and xielu have weights of their own, and xielu's widen what passes through: families refuses both.
 _ACTIVATIONS: Final = dict.fromkeys(
     ("silu", "swish", "gelu", "gelu_pytorch_tanh", "relu", "relu6", "tanh", "sigmoid", "leaky_relu", "hardswish"), 2
 ) | {"gelu_new": 4, "linear": 1}
@@ -37,10 +38,13 @@ class _Traits(NamedTuple):
     attention: int = 3  # embeddings, the layer's input, the norm's output
     feed_forward: int = 4  # embeddings, the layer's input, the residual, the norm's output
     norm: int | None = 3  # beside a norm that computes in float32 (None: LayerNorm, one kernel)
+    norm_weight: bool = False  # the norm widens its weight to float32 and adds one to it
     fused_qkv: bool = False  # one projection, whose storage lives through the attention
     fused_gate: bool = False  # gate and up are one projection, whose storage lives through the MLP
     rotary: bool = True
     one_mask: bool = False  # where layers slide, no other mask is built
+    both_masks: bool = False  # a sliding mask is built even where no layer slides
+    kept_weights: int = 1  # layers whose eager attention weights are bound to a name at once
     activation: tuple[str, str] = ("hidden_act", "silu")  # key of the config, default of its class
 
 
@@ -50,16 +54,17 @@ _FAMILIES: Final[Mapping[str, _Traits]] = {
     "mistral": _Traits(one_mask=True),
     "mixtral": _Traits(one_mask=True),
     "qwen2": _Traits(),
-    "qwen2_moe": _Traits(),
+    "qwen2_moe": _Traits(both_masks=True),
     "qwen3": _Traits(),
     "qwen3_moe": _Traits(),
-    "gemma": _Traits(activation=("hidden_act", "gelu_pytorch_tanh")),
-    "gemma2": _Traits(norm=4, activation=("hidden_activation", "gelu_pytorch_tanh")),
+    "gemma": _Traits(norm_weight=True, activation=("hidden_act", "gelu_pytorch_tanh")),
+    "gemma2": _Traits(norm=4, norm_weight=True, both_masks=True, activation=("hidden_activation", "gelu_pytorch_tanh")),
     "phi3": _Traits(fused_qkv=True, fused_gate=True, one_mask=True),
     # wpe's output and the attention's output stay bound to names
     "gpt2": _GPT._replace(attention=4, feed_forward=6, rotary=False, activation=("activation_function", "gelu_new")),
     "gpt_neox": _GPT._replace(feed_forward=5, activation=("hidden_act", "gelu")),
-    "falcon": _GPT._replace(attention=4, feed_forward=6, activation=("activation", "gelu")),
+    # the loop over the layers keeps the last one's outputs
+    "falcon": _GPT._replace(attention=4, feed_forward=6, kept_weights=2, activation=("activation", "gelu")),
 }
 
 
@@ -160,8 +165,9 @@ def _masks(run: Prefill) -> int:
     # transformers builds the plain mask too where only one kind is used, unless the family builds exactly one
     full = not (traits.one_mask and sliding)
     if run.implementation == "eager" or run.sequences > 1 or run.architecture.model_type == "falcon":
-        # gemma2 builds the sliding mask even where no layer slides
-        return full + (len(sliding) or run.architecture.model_type == "gemma2")
+        return full + (len(sliding) or traits.both_masks)
+    if traits.both_masks and not sliding:
+        return 1  # of window 0, which no prompt is shorter than
     return sum(window is not None and run.tokens >= window for window in sliding)
 
 
@@ -198,7 +204,8 @@ def _after_attention(run: Prefill, moments: Iterable[Moment]) -> Iterator[Moment
     for name, formula, inputs in moments:
         if run.implementation == "eager":
             heads = max(group.heads for group in run.architecture.attention)
-            weights = "sequences * heads * tokens * tokens * bytes"
+            kept = _traits(run.architecture.model_type).kept_weights
+            weights = f"{kept} * sequences * heads * tokens * tokens * bytes"
             yield Moment(name, f"{formula} + {weights}", {**inputs, "heads": heads})
         else:
             yield Moment(name, formula, inputs)
@@ -206,10 +213,11 @@ def _after_attention(run: Prefill, moments: Iterable[Moment]) -> Iterator[Moment
 
 def _sums(run: Prefill) -> Iterator[Moment]:
     """Norms that compute in float32, and the residual sums."""
-    hidden, norm = "sequences * tokens * hidden", _traits(run.architecture.model_type).norm
-    if norm is not None:
+    hidden, traits = "sequences * tokens * hidden", _traits(run.architecture.model_type)
+    if traits.norm is not None:
         # x.float() and its square, or the product and its scaled copy: two of 4 bytes
-        yield Moment("norm", f"{hidden} * ({norm} * bytes + 8)", run.inputs)
+        weight = " + hidden * 8" if traits.norm_weight else ""
+        yield Moment("norm", f"{hidden} * ({traits.norm} * bytes + 8){weight}", run.inputs)
     yield Moment("residual_sum", f"{hidden} * 6 * bytes", run.inputs)
 
 
@@ -229,7 +237,12 @@ def _attention(run: Prefill, group: Attention) -> Moment:
     if any(".q_norm." in tensor.name for tensor in run.architecture.tensors):
         # the projection beside the two float32 tensors of its norm
         held = f"max({held}, query + ceil_div(8 * query, bytes))"
-    peak = f"max({held}, {_KERNEL_FUSED if traits.fused_qkv else '0'} + 2 * query + max(hidden, {repeated}))"
+    if traits.fused_qkv:
+        # The rotation's concatenation lays the queries out head by head, and so the output, which is then copied.
+        kernel = f"query + 2 * key + 2 * query + max(hidden, {repeated} + query)"
+    else:
+        kernel = f"2 * query + max(hidden, {repeated})"
+    peak = f"max({held}, {kernel})"
     return Moment("attention", f"sequences * tokens * bytes * (streams * hidden + {peak}) + {scores}", inputs)
 
 
@@ -238,7 +251,6 @@ def _attention(run: Prefill, group: Attention) -> Moment:
 _HELD_SPLIT: Final = "max(4 * query, 2 * query + 3 * key)"
 _HELD_FUSED: Final = "max(4 * query, 3 * query + 2 * key)"
 _HELD_FALCON: Final = "query + 2 * key + max(4 * query, 2 * query + 3 * cached)"
-_KERNEL_FUSED: Final = "query + 2 * key"  # the fused projection's storage, while the kernel runs
 
 
 def _scores(run: Prefill, group: Attention) -> tuple[str, str]:

@@ -11,6 +11,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from vramguard import HOME
 from vramguard.checks import Severity
 
 if TYPE_CHECKING:
@@ -27,8 +28,10 @@ class Context:
     root: str = "."  # the judged folder as the reader would type it
     fail_on: Severity = Severity.ERROR
     verbose: bool = False  # every help, note, suppression and ledger
-    home_url: str = ""  # the project's page
-    rules_url: str = ""  # the page of all rules, with an anchor for each id in lower case
+    home_url: str = HOME  # the project's page
+    rules_url: str = (
+        f"{HOME}/blob/main/docs/rules.md"  # the page of all rules, with an anchor for each id in lower case
+    )
 
     def path(self, path: str) -> str:
         """The path as seen from the reader's folder."""

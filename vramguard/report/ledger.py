@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.memory.expression import names
 from vramguard.report.page import TIMES, Page
-from vramguard.report.units import gib, margin, percent
+from vramguard.units import gib, margin, percent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -12,7 +12,7 @@ from rich.console import Console
 from vramguard.checks import Severity
 from vramguard.report.ledger import print_ledger
 from vramguard.report.page import TIMES, Page
-from vramguard.report.units import gib, percent, plural
+from vramguard.units import gib, percent, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -45,6 +45,43 @@ SWITCHES: Final = {
     "output_attentions": False,
     "output_hidden_states": False,
     "output_router_logits": False,
+    # generate() reads these from config.json where a checkpoint has no generation_config.json.
+    "num_beams": 1,
+    "num_return_sequences": 1,
+    "output_scores": False,
+    "output_logits": False,
+}
+# Activations of transformers 5.23 that have no weights; prelu and xielu do.
+_ACTIVATIONS: Final = (
+    "gelu",
+    "gelu_10",
+    "gelu_accurate",
+    "gelu_fast",
+    "gelu_new",
+    "gelu_python",
+    "gelu_python_tanh",
+    "gelu_pytorch_tanh",
+    "hardswish",
+    "laplace",
+    "leaky_relu",
+    "linear",
+    "mish",
+    "quick_gelu",
+    "relu",
+    "relu2",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "sqrtsoftplus",
+    "swish",
+    "tanh",
+)
+# Keys with several values that are understood.
+_CHOICES: Final = {
+    "cache_implementation": ("dynamic", "hybrid"),  # generate() takes the second, of older Gemmas, for the first
+    "experts_implementation": ("grouped_mm", "eager"),
+    "_experts_implementation": ("grouped_mm", "eager"),
+    **dict.fromkeys(("hidden_act", "hidden_activation", "activation_function", "activation"), _ACTIVATIONS),
 }
 
 
@@ -87,7 +124,9 @@ def _family(config: Mapping[str, object]) -> tuple[str, Family]:
     classes = config.get("architectures")
     if classes in (None, []):
         return model_type, family
-    if not isinstance(classes, list) or classes[0] != family.name:
+    # Case is no matter: configs written before Llama was merged say LLaMAForCausalLM, and transformers, which goes by
+    # the model type, builds LlamaForCausalLM for them.
+    if not isinstance(classes, list) or str(classes[0]).lower() != family.name.lower():
         raise UnprovenError(f"config: architectures is {shown(classes)}; of {model_type}, {family.name} is supported")
     return model_type, family
 
@@ -102,6 +141,9 @@ def _refuse_unknown_mechanisms(config: Mapping[str, object], family: Family) -> 
             raise UnprovenError(f"config: {key} is not supported for {family.name}")
     for key, understood in SWITCHES.items():
         if config.get(key) not in (None, understood):
+            raise UnprovenError(f"config: {key} is {shown(config[key])}, which is not supported")
+    for key, choices in _CHOICES.items():
+        if config.get(key) is not None and config[key] not in choices:
             raise UnprovenError(f"config: {key} is {shown(config[key])}, which is not supported")
 
 
