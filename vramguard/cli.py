@@ -114,6 +114,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     budget: Budget = None,
     concurrency: Concurrency = None,
     config: Config = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that read the files of a large repository.")] = 1,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also list suppressed findings.")] = False,
 ) -> None:
     """Judge a repository: exit 0 if it may be merged, 1 if not."""
@@ -130,7 +131,7 @@ def check(  # noqa: PLR0913 - one parameter per option
         "baseline": str(Path(baseline).absolute()) if baseline else None,
     }
     with _working(f"reading {scope.shown}"):
-        asked = governance.Question(scope, diff_base, _named(scope, config), overrides)
+        asked = governance.Question(scope, diff_base, _named(scope, config), overrides, jobs)
         report, policy = governance.judge(asked, accepting=not write_baseline)
     threshold = policy.configuration.settings.fail_on
     if write_baseline:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from functools import lru_cache
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramguard import policy, settings, suppression
@@ -36,6 +37,9 @@ class Policy:
     configuration: Configuration
     rules: list[Rule]
     words: Mapping[str, Rule]
+
+
+_WORTH_PROCESSES = 256  # files
 
 
 class Extracted(NamedTuple):
@@ -98,12 +102,12 @@ def _policy_file(tree: Tree, configuration: Configuration, name: str) -> bytes:
     return data
 
 
-def check(tree: Tree, by: Policy, only: Iterable[str] = ()) -> Report:
+def check(tree: Tree, by: Policy, only: Iterable[str] = (), jobs: int = 1) -> Report:
     """Judge one tree. `only`: folders and files to which the report is narrowed; the tree is read whole all the same,
-    because a lock, an included file or a model's config may stand elsewhere.
+    because a lock, an included file or a model's config may stand elsewhere. `jobs`: processes that read.
     """
     only = tuple(only)
-    files = gather(tree, by.configuration, only)
+    files = gather(tree, by.configuration, only, jobs)
     facts = _facts(files, by.configuration, tree)
     findings = [finding for rule in by.rules for finding in rule.judge(facts)]
     comments = [comment for found in files.values() for comment in found.comments]
@@ -132,7 +136,9 @@ def _concerns(finding: Finding, within: Callable[[str], bool]) -> bool:
     return within(finding.at.path) or any(within(link.at.path) for link in finding.evidence)
 
 
-def gather(tree: Tree, configuration: Configuration, only: Iterable[str] = ()) -> dict[str, Extracted]:
+def gather(
+    tree: Tree, configuration: Configuration, only: Iterable[str] = (), jobs: int = 1
+) -> dict[str, Extracted]:
     """What every file of a kind we read says, and every file that those include, by path."""
     excluded = matcher(configuration.settings.exclude)
     pending = {path: kind for path in tree.paths() if (kind := kind_of(path)) and not excluded(path)}
@@ -140,11 +146,24 @@ def gather(tree: Tree, configuration: Configuration, only: Iterable[str] = ()) -
     pending |= {item.config: "json" for item in configuration.deployments if item.config}
     done: dict[str, Extracted] = {}
     while pending:
-        found = {path: _extracted(tree, path, kind) for path, kind in pending.items()}
+        found = _all_extracted(tree, pending, jobs)
         done |= {path: extracted for path, extracted in found.items() if extracted is not None}
         targets = {target for extracted in found.values() if extracted for target in _included(extracted)}
         pending = {path: "requirements" for path in sorted(targets - done.keys()) if _is_there(tree, path)}
     return done
+
+
+def _all_extracted(tree: Tree, pending: Mapping[str, str], jobs: int) -> dict[str, Extracted | None]:
+    """What each file says. Processes are worth their start only for many files."""
+    if jobs == 1 or len(pending) < _WORTH_PROCESSES:
+        return {path: _extracted(tree, path, kind) for path, kind in pending.items()}
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    # spawn: a fork would copy the threads of a progress display as they stand
+    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
+        found = pool.map(_extracted, repeat(tree), pending, pending.values(), chunksize=64)
+        return dict(zip(pending, found, strict=True))
 
 
 def _is_there(tree: Tree, path: str) -> bool:

@@ -65,8 +65,6 @@ def _pin(files: Files, project: Project, draw: random.Random, change: Callable[[
 
 def _hashed_block(files: Files, project: Project, draw: random.Random, least: int = 1) -> str:
     blocks = [found[0] for found in _BLOCK.finditer(files[project.lock]) if len(_SHA256.findall(found[0])) >= least]
-    if not blocks:
-        raise NotHereError
     return draw.choice(blocks)
 
 
@@ -150,16 +148,13 @@ def dependency_renamed(files: Files, project: Project, draw: random.Random) -> N
 
 def extra_changed(files: Files, project: Project, draw: random.Random) -> None:
     lines = [line for line in _entries(files, project) if re.search(r'"[\w-]+\[', line)]
-    if not lines:
-        raise NotHereError
     old = draw.choice(lines)
     _swap(files, project.declared, old, re.sub(r"\[[^]]*\]", "", old, count=1))
 
 
 def marker_added(files: Files, project: Project, draw: random.Random) -> None:
     lines = [line for line in _entries(files, project) if line.rstrip().endswith('",') and ";" not in line]
-    if not lines or _is_poetry(project):
-        raise NotHereError
+    _only_uv(project)
     old = draw.choice(lines)
     _swap(files, project.declared, old, old.rstrip()[:-2] + "; sys_platform == 'linux'\",")
 
@@ -205,8 +200,6 @@ def locked_package_removed(files: Files, project: Project, draw: random.Random) 
     blocks = [
         f[0] for f in _BLOCK.finditer(files[project.lock]) if re.findall(r'^name = "(.*)"', f[0], re.M)[0] in names
     ]
-    if not blocks:
-        raise NotHereError
     _swap(files, project.lock, draw.choice(blocks), "")
 
 
@@ -360,7 +353,7 @@ def broken_by(edit: Edit, name: str, files: Files, project: Project, seed: int) 
     broken = dict(files)
     try:
         edit(broken, project, random.Random(f"{seed} {project} {name}"))  # noqa: S311 - a draw, no secret
-    except (NotHereError, IndexError):
+    except (NotHereError, IndexError):  # IndexError: a draw from nothing
         return None
     return broken
 

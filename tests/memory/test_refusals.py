@@ -56,6 +56,15 @@ REFUSED: list[tuple[Config, str]] = [
     ({"fusion_config": {"mlp": True}}, "fusion_config"),
     ({"output_hidden_states": True}, "output_hidden_states"),
     ({"attn_implementation": {"": "eager"}}, "attn_implementation"),
+    ({"attn_implementation": "e" * 100_000}, "attn_implementation"),
+    ({"num_beams": 4}, "num_beams is 4"),
+    ({"num_return_sequences": 2}, "num_return_sequences is 2"),
+    ({"output_scores": True}, "output_scores is True"),
+    ({"cache_implementation": "static"}, "cache_implementation is 'static'"),
+    ({"experts_implementation": "batched_mm"}, "experts_implementation is 'batched_mm'"),
+    ({"_experts_implementation": ["eager"]}, "_experts_implementation"),
+    ({"hidden_act": "xielu"}, "hidden_act is 'xielu'"),
+    ({"hidden_act": ["silu"]}, "hidden_act"),
 ]
 REFUSED_ELSEWHERE: list[tuple[str, Config, str]] = [
     ("mistral", {"num_key_value_heads": None}, "num_key_value_heads is null"),
@@ -123,6 +132,25 @@ def test_the_deepest_network_allowed_takes_no_time() -> None:
     config: Config = {"model_type": "qwen2_moe", "num_hidden_layers": MAX_LAYERS, "use_sliding_window": True}
     assert architecture(config).layers == MAX_LAYERS
     assert perf_counter() - started < 2
+
+
+def test_accepts_what_changes_nothing() -> None:
+    """Keys and spellings of real configs: the class's first spelling, what older versions wrote, what v5 writes."""
+    config: Config = {"model_type": "llama", "num_hidden_layers": 2}
+    inert: Config = {
+        "architectures": ["LLaMAForCausalLM"],
+        "auto_map": {"AutoModelForCausalLM": "m.LlamaForCausalLM"},
+        "cache_implementation": "hybrid",
+        "num_beams": 1,
+        "pretraining_tp": 1,
+        "quantization_config": None,
+        "rope_scaling": {"rope_type": "yarn", "factor": 4.0},
+        "rope_theta": 10000.0,
+        "sliding_window": None,
+        "torch_dtype": None,
+        "use_cache": False,
+    }
+    assert architecture({**config, **inert}) == architecture(config)
 
 
 def test_reads_dtype_before_torch_dtype() -> None:

@@ -271,3 +271,22 @@ def test_block_scalars_span_their_lines() -> None:
     assert document.value == [{"a": "one # no comment\ntwo\n", "b": "three"}]
     assert document.at(0, "a")[1:] == (1, 4, 5, 1)
     assert document.at(0, "b")[1:3] == (6, 4)
+
+
+DEFINITION = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nspec:\n  a: [b]\n"
+
+
+def test_a_definition_of_a_custom_resource_is_blank_and_moves_no_line() -> None:
+    document = read("a.yaml", f"# c\n---\n{DEFINITION}---\nkind: Pod\n".encode())
+    assert isinstance(document, Document)
+    assert document.value[-1] == {"kind": "Pod"}
+    assert "CustomResourceDefinition" not in str(document.value)
+    assert document.at(len(document.value) - 1, "kind").line == 8
+
+
+@pytest.mark.parametrize("extra", ["other: 1\n", "kind: Deployment\n", '"kind": Deployment\n', "...\nkind: Pod\n"])
+def test_what_only_looks_like_a_definition_is_read(extra: str) -> None:
+    document = read("a.yaml", f"{DEFINITION}{extra}".encode())
+    assert isinstance(document, Document)
+    assert document.value
+    assert all(document.value)

@@ -40,6 +40,7 @@ class Question(NamedTuple):
     revision: str | None = None
     config: str | None = None
     overrides: Mapping[str, Any] = {}
+    jobs: int = 1  # processes that read; with a revision one, since base and head share what was read
 
 
 def judge(asked: Question, *, accepting: bool = True) -> tuple[Report, Policy]:
@@ -51,7 +52,7 @@ def judge(asked: Question, *, accepting: bool = True) -> tuple[Report, Policy]:
     own = load_policy(tree, asked.config, **asked.overrides)
     holder: Tree = tree
     if asked.revision is None:
-        report, policy = check(tree, own, asked.scope.only), own
+        report, policy = check(tree, own, asked.scope.only, asked.jobs), own
     else:
         base = GitTree(asked.scope.root, asked.revision)
         report, policy = _against(asked, tree, own, base)

@@ -24,8 +24,7 @@ IMPLEMENTATIONS: Final = ("sdpa", "eager", "flash_attention_2")
 SOURCE: Final = "transformers 5.23.0, models/{}/modeling_{}.py; docs/memory-model.md, activations"
 
 # Tensors as large as the activation's input that exist at once inside it, input and output among them. Whatever is
-# not listed counts 6, more than any activation of transformers 5.23 needs; ATen has a kernel of its own for these.
-# prelu and xielu have weights of their own, and xielu's widen what passes through: families refuses both.
+# not listed counts 6, more than any activation without weights needs; ATen has a kernel of its own for these.
 _ACTIVATIONS: Final = dict.fromkeys(
     ("silu", "swish", "gelu", "gelu_pytorch_tanh", "relu", "relu6", "tanh", "sigmoid", "leaky_relu", "hardswish"), 2
 ) | {"gelu_new": 4, "linear": 1}

@@ -280,6 +280,7 @@ _ASSUMPTIONS: Final = (
     "fragmentation: free memory that PyTorch's allocator caches between blocks is reusable and not counted",
     "one process, one CUDA stream, no CUDA graphs, no torch.compile",
     "generate() under inference_mode: logits of the last token only, no attention weights, no hidden states returned",
+    "generate() draws one answer to a prompt, one beam and the default cache, whatever generation_config.json says",
     "loading: the checkpoint is in the model's dtype and is read tensor by tensor",
     "cuDNN's attention, which PyTorch may prefer from Hopper on, needs no more workspace than the rows for its others",
     "the prompt may be as long as the context and is read in one pass",
