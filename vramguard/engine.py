@@ -136,9 +136,7 @@ def _concerns(finding: Finding, within: Callable[[str], bool]) -> bool:
     return within(finding.at.path) or any(within(link.at.path) for link in finding.evidence)
 
 
-def gather(
-    tree: Tree, configuration: Configuration, only: Iterable[str] = (), jobs: int = 1
-) -> dict[str, Extracted]:
+def gather(tree: Tree, configuration: Configuration, only: Iterable[str] = (), jobs: int = 1) -> dict[str, Extracted]:
     """What every file of a kind we read says, and every file that those include, by path."""
     excluded = matcher(configuration.settings.exclude)
     pending = {path: kind for path in tree.paths() if (kind := kind_of(path)) and not excluded(path)}

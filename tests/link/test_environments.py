@@ -101,7 +101,29 @@ def test_the_source_of_a_compiled_file_is_not_judged() -> None:
     assert [file.path for file in apart] == ["requirements/base.in", "requirements/other.txt"]
 
 
-@pytest.mark.parametrize("name", ["requirements.lock", "requirements_lock.txt", "requirements-lock.txt"])
+def test_what_a_compiled_file_lacks_is_judged_in_its_source() -> None:
+    source = "a\nb>=1\nc==2\nd ; sys_platform == 'win32'\nsetuptools\n./local\nE>1\n"
+    found = environments({"requirements.in": source, "requirements.txt": "a==1\nc==1\ne==2\n"})[0].files
+    (lines,) = [file.requirements for file in found if file.path == "requirements.in"]
+    assert [(line.name, line.pinned, line.reason) for line in lines] == [
+        ("b", False, "a range: >=1"),
+        ("c", False, "requirements.txt, compiled from it, holds ==1"),
+    ]
+
+
+def test_a_compiled_file_that_nobody_reads_is_given_the_doubt() -> None:
+    found = environments({"requirements.in": "a\n", "requirements.txt": ""})[0].files
+    assert [file.path for file in found] == []
+
+
+def test_an_exact_line_of_the_same_file_fixes_its_extras() -> None:
+    (file,) = environments({"requirements.txt": "a==1\na[x]\nb==1 ; python_version < '3'\nb\n"})[0].files
+    assert [line.pinned for line in file.requirements] == [True, True, True, False]
+
+
+@pytest.mark.parametrize(
+    "name", ["requirements.lock", "requirements_lock.txt", "requirements-lock.txt", "requirements.txt"]
+)
 def test_other_names_of_compiled_files(name: str) -> None:
     assert [file.path for file in environments({"requirements.in": "a\n", name: "a==1\n"})[0].files] == [name]
 
@@ -293,7 +315,14 @@ def test_compiled_requirements_are_a_lock(requirements: str, held: object) -> No
 
 @pytest.mark.parametrize(
     ("hashes", "artifacts", "expected"),
-    [((SHA,), 1, False), ((SHA,), 2, True), ((), 0, True), (("md5:00",), 1, True), (("sha512:00", SHA), 2, False)],
+    [
+        ((SHA,), 1, False),
+        ((SHA,), 2, True),
+        ((), 0, True),
+        (("md5:00",), 1, True),
+        ((f"sha512:{'0' * 128}", SHA), 2, False),
+        (("sha256:00",), 1, True),
+    ],
 )
 def test_unhashed(hashes: tuple[str, ...], artifacts: int, *, expected: bool) -> None:
     at = Location("uv.lock")

@@ -13,13 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vramguard.checks.vram import device
-from vramguard.memory import Answer, Proof, Workload, prove
+from vramguard.memory import Answer, Proof, Totals, Workload, prove
 from vramguard.memory.families import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-    from vramguard.memory import Totals
 
 OPERATORS: Final[Mapping[type[ast.operator], Callable[[int, int], int]]] = {
     ast.Add: operator.add,

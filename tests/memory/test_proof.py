@@ -67,6 +67,16 @@ def proof(config: dict[str, Any], workload: Workload | None = None, gpu: str = "
     return prove(config, workload or Workload(), device(gpu), BUDGET)
 
 
+def test_a_config_that_asks_for_no_cache_proves_no_excess_by_one() -> None:
+    """A generation_config.json may or may not turn the cache on: it counts in the upper bound only."""
+    cached, uncached = (proof(LLAMA_8B | {"use_cache": use}, gpu="a100-sxm4-40gb") for use in (True, False))
+    assert (cached.answer, uncached.answer) == (Answer.EXCEEDS, Answer.UNKNOWN)
+    assert cached.totals is not None
+    assert uncached.totals is not None
+    assert cached.totals.peak_upper_bytes == uncached.totals.peak_upper_bytes
+    assert cached.totals.peak_lower_bytes - uncached.totals.peak_lower_bytes == cached.totals.kv_cache_bytes
+
+
 def test_llama_8b_fits_an_h100_at_full_context() -> None:
     found = proof(LLAMA_8B)
     assert found.answer is Answer.FITS

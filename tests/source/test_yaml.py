@@ -284,7 +284,7 @@ def test_a_definition_of_a_custom_resource_is_blank_and_moves_no_line() -> None:
     assert document.at(len(document.value) - 1, "kind").line == 8
 
 
-@pytest.mark.parametrize("extra", ["other: 1\n", "kind: Deployment\n", '"kind": Deployment\n', "...\nkind: Pod\n"])
+@pytest.mark.parametrize("extra", ["other: 1\n", "kind: Deployment\n", '"kind": Deployment\n', "...\n---\nkind: Pod\n"])
 def test_what_only_looks_like_a_definition_is_read(extra: str) -> None:
     document = read("a.yaml", f"{DEFINITION}{extra}".encode())
     assert isinstance(document, Document)

@@ -181,6 +181,7 @@ def _project(document: Document, table: Mapping[str, object], requirements: list
     workspace = _mapping(table, "tool", "uv", "workspace")
     name = _mapping(table, "project").get("name") or _mapping(table, "tool", "poetry").get("name")
     installed = {canonicalize_name(r.name) for r in requirements if r.section != _BUILD and r.pinned is not None}
+    installed.discard(canonicalize_name(name if isinstance(name, str) else ""))  # its own extras, by its own name
     return Project(
         at=document.at("project") if "project" in table else document.at("tool", "poetry"),
         name=name if isinstance(name, str) else None,

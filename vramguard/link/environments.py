@@ -9,18 +9,20 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from vramguard.facts import Include, Lock, Project, Requirement, RequirementOption
 from vramguard.source.requirements import STRONG_HASHES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from vramguard.facts import Declared, Facts, LockedPackage
     from vramguard.source import Location
 
 BUILD_SECTION = "build-system.requires"
+_UNSAFE = ("pip", "setuptools", "distribute", "wheel")  # pip-tools, utils.py: UNSAFE_PACKAGES, and what went with them
 _RUNTIME = ("project.dependencies", "tool.poetry.dependencies")
 # Locks that are not read yet: beside a project they may hold all that is asked, so nothing is claimed against it.
 _UNREAD_LOCKS = re.compile(r"pdm\.lock|Pipfile\.lock|pixi\.lock|(?:.+\.)?conda-lock\.ya?ml")
@@ -59,24 +61,39 @@ class Environments:
 
     @cached_property
     def files(self) -> tuple[RequirementsFile, ...]:
-        """Every requirements file that pip installs from; the source of a compiled one (`x.in` by `x.txt`) is not."""
+        """Every requirements file that pip installs from. Of the source of a compiled one (`x.in` of `x.txt`) only
+        what the compiled one does not hold is judged: that was never compiled.
+        """
         orphans: dict[str, int] = defaultdict(int)
         for option in self._facts.of(RequirementOption):
             orphans[option.at.path] += option.option == "--hash"
         includes = _Includes(self._facts.of(Include))
-        present = self._facts.paths | self._requirements.keys()
         files = []
         for path, lines in self._requirements.items():
-            if lines[0].form != "requirements" or not present.isdisjoint(_compiled_names(path)):
-                continue
-            pins = self._pins(includes.constraints(path))
-            found = tuple(_constrained(line, pins) for line in lines)
-            files.append(RequirementsFile(path, found, orphans[path], includes.constrains(path)))
+            if lines[0].form == "requirements":
+                pins = self._pins([path, *includes.constraints(path)])
+                found = tuple(self._uncompiled(path, [_constrained(line, pins) for line in lines]))
+                if found:
+                    files.append(RequirementsFile(path, found, orphans[path], includes.constrains(path)))
         return tuple(files)
 
     def _pins(self, paths: Iterable[str]) -> dict[str, Requirement]:
+        """The exact lines of files that are installed together, by name; one under a marker need not hold."""
         lines = (line for path in paths for line in self._requirements.get(path, ()))
-        return {canonicalize_name(line.name): line for line in lines if line.pinned is True}
+        return {canonicalize_name(line.name): line for line in lines if line.pinned is True and not line.marker}
+
+    def _uncompiled(self, path: str, lines: list[Requirement]) -> Iterator[Requirement]:
+        """The lines of a file; of a source only those that the file compiled from it lacks, or holds otherwise."""
+        present = self._facts.paths | self._requirements.keys()
+        compiled = next((name for name in _compiled_names(path) if name in present), None)
+        held = {canonicalize_name(line.name): line for line in self._requirements.get(compiled or "", ())}
+        for line in lines:
+            twin = held.get(canonicalize_name(line.name))
+            if compiled is None or (held and twin is None and _is_compiled(line)):
+                yield line
+            elif twin is not None and _contradicts(line, twin):
+                reason = f"{_name(compiled)}, compiled from it, holds {twin.specifier}"
+                yield replace(line, pinned=False, reason=reason)
 
     def locked(self, project: Project) -> list[Locked] | None:
         """The locks that hold for a project; an empty list where it has none, None where that cannot be told.
@@ -149,8 +166,17 @@ def unhashed(package: LockedPackage, form: str) -> bool:
     """
     if package.local is not None or package.commit is not None:
         return False
-    strong = sum(digest.partition(":")[0] in STRONG_HASHES for digest in package.hashes)
+    strong = sum(map(_is_strong, package.hashes))
     return strong < (package.artifacts if form == "uv" else max(package.artifacts, 1))
+
+
+_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
+
+
+def _is_strong(digest: str) -> bool:
+    """Whether a hash is of an algorithm that pip takes, and whole."""
+    algorithm, _, digits = digest.partition(":")
+    return algorithm in STRONG_HASHES and len(digits) == _DIGITS[algorithm]
 
 
 def _blame(lock: Lock, project: Project, folder: str) -> Location:
@@ -161,6 +187,21 @@ def _blame(lock: Lock, project: Project, folder: str) -> Location:
 
 def _is_ancestor(outer: str, inner: str) -> bool:
     return outer == "." or inner.startswith(f"{outer}/")
+
+
+def _is_compiled(line: Requirement) -> bool:
+    """Whether a compiler surely writes the line out: not what a marker may leave out, or pip-tools calls unsafe."""
+    return line.pinned is not None and not line.marker and canonicalize_name(line.name) not in _UNSAFE
+
+
+def _contradicts(asked: Requirement, held: Requirement) -> bool:
+    """Whether a compiled line is none that its source asks for. A specifier that is no version's is given the doubt."""
+    if "://" in asked.specifier or not held.specifier.startswith("=="):
+        return False
+    try:
+        return not SpecifierSet(asked.specifier).contains(held.specifier.lstrip("="), prereleases=True)
+    except InvalidSpecifier:
+        return False
 
 
 def _constrained(line: Requirement, pins: dict[str, Requirement]) -> Requirement:
@@ -201,7 +242,10 @@ class _Includes:
 def _compiled_names(path: str) -> list[str]:
     """What a source is compiled to: `x.in` to x.txt by pip-compile and uv, x.lock by rye, x_lock.txt by Bazel."""
     stem, dot, suffix = path.rpartition(".")
-    return [stem + end for end in (".txt", ".lock", ".lock.txt", "-lock.txt", "_lock.txt") if dot and suffix == "in"]
+    if not dot or suffix != "in":
+        return []
+    own = [stem] if stem.endswith(".txt") else []
+    return [*own, *(stem + end for end in (".txt", ".lock", ".lock.txt", "-lock.txt", "_lock.txt"))]
 
 
 def _folder(path: str) -> str:

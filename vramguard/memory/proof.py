@@ -37,6 +37,7 @@ class _Case:
     sequences: int
     implementation: str
     activation: str | None
+    cached: bool  # False where the config asks for no cache, which a generation_config.json may overrule
 
     @property
     def element_bytes(self) -> int:
@@ -142,6 +143,7 @@ def _case(config: Mapping[str, object], network: Architecture, proof: Proof, dty
         sequences=proof.workload.concurrency or 1,
         implementation=asked or default_implementation(network),
         activation=activation_name(network.model_type, config),
+        cached=config.get("use_cache") is not False,
     )
 
 
@@ -207,6 +209,8 @@ def _cache(case: _Case, tokens: int) -> Iterator[Term]:
             name += f"_{group.attention.layers}_layers"
         same = group.tensor.formula == group.storage.formula
         kind, lower = (Kind.EXACT, None) if same else (Kind.BOUND, group.tensor.formula)
+        if not case.cached:
+            kind, lower = Kind.BOUND, "0"
         yield Term(name, group.storage.formula, group.storage.inputs, kind, source, lower)
 
 
