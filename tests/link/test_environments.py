@@ -331,3 +331,12 @@ def test_unhashed(hashes: tuple[str, ...], artifacts: int, *, expected: bool) ->
     assert unhashed(package, "uv") is (expected and artifacts > 0)  # none named: none fits, none is installed
     assert not unhashed(replace(package, local="."), "poetry")
     assert not unhashed(replace(package, commit="0" * 40), "poetry")
+
+
+@pytest.mark.parametrize(
+    ("marker", "difference"),
+    [("", ("idna comes from a repository or a URL, and from the index in the lock",)), (", marker = 'no'", ())],
+)
+def test_uv_sees_a_dependency_move_to_a_repository(marker: str, difference: tuple[str, ...]) -> None:
+    source = f'idna = {{ git = "https://example.com/idna", branch = "main"{marker} }}\n'
+    assert locks({"pyproject.toml": UV_PROJECT + source, "uv.lock": UV_WROTE}) == [("uv.lock", difference)]

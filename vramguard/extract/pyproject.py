@@ -263,7 +263,18 @@ def _declared(table: Mapping[str, object]) -> frozenset[Declared] | None:
             found |= {declaration.declared(section, Pep508(item)) for item in items}
         except (InvalidRequirement, TypeError):
             return None
-    return frozenset(found)
+    elsewhere = _from_elsewhere(table)
+    return frozenset(d._replace(specifier=None) if d.name.partition("[")[0] in elsewhere else d for d in found)
+
+
+def _from_elsewhere(table: Mapping[str, object]) -> set[str]:
+    """Names that `[tool.uv.sources]` takes from a repository or a URL, whatever the platform."""
+    sources = _mapping(table, "tool", "uv", "sources")
+    return {
+        canonicalize_name(name)
+        for name, source in sources.items()
+        if isinstance(source, Mapping) and source.keys() & {"git", "url"} and "marker" not in source
+    }
 
 
 def _group(groups: Mapping[str, object], name: str, outer: tuple[str, ...]) -> object:

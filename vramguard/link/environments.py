@@ -275,7 +275,14 @@ def _grouped(declared: Iterable[Declared]) -> dict[tuple[str, str], set[Declared
 
 
 def _change(then: set[Declared], now: set[Declared]) -> str:
-    """One dependency's change in words; none where it did not change, or comes from a source on either side."""
+    """One dependency's change in words; none where it did not change, or cannot be told because of a source."""
+    if (
+        then
+        and now
+        and all(item.specifier is None for item in now)
+        and all(item.specifier is not None for item in then)
+    ):
+        return f"{next(iter(now)).name} comes from a repository or a URL, and from the index in the lock"
     if then and now and (then == now or any(item.specifier is None for item in then | now)):
         return ""
     before, after = (", ".join(sorted(f"{item.name}{item.specifier or ''}" for item in side)) for side in (then, now))
