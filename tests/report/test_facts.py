@@ -11,6 +11,7 @@ from vramguard.source import Location, Unreadable
 
 if TYPE_CHECKING:
     from report.conftest import Make
+
     from vramguard.facts import Fact
 
 AT = Location("requirements.txt", 3, 1, 3, 9)

@@ -16,6 +16,7 @@ from vramguard.source import Location
 
 if TYPE_CHECKING:
     from report.conftest import Make
+
     from vramguard.engine import Report
 
 

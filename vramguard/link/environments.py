@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vramguard.source import Location
 
 BUILD_SECTION = "build-system.requires"
-_UNSAFE = ("pip", "setuptools", "distribute", "wheel")  # pip-tools, utils.py: UNSAFE_PACKAGES, and what went with them
+_UNSAFE = ("pip", "setuptools", "distribute", "wheel")  # pip-tools: UNSAFE_PACKAGES, and wheel
 _RUNTIME = ("project.dependencies", "tool.poetry.dependencies")
 # Locks that are not read yet: beside a project they may hold all that is asked, so nothing is claimed against it.
 _UNREAD_LOCKS = re.compile(r"pdm\.lock|Pipfile\.lock|pixi\.lock|(?:.+\.)?conda-lock\.ya?ml")
@@ -276,19 +276,18 @@ def _grouped(declared: Iterable[Declared]) -> dict[tuple[str, str], set[Declared
 
 def _change(then: set[Declared], now: set[Declared]) -> str:
     """One dependency's change in words; none where it did not change, or cannot be told because of a source."""
-    if (
-        then
-        and now
-        and all(item.specifier is None for item in now)
-        and all(item.specifier is not None for item in then)
-    ):
-        return f"{next(iter(now)).name} comes from a repository or a URL, and from the index in the lock"
-    if then and now and (then == now or any(item.specifier is None for item in then | now)):
-        return ""
     before, after = (", ".join(sorted(f"{item.name}{item.specifier or ''}" for item in side)) for side in (then, now))
-    if then and now:
-        return f"{after} was {before}"
-    return f"{after} is not in it" if now else f"{before} is in it, though no longer declared"
+    if not then:
+        return f"{after} is not in it"
+    if not now:
+        return f"{before} is in it, though no longer declared"
+    if _is_from_index(then) and all(item.specifier is None for item in now):
+        return f"{after} comes from a repository or a URL, and from the index in the lock"
+    return f"{after} was {before}" if then != now and _is_from_index(then | now) else ""
+
+
+def _is_from_index(declared: set[Declared]) -> bool:
+    return all(item.specifier is not None for item in declared)
 
 
 def _member(root: Project, folder: str) -> bool:
