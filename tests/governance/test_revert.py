@@ -110,9 +110,9 @@ def test_a_revert_brings_back_the_bigger_card(repo: Repo, against: Check, git: G
 def test_a_revert_of_nothing_merged_is_none(repo: Repo, against: Check, git: Git) -> None:
     root = repo({"requirements.txt": PINNED}, commit="one")
     git(root, "switch", "-qc", "side")
-    repo({"requirements.txt": PINNED + LOOSE}, commit="debt that was never merged")
+    repo({"requirements.txt": PINNED + "numpy\n"}, commit="debt that was never merged")
     git(root, "switch", "-q", "main")
-    repo({"requirements.txt": PINNED + LOOSE}, commit="This reverts commit 0123456789")
+    repo({"requirements.txt": PINNED + "numpy\n"}, commit="This reverts commit 0123456789")
     assert against(root, "--diff-base", "HEAD~1")[1] == ["VG101"]
 
 
