@@ -18,6 +18,7 @@ from vramguard import __version__
 from vramguard.checks import Severity
 from vramguard.schema import ConfigError, suggestion
 from vramguard.scope import Scope, find_scope
+from vramguard.units import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -159,8 +160,7 @@ def _write_baseline(scope: Scope, policy: Policy, report: Report) -> None:
 
     path = scope.root / (policy.configuration.baseline or governance.BASELINE_NAME)
     _write(path, governance.write_baseline(report))
-    count = len(report.findings)
-    _say(f"{path.name}: {count} finding{'' if count == 1 else 's'} accepted as of today")
+    _say(f"{path.name}: {plural(len(report.findings), 'finding')} accepted as of today")
 
 
 def _chosen(output_format: Format | None, output: Path | None) -> Format:
@@ -315,7 +315,7 @@ def init(
         _say(line)
     scope = find_scope([folder])
     report, policy = governance.judge(governance.Question(scope), accepting=False)
-    _say(f"today: {len(report.findings)} findings in {report.files} files")
+    _say(f"today: {plural(len(report.findings), 'finding')} in {plural(report.files, 'file')}")
     if baseline is None and report.findings and sys.stdin.isatty():
         baseline = typer.confirm("Accept them as a baseline, so that only new ones block?", default=False)
     if baseline and not policy.configuration.baseline:

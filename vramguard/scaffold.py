@@ -58,11 +58,11 @@ jobs:
   gate:
     runs-on: ubuntu-latest
     steps:
-      - uses: actions/checkout@v5  # pin to a commit, as everything else
+      - uses: actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1  # v7.0.1
         with:
-          fetch-depth: 0  # the base of the pull request is read from git's objects
+          fetch-depth: 0  # a revert is told from the base's history
           persist-credentials: false
-      - uses: {HOME.removeprefix("https://github.com/")}@v{__version__}
+      - uses: {HOME.removeprefix("https://github.com/")}@v{__version__}  # better still, the commit of that release
         with:
           diff-base: ${{{{ github.event.pull_request.base.sha }}}}
 """
