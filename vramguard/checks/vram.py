@@ -184,6 +184,7 @@ def _values(placement: Placement, proof: Proof) -> Mapping[str, Any]:
     return {
         "model": _model_name(placement),
         "gpu": proof.device.name,
+        "assumed": " (assumed, as nobody names a card)" if proof.gpu_assumed else "",
         "reason": proof.reason or "",
         "peak": peak,
         "over": peak - proof.budget_bytes,
