@@ -188,3 +188,12 @@ def test_one_problem_for_a_lock_without_hashes() -> None:
     (found,) = problems(LockEntryWithoutHash(), {"poetry.lock": text})
     assert (found.at.line, found.amount) == (1, 5)
     assert dict(found.values) == {"count": 5, "total": 5, "names": "p0, p1, p2 and 2 more", "command": "poetry lock"}
+
+
+def test_a_file_that_is_taken_in_from_elsewhere_is_not_known() -> None:
+    lines = "-r https://example.com/all.txt\n-r gone.txt\n-r base.txt\n-c https://example.com/pins.txt\n"
+    found = problems(UnpinnedRequirement(), {"requirements.txt": lines, "base.txt": "a==1\n"})
+    assert [(problem.at.line, problem.values["requirement"]) for problem in found] == [
+        (1, "-r https://example.com/all.txt"),
+        (2, "-r gone.txt"),
+    ]

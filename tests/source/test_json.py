@@ -99,7 +99,7 @@ def test_columns_count_characters_beyond_the_basic_plane() -> None:
     [
         ("", (1, 1), "not valid JSON: Expecting value"),
         ("\n\n", (3, 1), "not valid JSON: Expecting value"),
-        ('{"a": 1,}', (1, 9), "not valid JSON"),
+        ('{"a" 1}', (1, 6), "not valid JSON: Expecting ':' delimiter"),
         ('{"a": 1} // no', (1, 10), "not valid JSON: Extra data"),
         ('{"a": "x\ny"}', (1, 9), "not valid JSON: Invalid control character"),
         ("9" * 5000, (1, 1), "not valid JSON: Exceeds the limit"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 from packaging.utils import canonicalize_name
 
 from vramguard.checks import Evidence, Problem, Severity, check
-from vramguard.facts import Lock, PathClass, Project, Requirement, Unknown
+from vramguard.facts import Include, Lock, PathClass, Project, Requirement, Unknown
 from vramguard.link.environments import BUILD_SECTION, Environments, unhashed
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ class UnpinnedRequirement:
             judged, weaker = _weight(self, facts, requirement.at.path)
             if judged and requirement.pinned is not True and requirement.pinned is not None:
                 yield _unpinned(requirement, weaker or severity)
+        for include in facts.of(Include):
+            judged, weaker = _weight(self, facts, include.at.path)
+            if judged and not include.constraint and include.target not in facts.paths:
+                yield _unread(include, weaker)
 
     def _judged(self, facts: Facts) -> Iterator[tuple[Requirement, Severity | None]]:
         for file in Environments(facts).files:
@@ -65,6 +69,18 @@ def _unpinned(requirement: Requirement, severity: Severity | None) -> Problem:
     }
     subject = f"{canonicalize_name(requirement.name)};{requirement.marker}"
     return Problem(requirement.at, values, severity=severity, subject=subject)
+
+
+def _unread(include: Include, severity: Severity | None) -> Problem:
+    target = include.target.text if isinstance(include.target, Unknown) else include.target
+    values = {
+        "name": target,
+        "requirement": f"-r {target}",
+        "exact": "-r FILE",
+        "reason": "the file that it takes in is not in this repository, so nothing is known of what it asks for",
+        "section": "",
+    }
+    return Problem(include.at, values, severity=severity, subject=f"-r {target}")
 
 
 def _exact(requirement: Requirement) -> str:
