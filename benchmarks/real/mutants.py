@@ -302,8 +302,8 @@ LOCKS: dict[str, list[Edit]] = {
 }  # fmt: skip
 COMPILED: dict[str, list[Edit]] = {
     "VG102": [pin_hashes_dropped, pin_md5, pin_commented],
-    "VG101": [pin_loosened, pin_wildcard, asked_not_compiled, compiled_removed, lock_deleted],
-    "VG101 VG104": [asked_changed],
+    "VG101": [pin_loosened, pin_wildcard, lock_deleted],
+    "VG101 VG104": [asked_changed, asked_not_compiled, compiled_removed],
 }
 PROJECTS = [
     *((Project(name, folder + "pyproject.toml", folder + lock), LOCKS) for name, folder, lock in (

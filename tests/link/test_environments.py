@@ -101,19 +101,19 @@ def test_the_source_of_a_compiled_file_is_not_judged() -> None:
     assert [file.path for file in apart] == ["requirements/base.in", "requirements/other.txt"]
 
 
-def test_what_a_compiled_file_lacks_is_judged_in_its_source() -> None:
-    source = "a\nb>=1\nc==2\nd ; sys_platform == 'win32'\nsetuptools\n./local\nE>1\n"
-    found = environments({"requirements.in": source, "requirements.txt": "a==1\nc==1\ne==2\n"})[0].files
-    (lines,) = [file.requirements for file in found if file.path == "requirements.in"]
-    assert [(line.name, line.pinned, line.reason) for line in lines] == [
-        ("b", False, "a range: >=1"),
-        ("c", False, "requirements.txt, compiled from it, holds ==1"),
-    ]
+def test_how_a_compiled_file_differs_from_its_source() -> None:
+    source = "a\nb>=1\nc==2\nd ; sys_platform == 'win32'\nsetuptools\n./local\nE>1\nf @ https://h/f\n"
+    found = environments({"requirements/base.in": source, "requirements/base.txt": "a==1\nc==1\ne==2\nf==1\n"})[
+        0
+    ].sources
+    ((path, compiled, at, differences),) = found
+    assert (path, compiled, at.line) == ("requirements/base.in", "requirements/base.txt", 2)
+    assert differences == ("b is not in it", "c==2 is held as ==1")
 
 
 def test_a_compiled_file_that_nobody_reads_is_given_the_doubt() -> None:
-    found = environments({"requirements.in": "a\n", "requirements.txt": ""})[0].files
-    assert [file.path for file in found] == []
+    found = environments({"requirements.in": "a\n", "requirements.txt": ""})[0]
+    assert [source.differences for source in found.sources] == [()]
 
 
 def test_an_exact_line_of_the_same_file_fixes_its_extras() -> None:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vramguard.facts import Facts, LockedPackage
-    from vramguard.link.environments import Locked, RequirementsFile
+    from vramguard.link.environments import Locked, RequirementsFile, Source
 
 _NAMED = 3  # how many of a list are named before "and N more"
 
@@ -165,7 +165,7 @@ class MissingLockFile:
 @check("stale-lock-file")
 @dataclass(frozen=True)
 class StaleLockFile:
-    """A lock that was made from another pyproject.toml than the one that it stands for."""
+    """A lock that was made from another pyproject.toml, or compiled from another source, than stands beside it."""
 
     classes: tuple[PathClass, ...] = _JUDGED
     warnings: tuple[PathClass, ...] = _WEAKER
@@ -178,6 +178,10 @@ class StaleLockFile:
                 judged, severity = _weight(self, facts, held.at.path)
                 if judged and held.lock is not None and held.differences:
                     yield _stale(project, held.lock, held, severity)
+        for source in environments.sources:
+            judged, severity = _weight(self, facts, source.compiled)
+            if judged and source.differences:
+                yield _recompile(source, severity)
 
 
 def _stale(project: Project, lock: Lock, held: Locked, severity: Severity | None) -> Problem:
@@ -191,6 +195,18 @@ def _stale(project: Project, lock: Lock, held: Locked, severity: Severity | None
     evidence = (Evidence(project.at, "what is declared"), Evidence(lock.at, "the lock of an earlier declaration"))
     subject = f"{project.at.path};{lock.at.path}"
     return Problem(held.at, values, evidence, severity, amount=len(held.differences), subject=subject)
+
+
+def _recompile(source: Source, severity: Severity | None) -> Problem:
+    values = {
+        "lock": source.compiled,
+        "project": source.path,
+        "folder": source.compiled.rpartition("/")[0] or "the repository's root",
+        "differences": _some(source.differences, "; "),
+        "command": f"pip-compile --generate-hashes {source.path.rpartition('/')[2]}",
+    }
+    subject = f"{source.path};{source.compiled}"
+    return Problem(source.at, values, severity=severity, amount=len(source.differences), subject=subject)
 
 
 @check("lock-entry-without-hash")

@@ -37,6 +37,15 @@ class RequirementsFile(NamedTuple):
     constraint: bool  # only ever taken in by `-c`, or named so: it installs nothing itself
 
 
+class Source(NamedTuple):
+    """A source such as requirements.in, the file compiled from it, and how the two differ, in words."""
+
+    path: str
+    compiled: str
+    at: Location  # the first line that differs
+    differences: tuple[str, ...]
+
+
 class Locked(NamedTuple):
     """A lock, and how it stands to one project: what differs, in words, or nothing where it is fresh."""
 
@@ -61,20 +70,17 @@ class Environments:
 
     @cached_property
     def files(self) -> tuple[RequirementsFile, ...]:
-        """Every requirements file that pip installs from. Of the source of a compiled one (`x.in` of `x.txt`) only
-        what the compiled one does not hold is judged: that was never compiled.
-        """
+        """Every requirements file that pip installs from; the source of a compiled one (`x.in` of `x.txt`) is not."""
         orphans: dict[str, int] = defaultdict(int)
         for option in self._facts.of(RequirementOption):
             orphans[option.at.path] += option.option == "--hash"
         includes = _Includes(self._facts.of(Include))
         files = []
         for path, lines in self._requirements.items():
-            if lines[0].form == "requirements":
+            if lines[0].form == "requirements" and self._compiled_file(path) is None:
                 pins = self._pins([path, *includes.constraints(path)])
-                found = tuple(self._uncompiled(path, [_constrained(line, pins) for line in lines]))
-                if found:
-                    files.append(RequirementsFile(path, found, orphans[path], includes.constrains(path)))
+                found = tuple(_constrained(line, pins) for line in lines)
+                files.append(RequirementsFile(path, found, orphans[path], includes.constrains(path)))
         return tuple(files)
 
     def _pins(self, paths: Iterable[str]) -> dict[str, Requirement]:
@@ -82,18 +88,21 @@ class Environments:
         lines = (line for path in paths for line in self._requirements.get(path, ()))
         return {canonicalize_name(line.name): line for line in lines if line.pinned is True and not line.marker}
 
-    def _uncompiled(self, path: str, lines: list[Requirement]) -> Iterator[Requirement]:
-        """The lines of a file; of a source only those that the file compiled from it lacks, or holds otherwise."""
+    @property
+    def sources(self) -> Iterator[Source]:
+        """Each source of a compiled requirements file, and how the two differ."""
+        for path, lines in self._requirements.items():
+            compiled = self._compiled_file(path)
+            if compiled is not None:
+                held = {canonicalize_name(line.name): line for line in self._requirements.get(compiled, ())}
+                differing = [(line, held.get(canonicalize_name(line.name))) for line in lines] if held else []
+                found = [(line, words) for line, twin in differing for words in [_contradiction(line, twin)] if words]
+                at = found[0][0].at if found else lines[0].at
+                yield Source(path, compiled, at, tuple(words for _, words in found))
+
+    def _compiled_file(self, path: str) -> str | None:
         present = self._facts.paths | self._requirements.keys()
-        compiled = next((name for name in _compiled_names(path) if name in present), None)
-        held = {canonicalize_name(line.name): line for line in self._requirements.get(compiled or "", ())}
-        for line in lines:
-            twin = held.get(canonicalize_name(line.name))
-            if compiled is None or (held and twin is None and _is_compiled(line)):
-                yield line
-            elif twin is not None and _contradicts(line, twin):
-                reason = f"{_name(compiled)}, compiled from it, holds {twin.specifier}"
-                yield replace(line, pinned=False, reason=reason)
+        return next((name for name in _compiled_names(path) if name in present), None)
 
     def locked(self, project: Project) -> list[Locked] | None:
         """The locks that hold for a project; an empty list where it has none, None where that cannot be told.
@@ -189,19 +198,21 @@ def _is_ancestor(outer: str, inner: str) -> bool:
     return outer == "." or inner.startswith(f"{outer}/")
 
 
-def _is_compiled(line: Requirement) -> bool:
-    """Whether a compiler surely writes the line out: not what a marker may leave out, or pip-tools calls unsafe."""
-    return line.pinned is not None and not line.marker and canonicalize_name(line.name) not in _UNSAFE
+def _contradiction(asked: Requirement, held: Requirement | None) -> str:
+    """In which way a compiled file is not made from this line of its source, in words; nothing where it may be.
 
-
-def _contradicts(asked: Requirement, held: Requirement) -> bool:
-    """Whether a compiled line is none that its source asks for. A specifier that is no version's is given the doubt."""
+    A compiler may leave out what a marker excludes, and pip-tools leaves out what it calls unsafe.
+    """
+    if held is None:
+        sure = asked.pinned is not None and not asked.marker and canonicalize_name(asked.name) not in _UNSAFE
+        return f"{asked.name} is not in it" if sure else ""
     if "://" in asked.specifier or not held.specifier.startswith("=="):
-        return False
+        return ""
     try:
-        return not SpecifierSet(asked.specifier).contains(held.specifier.lstrip("="), prereleases=True)
+        fits = SpecifierSet(asked.specifier).contains(held.specifier.lstrip("="), prereleases=True)
     except InvalidSpecifier:
-        return False
+        return ""
+    return "" if fits else f"{asked.name}{asked.specifier} is held as {held.specifier}"
 
 
 def _constrained(line: Requirement, pins: dict[str, Requirement]) -> Requirement:
