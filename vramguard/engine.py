@@ -107,8 +107,7 @@ def check(tree: Tree, by: Policy, only: Iterable[str] = (), jobs: int = 1) -> Re
     because a lock, an included file or a model's config may stand elsewhere. `jobs`: processes that read.
     """
     only = tuple(only)
-    files = gather(tree, by.configuration, only, jobs)
-    facts = _facts(files, by.configuration, tree)
+    files, facts = gather(tree, by.configuration, only, jobs)
     findings = [finding for rule in by.rules for finding in rule.judge(facts)]
     comments = [comment for found in files.values() for comment in found.comments]
     outcome = suppression.apply(findings, comments, by.configuration, frozenset(rule.id for rule in by.rules))
@@ -136,10 +135,13 @@ def _concerns(finding: Finding, within: Callable[[str], bool]) -> bool:
     return within(finding.at.path) or any(within(link.at.path) for link in finding.evidence)
 
 
-def gather(tree: Tree, configuration: Configuration, only: Iterable[str] = (), jobs: int = 1) -> dict[str, Extracted]:
-    """What every file of a kind we read says, and every file that those include, by path."""
+def gather(
+    tree: Tree, configuration: Configuration, only: Iterable[str] = (), jobs: int = 1
+) -> tuple[dict[str, Extracted], Facts]:
+    """What every file of a kind we read says, and every file that those include, by path; and all facts together."""
+    paths = tree.paths()  # asks git, so once
     excluded = matcher(configuration.settings.exclude)
-    pending = {path: kind for path in tree.paths() if (kind := kind_of(path)) and not excluded(path)}
+    pending = {path: kind for path in paths if (kind := kind_of(path)) and not excluded(path)}
     pending |= {path: kind for path in only if (kind := kind_of(path, explicit=True)) and _is_there(tree, path)}
     pending |= {item.config: "json" for item in configuration.deployments if item.config}
     done: dict[str, Extracted] = {}
@@ -148,7 +150,9 @@ def gather(tree: Tree, configuration: Configuration, only: Iterable[str] = (), j
         done |= {path: extracted for path, extracted in found.items() if extracted is not None}
         targets = {target for extracted in found.values() if extracted for target in _included(extracted)}
         pending = {path: "requirements" for path in sorted(targets - done.keys()) if _is_there(tree, path)}
-    return done
+    found_facts = [fact for extracted in done.values() for fact in extracted.facts]
+    classify = classifier(configuration.settings.classes)
+    return done, Facts([*found_facts, *configuration.deployments], classify, paths)
 
 
 def _all_extracted(tree: Tree, pending: Mapping[str, str], jobs: int) -> dict[str, Extracted | None]:
@@ -194,18 +198,12 @@ def _of_bytes(path: str, kind: str, data: bytes) -> Extracted:
     return Extracted(tuple(extract(document)), tuple(suppression.comments(document)))
 
 
-def _facts(files: Mapping[str, Extracted], configuration: Configuration, tree: Tree) -> Facts:
-    found = [fact for extracted in files.values() for fact in extracted.facts]
-    return Facts([*found, *configuration.deployments], classifier(configuration.settings.classes), tree.paths())
-
-
 def facts_of(tree: Tree, by: Policy, only: Iterable[str] = ()) -> list[Fact]:
     """Every fact of a tree in the order of their places, narrowed to `only`."""
     only = tuple(only)
     within = _within(only)
-    return [
-        fact for fact in _facts(gather(tree, by.configuration, only), by.configuration, tree) if within(fact.at.path)
-    ]
+    _, facts = gather(tree, by.configuration, only)
+    return [fact for fact in facts if within(fact.at.path)]
 
 
 def _within(only: tuple[str, ...]) -> Callable[[str], bool]:
@@ -223,5 +221,5 @@ def proofs(facts: Facts, by: Policy) -> list[Proven]:
 
 def prove_deployment(tree: Tree, configuration: Configuration, judge: VramBudget, deployment: Deployment) -> Proven:
     """The proof of one deployment by the terms of `judge`."""
-    facts = _facts(gather(tree, configuration), configuration, tree)
+    _, facts = gather(tree, configuration)
     return Proven(*judge.prove_one(facts, deployment))

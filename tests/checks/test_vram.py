@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from llama import LLAMA_8B, LLAMA_70B
 
 from vramguard import data
 from vramguard.checks import Severity
@@ -17,25 +18,11 @@ from vramguard.schema import ConfigError
 from vramguard.source import Location
 from vramguard.units import gib
 
-SMALL: dict[str, Any] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 128256,
-    "max_position_embeddings": 131072,
-    "torch_dtype": "bfloat16",
-    "tie_word_embeddings": False,
-}
-LARGE = {**SMALL, "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64}
 ALL = VramBudget(tuple(Answer), undeclared=Severity.WARNING)
 
 
 def config(path: str = "config.json", **values: Any) -> ModelConfig:  # noqa: ANN401 - JSON
-    return ModelConfig(Location(path), {**SMALL, **values}, "0" * 64)
+    return ModelConfig(Location(path), {**LLAMA_8B, **values}, "0" * 64)
 
 
 def deployment(line: int = 2, **values: Any) -> Deployment:  # noqa: ANN401 - fields of Deployment
@@ -121,12 +108,12 @@ def test_a_deployment_without_its_config_is_unknown(values: dict[str, Any], word
 def test_an_undeclared_unknown_is_a_warning() -> None:
     (problem,) = ALL.find(facts(config(model_type="novel", architectures=["NovelForCausalLM"])))
     assert problem.severity is Severity.WARNING
-    (problem,) = ALL.find(facts(ModelConfig(Location("config.json"), LARGE, "")))
+    (problem,) = ALL.find(facts(ModelConfig(Location("config.json"), LLAMA_70B, "")))
     assert problem.severity is None, "one that exceeds is as bad undeclared"
 
 
 def test_the_bytes_that_device_map_would_spill_are_named() -> None:
-    found = ModelConfig(Location("config.json"), LARGE, "")
+    found = ModelConfig(Location("config.json"), LLAMA_70B, "")
     (problem,) = ALL.find(facts(found, deployment(config="config.json", gpu="a100-sxm4-40gb", device_map="auto")))
     card = data.gpus()["a100-sxm4-40gb"]
     spilt = 70_553_706_496 * 2 - card.capacity_bytes  # Llama 3.1 70B has 70,553,706,496 parameters
@@ -140,7 +127,7 @@ def test_the_guilty_line_and_the_chain_of_evidence() -> None:
     (problem,) = ALL.find(facts(config(), long))
     assert problem.at == long.places["max_model_len"]
     assert [link.at for link in problem.evidence] == [long.at, Location("config.json")]
-    found = ModelConfig(Location("config.json"), LARGE, "")
+    found = ModelConfig(Location("config.json"), LLAMA_70B, "")
     (problem,) = ALL.find(facts(found, long))
     assert problem.at == long.places["gpu"], "no context fits: the card is too small"
 
@@ -205,8 +192,8 @@ HOSTILE: list[object] = [
 
 @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: repr(value)[:20])
 def test_no_value_in_a_config_crashes(value: object) -> None:
-    for key in (*SMALL, "rope_scaling", "quantization_config", "text_config", "sliding_window", "head_dim", "dtype"):
-        found = facts(ModelConfig(Location("config.json"), {**SMALL, key: value}, ""))
+    for key in (*LLAMA_8B, "rope_scaling", "quantization_config", "text_config", "sliding_window", "head_dim", "dtype"):
+        found = facts(ModelConfig(Location("config.json"), {**LLAMA_8B, key: value}, ""))
         assert len(ALL.proofs(found)) + len(list(NotALanguageModel().find(found))) == 1, key
 
 

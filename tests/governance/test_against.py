@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from llama import LLAMA_8B
 
 from vramguard.cli import run
 
@@ -14,22 +15,9 @@ if TYPE_CHECKING:
 
     from conftest import Git, Repo
 
-LLAMA = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 128256,
-    "max_position_embeddings": 131072,
-    "torch_dtype": "bfloat16",
-    "tie_word_embeddings": False,
-}
-SMALL = json.dumps(LLAMA)
-LARGE = json.dumps({**LLAMA, "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64})
-LARGER = json.dumps({**LLAMA, "hidden_size": 8192, "num_hidden_layers": 90, "num_attention_heads": 64})
+SMALL = json.dumps(LLAMA_8B)
+LARGE = json.dumps({**LLAMA_8B, "hidden_size": 8192, "num_hidden_layers": 80, "num_attention_heads": 64})
+LARGER = json.dumps({**LLAMA_8B, "hidden_size": 8192, "num_hidden_layers": 90, "num_attention_heads": 64})
 HASH = f" --hash=sha256:{'0' * 64}"
 PINNED = f"torch==2.1.0{HASH}\n"
 LOOSE = "torch>=2\n"

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from vramguard.extract.models import is_model
 from vramguard.facts import Deployment, Facts, ModelConfig, PathClass
-from vramguard.link.models import is_language_model, is_model, placements
+from vramguard.link.models import is_language_model, placements
 from vramguard.source import Location
 
 LLAMA = {"architectures": ["LlamaForCausalLM"], "model_type": "llama"}

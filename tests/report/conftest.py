@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from llama import LLAMA_8B
 from rich.console import Console
 
 from vramguard.checks import Evidence, Severity
@@ -17,19 +18,6 @@ from vramguard.policy import Finding, load_rules
 from vramguard.source import Location, Unreadable
 from vramguard.suppression import Suppressed
 
-LLAMA_8B: dict[str, object] = {
-    "architectures": ["LlamaForCausalLM"],
-    "model_type": "llama",
-    "hidden_size": 4096,
-    "intermediate_size": 14336,
-    "num_hidden_layers": 32,
-    "num_attention_heads": 32,
-    "num_key_value_heads": 8,
-    "vocab_size": 128256,
-    "max_position_embeddings": 131072,
-    "torch_dtype": "bfloat16",
-    "tie_word_embeddings": False,
-}
 CARD = Device("h100-sxm5-80gb", 84_927_609_569, "a log", 0, 960_998_933, "another log")
 RULES = {rule.id: rule for rule in load_rules()}
 

@@ -9,7 +9,7 @@ from packaging.utils import canonicalize_name
 
 from vramguard.checks import Evidence, Problem, Severity, check
 from vramguard.facts import Include, Lock, PathClass, Project, Requirement, Unknown
-from vramguard.link.environments import BUILD_SECTION, Environments, unhashed
+from vramguard.link.environments import BUILD_SECTION, environments_of, unhashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -49,7 +49,7 @@ class UnpinnedRequirement:
                 yield _unread(include, weaker)
 
     def _judged(self, facts: Facts) -> Iterator[tuple[Requirement, Severity | None]]:
-        for file in Environments(facts).files:
+        for file in environments_of(facts).files:
             for requirement in file.requirements:
                 yield requirement, self.constraints if file.constraint else None
         for requirement in facts.of(Requirement):
@@ -115,7 +115,7 @@ class RequirementWithoutHash:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each file, at its first such line."""
-        for file in Environments(facts).files:
+        for file in environments_of(facts).files:
             judged, severity = _weight(self, facts, file.path)
             exact = [line for line in file.requirements if line.pinned is True]
             bare = [line for line in exact if not line.hashed]
@@ -143,7 +143,7 @@ class MissingLockFile:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each project."""
-        environments = Environments(facts)
+        environments = environments_of(facts)
         for project in facts.of(Project):
             judged, severity = _weight(self, facts, project.at.path)
             if judged and project.dependencies and self._missing(facts, project, environments.locked(project)):
@@ -172,7 +172,7 @@ class StaleLockFile:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each project and lock that differ."""
-        environments = Environments(facts)
+        environments = environments_of(facts)
         for project in facts.of(Project):
             for held in environments.locked(project) or ():
                 judged, severity = _weight(self, facts, held.at.path)

@@ -22,5 +22,10 @@ def extract(document: Document) -> Iterator[ModelConfig]:
     """The config, if this is one. A file of any other name is read only because a deployment names it."""
     value = document.value
     named = posixpath.basename(document.path) not in _OTHERS
-    if isinstance(value, Mapping) and (named or any(mark in value for mark in _MARKS)):
+    if isinstance(value, Mapping) and (named or is_model(value)):
         yield ModelConfig(document.at(), value, document.sha256)
+
+
+def is_model(config: Mapping[str, object]) -> bool:
+    """Whether a JSON object is one of Hugging Face's: any other is read only because somebody named the file."""
+    return any(mark in config for mark in _MARKS)

@@ -18,6 +18,7 @@ from vramguard.governance.baseline import BASELINE_NAME, write_baseline
 from vramguard.governance.moves import Moved
 from vramguard.schema import ConfigError
 from vramguard.source import Location
+from vramguard.units import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -109,7 +110,7 @@ def _more_accepted(root: Path, head: WorkTree, own: Policy, base: GitTree, polic
     count = sum(amount > sides[0].get(fingerprint, 0) for fingerprint, amount in sides[1].items())
     if not count:
         return []
-    what = f"the baseline accepts {count} finding{'' if count == 1 else 's'} more"
+    what = f"the baseline accepts {plural(count, 'finding')} more"
     place = Location(own.configuration.baseline or BASELINE_NAME)
     return [Problem(place, {"what": what}, subject=what)]
 
@@ -127,7 +128,7 @@ def _forgiven(report: Report, head: WorkTree, base: GitTree) -> Report:
     if undone is None or (weaker and not undone.declared):
         return report
     count = len(report.findings) - len(weaker)
-    note = f"a revert: {undone.what}, and {count} finding{'' if count == 1 else 's'} with it"
+    note = f"a revert: {undone.what}, and {plural(count, 'finding')} with it"
     notes = [*report.notes, note, *(f"the revert: {found.message}" for found in weaker)]
     return dataclasses.replace(report, findings=[], baselined=report.baselined + count, notes=notes)
 

@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from dataclasses import replace
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
@@ -165,6 +165,12 @@ class Environments:
         declared = self._requirements[project.at.path]
         runtime = [line for line in declared if line.section in _RUNTIME and line.pinned is not None]
         return bool(runtime) and {canonicalize_name(line.name) for line in runtime} <= held
+
+
+@lru_cache(maxsize=4)  # four rules ask for the same join; Facts are compared by identity
+def environments_of(facts: Facts) -> Environments:
+    """The environments of a repository, joined once."""
+    return Environments(facts)
 
 
 def unhashed(package: LockedPackage, form: str) -> bool:

@@ -6,6 +6,7 @@ import posixpath
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from vramguard.extract.models import is_model
 from vramguard.facts import Deployment, ModelConfig, PathClass, Unknown
 
 if TYPE_CHECKING:
@@ -77,11 +78,6 @@ def place(deployment: Deployment, facts: Facts) -> Placement:
         return Placement(deployment, None, f"its model is `{deployment.model.text}`, which only a renderer knows")
     reason = f"no config.json of `{deployment.model}` is in the repository; commit it and name it with `config`"
     return Placement(deployment, None, reason)
-
-
-def is_model(config: Mapping[str, object]) -> bool:
-    """Whether a JSON object is one of Hugging Face's: any other is read only because somebody named the file."""
-    return any(mark in config for mark in ("model_type", "architectures", _DIFFUSERS, _ADAPTER))
 
 
 def is_language_model(config: Mapping[str, object]) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import re
 from typing import TYPE_CHECKING, Final
 
 from rich.cells import cell_len
+from rich.console import Console
 from rich.text import Text
 
 from vramguard.report.escape import visible
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Callable
 
     from vramguard.checks import Severity
 
@@ -23,6 +25,14 @@ _ASCII: Final = str.maketrans(
     {"…": "...", "—": "-", "\u2013": "-", TIMES: "x", "→": "->", "≤": "<=", "≥": ">=", "·": ".", "•": "*"}
     | {"█": "#", "▓": "=", "▒": "+", "░": "-", "▲": "^", "│": "|"}
 )
+
+
+def written(show: Callable[[Console], None]) -> str:
+    """What `show` writes to a console, as it would stand in a file: no colours, lines of 120."""
+    console = Console(file=io.StringIO(), width=120, no_color=True, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        show(console)
+    return captured.get()
 
 
 class Page:

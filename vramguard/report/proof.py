@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import io
-import posixpath
 from typing import TYPE_CHECKING, Any, Final
 
+from vramguard.report import Context
 from vramguard.report.escape import to_json
 
 if TYPE_CHECKING:
@@ -23,12 +22,9 @@ def render(name: str, proven: Proven) -> str:
     """The proof as `json` or `text`."""
     if name == "json":
         return to_json(as_json(proven))
-    from rich.console import Console
+    from vramguard.report.page import written
 
-    console = Console(file=io.StringIO(), width=120, no_color=True, highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        print_proof(proven, console)
-    return captured.get()
+    return written(lambda console: print_proof(proven, console))
 
 
 def print_proof(proven: Proven, console: Console) -> None:
@@ -75,7 +71,7 @@ def _model(proven: Proven, prefix: str) -> dict[str, Any]:
         "model_type": proven.proof.model_type,
         "architecture": proven.proof.architecture,
         "config_sha256": proven.sha256 or None,
-        "at": {"path": posixpath.normpath(posixpath.join(prefix, proven.at.path)), "line": proven.at.line},
+        "at": {"path": Context(prefix).path(proven.at.path), "line": proven.at.line},
     }
 
 

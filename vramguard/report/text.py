@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import io
 from collections import Counter, defaultdict
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-
 from vramguard.checks import Severity
 from vramguard.report.ledger import print_ledger
-from vramguard.report.page import TIMES, Page
+from vramguard.report.page import TIMES, Page, written
 from vramguard.units import gib, percent, plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from rich.console import Console
 
     from vramguard.engine import Proven, Report
     from vramguard.policy import Finding
@@ -28,10 +27,7 @@ _ANSWERS: Final = {"FITS": "green", "EXCEEDS": "bold red", "UNKNOWN": "bold yell
 
 def render(report: Report, context: Context) -> str:
     """The report as it would stand in a file: no colours, lines of 120."""
-    console = Console(file=io.StringIO(), width=120, no_color=True, highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        print_report(report, context, console)
-    return captured.get()
+    return written(lambda console: print_report(report, context, console))
 
 
 def print_report(report: Report, context: Context, console: Console) -> None:
