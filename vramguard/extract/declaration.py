@@ -22,9 +22,7 @@ from vramguard.source.requirements import STRONG_HASHES
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_FULL_COMMIT = re.compile(
-    r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.IGNORECASE
-)  # SHA-1, or SHA-256 in the newer object format
+_FULL_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.IGNORECASE)  # SHA-1, or git's newer SHA-256
 _VCS = re.compile(r"(?:git|hg|svn|bzr)\+", re.IGNORECASE)
 _URL = re.compile(r"(?:(?:git|hg|svn|bzr)\+[\w.+-]+:|(?:https?|ftp|file):|git\+\S+@)", re.IGNORECASE)
 _DIRECT = re.compile(r"([A-Za-z0-9][\w.-]*)\s*(?:\[([^\]]*)\])?\s*@\s*(?=\S)(.*)", re.DOTALL)

@@ -185,13 +185,10 @@ def unhashed(package: LockedPackage, form: str) -> bool:
     return strong < (package.artifacts if form == "uv" else max(package.artifacts, 1))
 
 
-_DIGITS = {"sha256": 64, "sha384": 96, "sha512": 128}
-
-
 def _is_strong(digest: str) -> bool:
     """Whether a hash is of an algorithm that pip takes, and whole."""
     algorithm, _, digits = digest.partition(":")
-    return algorithm in STRONG_HASHES and len(digits) == _DIGITS[algorithm]
+    return len(digits) == STRONG_HASHES.get(algorithm)
 
 
 def _blame(lock: Lock, project: Project, folder: str) -> Location:

@@ -50,7 +50,8 @@ _OPTIONS = {
     "--hash": True,
     "--config-settings": True,
 }
-STRONG_HASHES = ("sha256", "sha384", "sha512")  # what pip takes: pip/_internal/utils/hashes.py
+# What pip takes (pip/_internal/utils/hashes.py), each with its number of hexadecimal digits.
+STRONG_HASHES = {"sha256": 64, "sha384": 96, "sha512": 128}
 
 
 class Option(NamedTuple):
