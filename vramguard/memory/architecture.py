@@ -1,12 +1,13 @@
 """What a network is made of: the shapes that decide its weights, its cache and its activations.
 
-Values only. `families.py` builds an `Architecture` from a Hugging Face config; `ledger.py` and its neighbours
-turn one into bytes. Shapes follow PyTorch: a Linear's weight is (out_features, in_features).
+Values only. `families` builds an `Architecture` from a Hugging Face config; `ledger.py` and its neighbours turn one into
+bytes. Shapes follow PyTorch: a Linear's weight is (out_features, in_features).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import NamedTuple
 
@@ -18,12 +19,17 @@ class UnprovenError(Exception):
 class Tensor(NamedTuple):
     """One weight, or `copies` weights of the same shape whose names differ only where `*` stands.
 
-    `name` is the name that `named_parameters()` gives, with `*` for a layer's (or an expert's) number.
+    `name` is the name that `named_parameters()` gives, with `*` for a layer's (or an expert's) number. `kind` is the
+    module that it belongs to, which decides whether a quantizer takes it: linear, conv1d (GPT-2's), embedding, norm,
+    conv, experts (stacked), parameter (any other) or buffer (which `named_parameters()` does not list).
     """
 
     name: str
     shape: tuple[int, ...]
     copies: int = 1
+    kind: str = "parameter"
+    idle: int = 0  # elements of one copy that a token is not routed to
+    layers: tuple[int, ...] = ()  # the numbers that the first * stands for
 
     @property
     def elements(self) -> int:
@@ -40,32 +46,34 @@ class Attention:
     kv_heads: int
     head_dim: int
     window: int | None = None  # tokens a sliding layer attends to, None for full attention
-    broadcast: bool = False  # the cache keeps keys and values once per query head (falcon's new decoder)
 
-    @property
-    def cached_heads(self) -> int:
-        """Heads whose keys and values transformers' cache keeps."""
-        return self.heads if self.broadcast else self.kv_heads
+
+class State(NamedTuple):
+    """What a recurrent layer keeps of a sequence, however long it is."""
+
+    elements: int
+    bytes: int | None = None  # of one element, None for the cache's own dtype
 
 
 @dataclass(frozen=True, slots=True)
-class FeedForward:
-    """A group of layers that share one feed-forward mechanism."""
+class Cache:
+    """What each of `layers` equal layers keeps of one sequence: keys and values of its tokens, or states."""
 
-    layers: int
-    width: int  # intermediate size (of one expert, where there are experts)
-    gated: bool  # gate and up projections, as in SwiGLU
-    experts: int = 0  # 0 for a dense MLP
-    experts_per_token: int = 0
-    shared_width: int = 0  # width of the expert(s) that every token passes through
+    keys: int = 0  # elements a token
+    values: int = 0
+    window: int | None = None  # a sliding or chunked layer: tokens that its mask lets through
+    encoder: bool = False  # of the encoder's tokens (cross attention)
+    tokens: int | None = None  # a fixed number of tokens, where it does not follow the prompt (Whisper's audio)
+    states: tuple[State, ...] = ()
+    layers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Architecture:
     """The network of one config: every weight (tied ones once) and what its layers do.
 
-    `active` counts the parameters that one token passes through: all of them, less the experts it is not routed to.
-    `context` is the largest number of positions that the config declares.
+    `context` is the largest number of positions that the config declares. `sizes` are the integers of the config, by
+    the config's own names, and what follows from them: the names that recorded formulas use.
     """
 
     model_type: str
@@ -77,11 +85,13 @@ class Architecture:
     dtype: str | None  # the config's own dtype (torch_dtype), None where it names none
     tensors: tuple[Tensor, ...]
     attention: tuple[Attention, ...]
-    feed_forward: tuple[FeedForward, ...]
+    caches: tuple[Cache, ...] = ()
+    buffers: tuple[Tensor, ...] = ()  # beside tables of a few numbers, which every network has
     attn_implementation: str | None = None  # what the config itself asks for, None for the library's default
-    logit_softcap: bool = False  # attention scores are soft-capped, which rules fused kernels out (gemma2)
-    parallel: bool = False  # attention and MLP read the same norm's output (falcon, gpt_neox)
     tied: bool = False  # one weight is embedding and head; a checkpoint in which the two differ is loaded untied
+    learned_positions: bool = False  # there is no position beyond `context`
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    variant: str = ""  # switches that change what a forward pass allocates, as the recorded formulas name them
 
     @property
     def parameters(self) -> int:
@@ -90,12 +100,5 @@ class Architecture:
 
     @property
     def active_parameters(self) -> int:
-        """Parameters that one token passes through."""
-        idle = sum(
-            tensor.elements * (group.experts - group.experts_per_token) // group.experts
-            for group in self.feed_forward
-            if group.experts
-            for tensor in self.tensors
-            if ".experts." in tensor.name
-        )
-        return self.parameters - idle
+        """Parameters that one token passes through: all but those of the experts that it is not routed to."""
+        return self.parameters - sum(tensor.idle * tensor.copies for tensor in self.tensors)

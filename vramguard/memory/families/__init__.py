@@ -1,31 +1,47 @@
 """From a Hugging Face config to the network that transformers would build: which class, and whether we know it.
 
-The model type must have a row, the class named must be that row's causal class, and nothing may stand in the config
-that changes any network (quantization, per-layer overrides, an encoder). Then the row's builder reads the rest.
+A module of this folder has up to two tables: `CLASSES`, from the name of a class to the builder of its network, and
+`BODIES`, from a model type to the builder of its base model, for those that serve as a part of others (the text model
+or the tower of a vision-language model). What a module holds is listed here, so that only the one asked for is loaded.
+
+Nothing may stand in the config that changes any network and that no builder has read: what transformers knows and we do
+not is UNKNOWN, by its key.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import json
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from vramguard.memory.architecture import Architecture, Attention, FeedForward, UnprovenError
-from vramguard.memory.families import gpt, llama, qwen
+from vramguard.memory.architecture import Architecture, Attention, Cache, UnprovenError
 from vramguard.memory.families.fields import Fields, shown
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from vramguard.memory.families.decoder import Family
+    from vramguard.memory.families.blocks import Body, Network
 
-__all__ = ["FAMILIES", "SWITCHES", "architecture"]
+__all__ = ["MODULES", "SWITCHES", "architecture", "body_of", "classes_of", "recorded"]
 
-FAMILIES: Final[Mapping[str, Family]] = {**llama.FAMILIES, **qwen.FAMILIES, **gpt.FAMILIES}
+# Module -> the model types that it knows.
+_HOLDS: Final = {
+    "gpt": "gpt2 gpt_neox falcon",
+    "llama": "llama mistral mixtral gemma gemma2 phi3",
+    "qwen": "qwen2 qwen3 qwen2_moe qwen3_moe",
+}
+MODULES: Final = {model_type: module for module, types in _HOLDS.items() for model_type in types.split()}
 
 DTYPES: Final = ("float16", "bfloat16", "float32", "float64")
 
-# Keys that transformers reads from any config, whether or not its class declares them.
-_CACHE_KEYS: Final = ("sliding_window", "layer_types", "attention_chunk_size", "kv_sharing_modes")
-_STRUCTURE_KEYS: Final = (
+# Keys that transformers reads from any config, whether or not its class declares them: null, or read by the builder.
+_READ_ANYWHERE: Final = (
+    "sliding_window",
+    "layer_types",
+    "attention_chunk_size",
+    "kv_sharing_modes",
     "per_layer_config",
     "fusion_config",
     "distributed_config",
@@ -34,7 +50,7 @@ _STRUCTURE_KEYS: Final = (
     "decoder",
     "generator",
 )
-# Switches of the class, the forward pass or the cache, each with the only value that is understood.
+# Switches of the class, the forward pass or the cache: the class's default, this value, or read by the builder.
 SWITCHES: Final = {
     "is_encoder_decoder": False,
     "add_cross_attention": False,
@@ -81,73 +97,116 @@ _CHOICES: Final = {
     "cache_implementation": ("dynamic", "hybrid"),  # generate() takes the second, of older Gemmas, for the first
     "experts_implementation": ("grouped_mm", "eager"),
     "_experts_implementation": ("grouped_mm", "eager"),
-    **dict.fromkeys(("hidden_act", "hidden_activation", "activation_function", "activation"), _ACTIVATIONS),
+    **dict.fromkeys(
+        ("hidden_act", "hidden_activation", "activation_function", "activation", "dense_act_fn"), _ACTIVATIONS
+    ),
 }
 
 
-def architecture(config: Mapping[str, object]) -> Architecture:
+@cache
+def recorded() -> Mapping[str, Any]:
+    """What scripts/record_configs.py recorded: `configs` by model type and `classes` by name."""
+    table: Mapping[str, Any] = json.loads(Path(__file__).with_name("configs.json").read_text(encoding="utf-8"))
+    return table
+
+
+def architecture(config: Mapping[str, Any]) -> Architecture:
     """Network of a config.json's content; raises UnprovenError, which names what is missing or not supported.
 
     `auto_map` is not looked at: where transformers has a class of its own it loads custom code only on request
     (trust_remote_code, off by default), and a class that is not transformers' own is refused by its name.
     """
-    model_type, family = _family(config)
-    _refuse_unknown_mechanisms(config, family)
-    network = family.build(Fields.of(config, family.defaults, family.spellings))
+    model_type, name, builder = _builder(config)
+    fields = Fields(model_type, config, recorded()["configs"])
+    network = builder(fields)
+    for part in fields.all():
+        _refuse_unknown_mechanisms(part)
+    body = network.body
     return Architecture(
         model_type=model_type,
-        name=family.name,
-        layers=len(network.layers),
-        hidden=network.hidden,
-        vocab=network.vocab,
-        context=network.context,
+        name=name,
+        layers=body.layers,
+        hidden=body.hidden,
+        vocab=body.vocab,
+        context=body.context,
         dtype=_dtype(config),
-        tensors=network.tensors,
-        attention=network.groups(Attention),
-        feed_forward=network.groups(FeedForward),
+        tensors=(*body.tensors, *network.head),
+        attention=body.roles(Attention),
+        caches=body.roles(Cache),
+        buffers=body.buffers,
         attn_implementation=_attn_implementation(config),
-        logit_softcap=network.logit_softcap,
-        parallel=network.parallel,
-        tied=not network.head,
+        tied=network.tied,
+        learned_positions=body.learned_positions,
+        sizes={**fields.sizes(), **body.sizes},
+        variant=body.variant,
     )
 
 
-def _family(config: Mapping[str, object]) -> tuple[str, Family]:
-    """Row of the config's model type, if its class is that row's."""
+def body_of(c: Fields) -> Body:
+    """Base model of a config inside another one."""
+    module = MODULES.get(c.kind)
+    builder = None if module is None else getattr(_load(module), "BODIES", {}).get(c.kind)
+    if builder is None:
+        raise UnprovenError(f"config: {c.path}model_type {shown(c.kind)} is not supported as a part of another model")
+    body: Body = builder(c)
+    return body
+
+
+def classes_of(model_type: str) -> tuple[str, ...]:
+    """Classes that transformers' mappings name for a model type, for any task."""
+    return tuple(name for name, row in recorded()["classes"].items() if model_type in row["types"])
+
+
+def _builder(config: Mapping[str, Any]) -> tuple[str, str, Callable[[Fields], Network]]:
+    """Model type, class, and the builder of its network."""
     model_type = config.get("model_type")
     if model_type is None:
         raise UnprovenError("config: model_type is missing")
-    if not isinstance(model_type, str) or model_type not in FAMILIES:
+    if not isinstance(model_type, str) or model_type not in MODULES:
         raise UnprovenError(f"config: model_type {shown(model_type)} is not supported")
-    family = FAMILIES[model_type]
-    # An absent class is the causal one: no model type here has another generating class in transformers' mappings.
-    classes = config.get("architectures")
+    known: Mapping[str, Any] = getattr(_load(MODULES[model_type]), "CLASSES", {})
+    name = _class_name(config, model_type)
+    if name not in known:
+        raise UnprovenError(f"config: architectures is {name}, which is not supported for model_type {model_type}")
+    return model_type, name, known[name]
+
+
+def _class_name(config: Mapping[str, Any], model_type: str) -> str:
+    """The first of `architectures`; where there is none, the only class that the mappings have for the model type."""
+    classes, mapped = config.get("architectures"), classes_of(model_type)
     if classes in (None, []):
-        return model_type, family
+        if len(mapped) != 1:
+            raise UnprovenError(f"config: architectures is missing, and {model_type} may be {' or '.join(mapped)}")
+        return mapped[0]
     # Case is no matter: configs written before Llama was merged say LLaMAForCausalLM, and transformers, which goes by
     # the model type, builds LlamaForCausalLM for them.
-    if not isinstance(classes, list) or str(classes[0]).lower() != family.name.lower():
-        raise UnprovenError(f"config: architectures is {shown(classes)}; of {model_type}, {family.name} is supported")
-    return model_type, family
+    named = str(classes[0]).lower() if isinstance(classes, list) else ""
+    found = next((name for name in mapped if name.lower() == named), None)
+    if found is None:
+        known = ", ".join(mapped)
+        raise UnprovenError(f"config: architectures is {shown(classes)}; of {model_type}, {known} is supported")
+    return found
 
 
-def _refuse_unknown_mechanisms(config: Mapping[str, object], family: Family) -> None:
-    quantization = config.get("quantization_config")
-    if quantization is not None:
-        method = quantization.get("quant_method") if isinstance(quantization, dict) else quantization
-        raise UnprovenError(f"config: quantization_config (quant_method {shown(method)}) is not supported yet")
-    for key in (*_CACHE_KEYS, *_STRUCTURE_KEYS):
-        if config.get(key) is not None and key not in family.defaults:
-            raise UnprovenError(f"config: {key} is not supported for {family.name}")
+@cache
+def _load(module: str) -> Any:  # noqa: ANN401 - a module with the tables that this package's docstring describes
+    return import_module(f"vramguard.memory.families.{module}")
+
+
+def _refuse_unknown_mechanisms(c: Fields) -> None:
+    for key in _READ_ANYWHERE:
+        if c.config.get(key) is not None and key not in c.read:
+            raise UnprovenError(f"config: {c.path}{key} is not supported for {c.kind}")
+    defaults = recorded()["configs"][c.kind]["fields"]
     for key, understood in SWITCHES.items():
-        if config.get(key) not in (None, understood):
-            raise UnprovenError(f"config: {key} is {shown(config[key])}, which is not supported")
+        if c.config.get(key) not in (None, understood, defaults.get(key)) and key not in c.read:
+            raise UnprovenError(f"config: {c.path}{key} is {shown(c.config[key])}, which is not supported")
     for key, choices in _CHOICES.items():
-        if config.get(key) is not None and config[key] not in choices:
-            raise UnprovenError(f"config: {key} is {shown(config[key])}, which is not supported")
+        if c.config.get(key) is not None and c.config[key] not in (*choices, defaults.get(key)):
+            raise UnprovenError(f"config: {c.path}{key} is {shown(c.config[key])}, which is not supported")
 
 
-def _dtype(config: Mapping[str, object]) -> str | None:
+def _dtype(config: Mapping[str, Any]) -> str | None:
     """Type of the weights; `torch_dtype` is its older name."""
     value = config.get("dtype")
     key, value = ("dtype", value) if value is not None else ("torch_dtype", config.get("torch_dtype"))
@@ -158,7 +217,7 @@ def _dtype(config: Mapping[str, object]) -> str | None:
     return str(value)
 
 
-def _attn_implementation(config: Mapping[str, object]) -> str | None:
+def _attn_implementation(config: Mapping[str, Any]) -> str | None:
     """Attention kernel that the config asks for; transformers reads the underscored name last."""
     key = "_attn_implementation" if "_attn_implementation" in config else "attn_implementation"
     value = config.get(key)

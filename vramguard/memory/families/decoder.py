@@ -4,45 +4,43 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vramguard.memory.architecture import FeedForward, UnprovenError
+from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.families import blocks
-from vramguard.memory.families.blocks import Block, Heads, Network, Tensors
+from vramguard.memory.families.blocks import Block, Body, Heads, Layer, Network, Routing, Stack, Tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from vramguard.memory.families.fields import Fields, Nullable
+    from vramguard.memory.families.fields import Fields
+
+    Bodies = Callable[[Fields], Body]
 
 FULL: Final = "full_attention"
 SLIDING: Final = "sliding_attention"
 LAYER_KINDS: Final = {FULL: FULL, SLIDING: SLIDING, "attention": FULL}  # the last is an older name
 
 
-class Family(NamedTuple):
-    """What transformers knows by one model_type: its causal class, how that is built, and its config's defaults."""
-
-    name: str
-    build: Callable[[Fields], Network]
-    defaults: Mapping[str, int | bool | Nullable]  # of every key that the builder reads
-    spellings: Mapping[str, tuple[str, ...]] = {}  # all names of a key, the one that wins first
-
-
 class Stem(NamedTuple):
-    """Where a class keeps what stands around its layers."""
+    """Where a base model keeps what stands around its layers."""
 
-    embedding: str
-    layers: str
-    norm: str
+    embedding: str = "embed_tokens"
+    layers: str = "layers"
+    norm: str = "norm"
 
 
-LLAMA: Final = Stem("model.embed_tokens", "model.layers", "model.norm")
+LLAMA: Final = Stem()
 
 
 def grouped_heads(c: Fields) -> Heads:
-    """Geometry of an attention whose key heads may be fewer than its query heads (GQA, MQA)."""
+    """Geometry of an attention whose key heads may be fewer than its query heads (GQA, MQA).
+
+    Where head_dim is derived, a remainder is dropped: the projections make up for it, as they do in transformers.
+    """
     hidden, heads = c.size("hidden_size"), c.size("num_attention_heads")
     kv_heads = c.optional("num_key_value_heads") or heads
-    head_dim = c.optional("head_dim") or divide(c, "hidden_size", "num_attention_heads")
+    head_dim = c.optional("head_dim") or hidden // heads
+    if not head_dim:
+        raise UnprovenError(f"config: hidden_size {hidden} is less than num_attention_heads {heads}")
     if heads % kv_heads:
         raise UnprovenError(f"config: num_attention_heads {heads} is no multiple of num_key_value_heads {kv_heads}")
     return Heads(hidden, heads, kv_heads, head_dim)
@@ -93,12 +91,10 @@ def by_layer(c: Fields, size: int | None, slides: Callable[[int], bool]) -> list
 def attend(
     c: Fields, windows: Sequence[int | None], *, bias: bool = False, output_bias: bool = False, head_norms: bool = False
 ) -> list[Block]:
-    """Attention of each layer, with separate projections."""
+    """Attention of each layer, with separate projections; `head_norms` norms each head's queries and keys (Qwen3)."""
     heads = grouped_heads(c)
-    return [
-        blocks.attention(heads, heads.role(size), bias=bias, output_bias=output_bias, head_norms=head_norms)
-        for size in windows
-    ]
+    norms = blocks.head_norms(heads.head_dim) if head_norms else ()
+    return [blocks.attention(heads, size, bias=bias, output_bias=output_bias, norms=norms) for size in windows]
 
 
 def dense(c: Fields, *, bias: bool = False) -> list[Block]:
@@ -106,39 +102,69 @@ def dense(c: Fields, *, bias: bool = False) -> list[Block]:
     return [blocks.gated_mlp(c.size("hidden_size"), c.size("intermediate_size"), bias=bias)] * c.layers
 
 
-def experts(c: Fields, width: str, shared_width: int = 0) -> Block:
-    """Routed experts, each as wide as the key `width` says."""
-    number, per_token = c.size("num_experts"), c.size("num_experts_per_tok")
+def routing(c: Fields, experts: str = "num_experts", chosen: str = "num_experts_per_tok") -> Routing:
+    """Number of experts, and of those that a token passes."""
+    number, per_token = c.size(experts), c.size(chosen)
     if per_token > number:
-        raise UnprovenError(f"config: num_experts_per_tok {per_token} exceeds the number of experts {number}")
-    role = FeedForward(1, c.size(width), True, number, per_token, shared_width)
-    return blocks.routed_mlp(c.size("hidden_size"), role)
+        raise UnprovenError(f"config: {chosen} {per_token} exceeds the number of experts {number}")
+    return Routing(number, per_token)
 
 
-def pre_norm(c: Fields, attention: Sequence[Block], mlp: Sequence[Block]) -> list[blocks.Layer]:
-    """Layers with an RMS norm before attention and one before the MLP."""
+def pre_norm(
+    c: Fields,
+    attention: Sequence[Block],
+    mlp: Sequence[Block],
+    *,
+    norm: Callable[[str, int], Block] = blocks.rms_norm,
+    names: tuple[str, str] = ("input_layernorm", "post_attention_layernorm"),
+) -> list[Layer]:
+    """Layers with a norm before attention and one before the MLP."""
     hidden = c.size("hidden_size")
-    first, second = blocks.rms_norm("input_layernorm", hidden), blocks.rms_norm("post_attention_layernorm", hidden)
+    first, second = (norm(name, hidden) for name in names)
     return [(first, attends, second, feeds) for attends, feeds in zip(attention, mlp, strict=True)]
 
 
-def network(
+def decoder(
     c: Fields,
-    stem: Stem,
-    layers: Sequence[blocks.Layer],
+    layers: Sequence[Layer],
     *,
+    stem: Stem = LLAMA,
     norm: Callable[[str, int], Block] = blocks.rms_norm,
     positions: Tensors = (),
-) -> Network:
-    """Layers between an embedding and a head, which are one weight where the config ties them."""
+) -> Body:
+    """Layers between an embedding and a norm; `positions` is a table of learned positions, if there is one."""
     hidden, vocab = c.size("hidden_size"), c.size("vocab_size")
-    return Network(
+    return Body(
         hidden=hidden,
+        stacks=(Stack(stem.layers, layers),),
+        outside=(*blocks.embedding(stem.embedding, vocab, hidden), *positions, *norm(stem.norm, hidden).tensors),
         vocab=vocab,
         context=c.size("max_position_embeddings"),
-        embedding=(*blocks.embedding(stem.embedding, vocab, hidden), *positions),
-        path=stem.layers,
-        layers=layers,
-        norm=norm(stem.norm, hidden),
-        head=() if c.flag("tie_word_embeddings") else blocks.linear("lm_head", hidden, vocab),
+        learned_positions=bool(positions),
+        sizes=_head_sizes(layers),
     )
+
+
+def _head_sizes(layers: Sequence[Layer]) -> dict[str, int]:
+    """Geometry of the heads by the usual names, where all layers share one: a config may leave it to be derived."""
+    roles = {(a.heads, a.kv_heads, a.head_dim) for layer in layers for _, a, _ in layer if a is not None}
+    if len(roles) != 1:
+        return {}
+    heads, kv_heads, head_dim = roles.pop()
+    return {"num_attention_heads": heads, "num_key_value_heads": kv_heads, "head_dim": head_dim}
+
+
+def causal(body: Bodies, prefix: str = "model", head: str = "lm_head") -> Callable[[Fields], Network]:
+    """A ...ForCausalLM: a body, and a head without bias that may be its embedding."""
+
+    def build(c: Fields) -> Network:
+        return headed(c, body(c).within(prefix), head)
+
+    return build
+
+
+def headed(c: Fields, body: Body, head: str = "lm_head", *, bias: bool = False) -> Network:
+    """A body with its head, which shares the embedding's weight where the config ties them."""
+    weights = blocks.linear(head, body.hidden, body.vocab, bias=bias)
+    tied = c.flag("tie_word_embeddings")
+    return Network(body, weights[1:] if tied else weights, tied)

@@ -1,0 +1,237 @@
+"""Every architecture of transformers against ours: exact, UNKNOWN or wrong, by default config and by perturbed ones.
+
+    python tests/memory/scoreboard.py [MODEL_TYPE ...] [--perturbed 10] [--seed 0] [--cache] [--verbose]
+
+Exact: every weight by name and shape, tied ones once, every large buffer, and with --cache every byte of the cache after
+a prefill. UNKNOWN: we say so, with the reason. Wrong: anything else, and there must be none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import warnings
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._pytree import tree_iter
+from transformers.models.auto import modeling_auto
+
+sys.path.insert(0, str(Path(__file__).parent))
+import perturb  # noqa: E402
+
+from vramguard.memory.architecture import Architecture, UnprovenError  # noqa: E402
+from vramguard.memory.cache import cache_bytes  # noqa: E402
+from vramguard.memory.families import architecture, recorded  # noqa: E402
+
+Config = dict[str, Any]
+MAPPINGS = (
+    modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
+    modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
+SMALL_BUFFER = 4096  # elements; tables of a few numbers are counted as an allowance, not one by one
+LENGTHS = (5, 37, 300)
+
+
+@dataclass
+class Score:
+    """Outcomes of one class."""
+
+    model_type: str
+    name: str
+    default: str = ""
+    perturbed: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+
+def pairs() -> list[tuple[str, str]]:
+    """(model type, class) of every mapping, each once."""
+    found: dict[tuple[str, str], None] = {}
+    for mapping in MAPPINGS:
+        for model_type, names in mapping.items():
+            for name in (names,) if isinstance(names, str) else names:
+                found[model_type, name] = None
+    return [*found]
+
+
+def build(config: Config) -> Any:  # noqa: ANN401 - a model of transformers
+    """The class that `architectures` names, on the meta device."""
+    cls = getattr(transformers, config["architectures"][0])
+    made = transformers.AutoConfig.for_model(**config)
+    with torch.device("meta"):
+        return cls(made) if not hasattr(cls, "_from_config") else cls._from_config(made)
+
+
+def starred(name: str) -> str:
+    """A name with `*` for every number between dots."""
+    return re.sub(r"\.\d+(?=\.|$)", ".*", name)
+
+
+def theirs(model: Any) -> tuple[Counter[Any], Counter[Any]]:  # noqa: ANN401
+    """Weights and large buffers of a model by name and shape."""
+    weights = Counter((starred(name), tuple(p.shape)) for name, p in model.named_parameters())
+    buffers = Counter(
+        (starred(name), tuple(b.shape)) for name, b in model.named_buffers() if b.numel() > SMALL_BUFFER
+    )
+    return weights, buffers
+
+
+def ours(network: Architecture) -> tuple[Counter[Any], Counter[Any]]:
+    """Weights and large buffers as we count them."""
+    weights: Counter[Any] = Counter()
+    for tensor in network.tensors:
+        weights[tensor.name, tensor.shape] += tensor.copies
+    buffers: Counter[Any] = Counter()
+    for tensor in network.buffers:
+        if tensor.elements // tensor.copies > SMALL_BUFFER:
+            buffers[tensor.name, tensor.shape] += tensor.copies
+    return weights, buffers
+
+
+def difference(network: Architecture, model: Any) -> list[str]:  # noqa: ANN401
+    """What differs, a line each; empty where all is equal."""
+    lines = []
+    for what, mine, real in zip(("weight", "buffer"), ours(network), theirs(model), strict=True):
+        lines += [f"{what} {key} x{n} too many" for key, n in sorted((mine - real).items())]
+        lines += [f"{what} {key} x{n} missing" for key, n in sorted((real - mine).items())]
+    return lines
+
+
+def cached_tensors(holder: Any, seen: set[int] | None = None) -> list[torch.Tensor]:  # noqa: ANN401
+    """Every tensor that a cache object of transformers refers to."""
+    seen = set() if seen is None else seen
+    if id(holder) in seen or holder is None or isinstance(holder, str | int | float | bool | torch.dtype):
+        return []
+    seen.add(id(holder))
+    if isinstance(holder, torch.Tensor):
+        return [holder]
+    if isinstance(holder, dict):
+        return [t for value in holder.values() for t in cached_tensors(value, seen)]
+    if isinstance(holder, list | tuple):
+        return [t for value in holder for t in cached_tensors(value, seen)]
+    if type(holder).__module__.startswith("transformers") and not isinstance(holder, transformers.PreTrainedConfig):
+        return cached_tensors(vars(holder), seen)
+    return []
+
+
+def held(tensors: list[torch.Tensor]) -> tuple[int, int]:
+    """Bytes of the tensors, and of the storages that they keep alive; tiny counters left out."""
+    kept = [t for t in tensors if t.is_floating_point()]
+    storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in kept}
+    return sum(t.numel() * t.itemsize for t in kept), sum(storages.values())
+
+
+def inputs_of(model: Any, sequences: int, tokens: int) -> Config:  # noqa: ANN401
+    """A prompt of text: of the decoder, and of the encoder where there is one."""
+    ids = torch.zeros(sequences, tokens, dtype=torch.long)
+    if getattr(model.config, "is_encoder_decoder", False) and model.main_input_name == "input_features":
+        frames = torch.zeros(sequences, model.config.num_mel_bins, 2 * model.config.max_source_positions)
+        return {"input_features": frames.to(model.dtype), "decoder_input_ids": ids}
+    if getattr(model.config, "is_encoder_decoder", False):
+        return {"input_ids": ids, "decoder_input_ids": ids}
+    return {"input_ids": ids}
+
+
+def caches(config: Config, network: Architecture) -> list[str]:
+    """Where the bytes of our caches differ from transformers' after a prefill, at each of LENGTHS, for 1 and 3 prompts."""
+    made = transformers.AutoConfig.for_model(**config)
+    cls = getattr(transformers, config["architectures"][0])
+    lines = []
+    for tokens in LENGTHS:
+        if network.learned_positions and tokens > network.context:
+            continue
+        for sequences in (1, 3):
+            with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
+                model = cls._from_config(made, dtype=torch.bfloat16).eval()
+                output = model(**inputs_of(model, sequences, tokens), use_cache=True)
+                real = held(cached_tensors(output.get("past_key_values", output.get("cache_params"))))
+            groups = cache_bytes(network, tokens, sequences, 16)
+            mine = sum(g.tensor.bytes for g in groups), sum(g.storage.bytes for g in groups)
+            if mine != real:
+                lines.append(f"cache at {sequences} x {tokens}: ours (tensors, storage) {mine}, theirs {real}")
+    return lines
+
+
+def judge(config: Config, *, cache: bool = False) -> tuple[str, list[str]]:
+    """refused (by transformers), exact, unknown or wrong, with what there is to say."""
+    try:
+        model = build(config)
+    except Exception as error:  # noqa: BLE001 - whatever makes transformers refuse a config
+        return "refused", [f"{type(error).__name__}: {str(error)[:200]}"]
+    try:
+        network = architecture(config)
+    except UnprovenError as error:
+        return "unknown", [str(error)]
+    except Exception as error:  # noqa: BLE001 - a crash of ours is as bad as a wrong count
+        return "wrong", [f"{type(error).__name__}: {error}"]
+    lines = difference(network, model)
+    if not lines and cache:
+        try:
+            lines = caches(config, network)
+        except Exception as error:  # noqa: BLE001 - a pass that cannot be traced says nothing
+            return "exact", [f"cache not traced: {type(error).__name__}: {str(error)[:160]}"]
+    return ("wrong", lines) if lines else ("exact", [])
+
+
+def score(model_type: str, name: str, perturbed: int, seed: int, *, cache: bool) -> Score:
+    """Judge the default config of a class, and perturbed ones if it is exact."""
+    result = Score(model_type, name)
+    config = perturb.base(model_type, name)
+    result.default, lines = judge(config, cache=False)
+    result.notes += lines
+    if result.default == "exact" and cache:
+        small = perturb.shallow(config)
+        outcome, lines = judge(small, cache=True)
+        result.notes += lines
+        if outcome == "wrong":
+            result.default = "wrong"
+    for number in range(perturbed if result.default in ("exact", "wrong") else 0):
+        changed = perturb.perturbed(model_type, name, f"{seed}-{number}")
+        outcome, lines = judge(changed)
+        result.perturbed[outcome] += 1
+        if outcome in ("wrong", "unknown"):
+            result.notes += [f"{outcome}: {changed}", *lines[:12]]
+    return result
+
+
+def main() -> int:
+    """Print one line a class and the counts."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("types", nargs="*")
+    parser.add_argument("--perturbed", type=int, default=10)
+    parser.add_argument("--seed", default="0")
+    parser.add_argument("--cache", action="store_true")
+    parser.add_argument("--verbose", "-v", action="store_true")
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    transformers.logging.set_verbosity_error()
+    totals: Counter[str] = Counter()
+    perturbed: Counter[str] = Counter()
+    for model_type, name in pairs():
+        if options.types and model_type not in options.types and name not in options.types:
+            continue
+        result = score(model_type, name, options.perturbed, options.seed, cache=options.cache)
+        totals[result.default] += 1
+        perturbed.update(result.perturbed)
+        counts = ", ".join(f"{n} {kind}" for kind, n in sorted(result.perturbed.items()))
+        print(f"{model_type:28} {name:45} {result.default:8} {counts}", flush=True)
+        if options.verbose or result.default == "wrong" or result.perturbed["wrong"]:
+            for line in result.notes:
+                print(f"    {line}")
+    print(f"transformers {transformers.__version__} (recorded: {recorded()['transformers']})")
+    print("default configs: " + ", ".join(f"{n} {kind}" for kind, n in sorted(totals.items())))
+    print("perturbed configs: " + ", ".join(f"{n} {kind}" for kind, n in sorted(perturbed.items())))
+    return 1 if totals["wrong"] or perturbed["wrong"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
