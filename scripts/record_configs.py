@@ -50,6 +50,13 @@ def default(field: dataclasses.Field[Any]) -> object:
         return None
 
 
+def built_parts(cls: Any) -> dict[str, Any]:  # noqa: ANN401 - a config class
+    """Config classes of the parts that a class builds in its own code (DBRX, MPT), by field."""
+    named = {key: part for key, part in (cls.sub_configs or {}).items() if key not in (cls.sub_configs_defaults or {})}
+    made = cls() if named else None
+    return {key: part for key, part in named.items() if isinstance(getattr(made, key, None), part)}
+
+
 def record(cls: Any) -> dict[str, object]:  # noqa: ANN401 - a config class
     """The line of one config class."""
     fields = [field for field in dataclasses.fields(cls) if field.name not in _BASE]
@@ -62,6 +69,7 @@ def record(cls: Any) -> dict[str, object]:  # noqa: ANN401 - a config class
         }
         for name, spec in (cls.sub_configs_defaults or {}).items()
     }
+    parts |= {name: {"type": key_of(part), "open": False} for name, part in built_parts(cls).items()}
     return {
         "fields": {field.name: default(field) for field in fields},
         "null": [field.name for field in fields if "None" in str(field.type)],
@@ -79,6 +87,7 @@ def reached() -> dict[str, Any]:
         if key_of(cls) in found:
             continue
         found[key_of(cls)] = cls
+        waiting.extend(built_parts(cls).values())
         for spec in (cls.sub_configs_defaults or {}).values():
             own = issubclass(spec.config_class, PreTrainedConfig) and spec.config_class is not AutoConfig
             waiting.append(spec.config_class if own else CONFIG_MAPPING[spec.model_type])

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import tomli
+from weights import gguf, safetensors
 
 from vramguard import checks
 
@@ -25,7 +26,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only what stands above it, or its own folder: DESIGN's order, with the parts that it does not name.
 ORDER = (
     ("source", "data", "memory", "units"),
-    ("schema",),
+    ("schema", "trace"),
     ("facts",),
     ("discover",),
     ("classes", "extract"),
@@ -45,7 +46,7 @@ ALONE = {"memory", "data"}
 
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400
-HEAVY = {"torch", "transformers", "accelerate", "huggingface_hub", "numpy", "pip_audit"}
+HEAVY = {"torch", "transformers", "accelerate", "huggingface_hub", "numpy", "pip_audit", "safetensors", "gguf"}
 
 
 def part_of(path: Path) -> str:
@@ -150,3 +151,19 @@ def test_the_version_is_told_before_anything_is_loaded() -> None:
 def test_a_check_never_loads_what_only_an_extra_needs(repo: Repo) -> None:
     root = repo({"requirements.txt": "numpy>=2\n", "config.json": '{"model_type": "llama", "vocab_size": 10}\n'})
     assert imported("check", str(root)) & HEAVY == set()
+    repo({"model.safetensors": safetensors({"a": (2,)}), "model.gguf": gguf({}, {"a": (2,)})})
+    assert imported("check", str(root)) & HEAVY == set(), "headers are read by our own readers"
+
+
+def test_a_reader_is_loaded_only_for_a_file_of_its_kind(repo: Repo) -> None:
+    root = repo({"requirements.txt": ""})
+    readers = {"vramguard.source.safetensors", "vramguard.source.gguf", "vramguard.extract.weights"}
+    script = "import sys; from vramguard.cli import run; run(sys.argv[1:]); print(*sys.modules)"
+    command = (sys.executable, "-c", script, "check", str(root))
+
+    def loaded() -> set[str]:
+        return set(subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split())
+
+    assert loaded() & readers == set()
+    repo({"model.gguf": gguf({}, {"a": (2,)})})
+    assert loaded() & readers == readers - {"vramguard.source.safetensors"}

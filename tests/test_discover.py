@@ -9,11 +9,13 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from weights import safetensors
 
 from vramguard.discover import GitTree, WorkTree, matcher
 from vramguard.discover import git as ask
 from vramguard.schema import ConfigError
 from vramguard.source import MAX_BYTES
+from vramguard.source.heads import Head
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -170,6 +172,56 @@ def test_the_size_that_is_read_is_bounded(repo: Repo) -> None:
         assert tree.read("small.txt") == b"1"
 
 
+WEIGHTS = safetensors({"a": (2**24,)})  # more than may be read of it
+HEADER = WEIGHTS[: 8 + int.from_bytes(WEIGHTS[:8], "little")]
+
+
+def test_of_weights_the_header_is_read(repo: Repo) -> None:
+    root = repo({"m.safetensors": WEIGHTS, "tiny.gguf": b"GGUF"}, commit="one")
+    before = children()
+    for tree in (WorkTree(root), GitTree(root, "HEAD")):
+        assert tree.head("m.safetensors") == Head(HEADER, len(WEIGHTS))
+        assert tree.head("tiny.gguf") == Head(b"GGUF", 4)
+        assert tree.head("absent.gguf") is None
+    assert children() == before, "git is ended where the header ends"
+
+
+def test_terabytes_of_weights_cost_nothing(tmp_path: Path) -> None:
+    with (tmp_path / "m.safetensors").open("wb") as stream:
+        stream.write(HEADER)
+        stream.truncate(2**40)
+    start = time.perf_counter()
+    head = WorkTree(tmp_path).head("m.safetensors")
+    assert time.perf_counter() - start < 1
+    assert head == Head(HEADER, 2**40)
+
+
+def test_a_link_to_weights_that_are_kept_elsewhere_is_no_file(repo: Repo) -> None:
+    root = repo({"a.txt": "1", "real/a.txt": "2"})
+    linked(root)
+    repo({}, commit="links")
+    for tree in (WorkTree(root), GitTree(root, "HEAD")):
+        assert [tree.head(name) for name in ("out", "absolute", "nowhere", "folder")] == [None] * 4
+        assert [tree.head(name) for name in ("in", "through")] == [Head(b"1", 1), Head(b"2", 1)]
+
+
+def test_weights_that_a_partial_clone_lacks_are_said(repo: Repo) -> None:
+    root = repo({"m.gguf": b"GGUF"}, commit="one")
+    tree = GitTree(root, "HEAD")
+    assert tree.blobs
+    for blob in (root / ".git/objects").glob("??/*"):
+        blob.unlink()
+    with pytest.raises(OSError, match="not in this clone"):
+        tree.head("m.gguf")
+
+
+def test_weights_in_a_pipe_are_never_opened(repo: Repo) -> None:
+    root = repo({"a.txt": ""})
+    os.mkfifo(root / "m.gguf")
+    with pytest.raises(OSError, match="no regular file"):
+        WorkTree(root).head("m.gguf")
+
+
 def test_nothing_that_a_repository_configures_is_run(repo: Repo, git: Git, tmp_path: Path) -> None:
     root = repo({"a.txt": "1", ".gitattributes": "* filter=evil diff=evil\n"}, commit="one")
     marker = tmp_path / "ran"
@@ -198,6 +250,7 @@ def test_nothing_that_a_repository_configures_is_run(repo: Repo, git: Git, tmp_p
     assert WorkTree(root).read("a.txt") == b"2"
     assert WorkTree(root).paths() == [".gitattributes", "a.txt"]
     assert tree.read("a.txt") == b"1"
+    assert tree.head("a.txt") == Head(b"1", 1)
     assert not marker.exists(), marker.read_text()
     ask(root, "diff-index", "--name-only", "--no-ext-diff", "--relative", "-z", "HEAD")
     assert not marker.exists(), "diff-index ran it"

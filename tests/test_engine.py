@@ -12,7 +12,7 @@ import pytest
 
 from vramguard import engine
 from vramguard.checks import Severity
-from vramguard.discover import WorkTree
+from vramguard.discover import GitTree, WorkTree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -70,6 +70,33 @@ def test_an_include_that_cannot_be_followed_never_crashes(repo: Repo, target: st
     root = repo({"requirements.txt": f"-r {target}\n", "folder/x.py": ""})
     (root / "loop.txt").symlink_to("loop.txt")
     assert [item for item in seen(judge(root)) if item[0] not in ("VG001", "VG101")] == []
+
+
+def test_weights_that_cannot_be_read_are_a_finding_and_a_pointer_to_them_is_none(repo: Repo) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+    root = repo(
+        {
+            "a/model.safetensors": "broken",
+            "b/model.safetensors": pointer,
+            "b/model.safetensors.index.json": pointer,
+            "c/model.gguf": b"GGUF",
+            "d/model.safetensors.index.json": "{}",
+            "tests/model.safetensors": b"",
+            "vramguard.toml": 'exclude = ["x/"]\n',
+            "x/model.safetensors": "broken",
+        },
+        commit="one",
+    )
+    (root / "link.safetensors").symlink_to("/data/model.safetensors")
+    expected = [
+        ("VG001", "a/model.safetensors", 1),
+        ("VG001", "c/model.gguf", 1),
+        ("VG001", "d/model.safetensors.index.json", 1),
+        ("VG001", "tests/model.safetensors", 1),
+    ]
+    assert seen(judge(root)) == expected
+    tree = GitTree(root, "HEAD")
+    assert seen(engine.check(tree, engine.load_policy(tree))) == expected
 
 
 def test_a_file_that_the_system_does_not_give_is_a_finding(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:

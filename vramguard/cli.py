@@ -45,6 +45,7 @@ Level = StrEnum("Level", ["NOTE", "WARNING", "ERROR"])
 Engine = StrEnum("Engine", ["transformers", "vllm", "sglang", "tgi", "tensorrt-llm", "llama.cpp"])
 Attention = StrEnum("Attention", ["sdpa", "eager", "flash_attention_2"])
 Mode = StrEnum("Mode", ["inference", "training"])
+Method = StrEnum("Method", ["ANALYTIC", "TRACE"])
 
 
 def _fraction(text: str) -> Fraction:
@@ -188,9 +189,7 @@ def _print_report(
 
 @app.command()
 def prove(  # noqa: PLR0913 - one parameter per option
-    target: Annotated[
-        str, typer.Argument(help="A config.json, a folder that holds one, or FILE:LINE of a deployment.")
-    ],
+    target: Annotated[str, typer.Argument(help="A config.json, its folder, or FILE:LINE of a deployment.")],
     *,
     gpu: Gpu = None,
     tensor_parallel_size: Annotated[int | None, typer.Option("--tensor-parallel-size", "-tp", min=1)] = None,
@@ -211,11 +210,15 @@ def prove(  # noqa: PLR0913 - one parameter per option
     device_map: Annotated[str | None, typer.Option(help="transformers' device_map, such as auto.")] = None,
     mode: Annotated[Mode | None, typer.Option(help="What the model does.")] = None,
     budget: Budget = None,
+    method: Annotated[Method, typer.Option(help="Formulas of the config, or the real forward pass.")] = Method.ANALYTIC,
     output_format: Annotated[PlainFormat, typer.Option(help="How to print the proof.")] = PlainFormat.TEXT,
     output: Output = None,
     config: Config = None,
 ) -> None:
     """Prove the peak VRAM of one model: exit 0 if it fits the budget, 1 if it does not or cannot be proved."""
+    from vramguard.report import proof as shown
+    from vramguard.target import Terms, prove_target
+
     given = {
         "gpu": gpu,
         "tensor_parallel_size": tensor_parallel_size,
@@ -234,10 +237,8 @@ def prove(  # noqa: PLR0913 - one parameter per option
         "device_map": device_map,
         "mode": mode and mode.value,
     }
-    from vramguard.report import proof as shown
-    from vramguard.target import prove_target
-
-    proven = prove_target(target, config, budget, {key: value for key, value in given.items() if value is not None})
+    with _working(f"proving {target}"):
+        proven = prove_target(target, Terms(config, budget, method.value), given)
     if output is not None:
         _write(output, shown.render(output_format.value, proven))
     if output is not None or output_format is PlainFormat.TEXT:

@@ -15,10 +15,11 @@ import warnings
 import weakref
 from functools import cached_property
 from itertools import product
-from typing import IO, TYPE_CHECKING, NoReturn, Protocol
+from typing import IO, TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 from vramguard.schema import ConfigError
 from vramguard.source import MAX_BYTES
+from vramguard.source.heads import Head, take
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -50,7 +51,14 @@ _QUIET = {
 }
 _FILTERING = frozenset({"diff-index"})  # compares contents where times do not tell, and filters them first
 _OUTSIDE = "a link that leads out of the repository"
+_MISSING = "the object is not in this clone"
+_NOWHERE = "a link that leads nowhere"
 _MAX_LINKS = 40  # as Linux
+T = TypeVar("T")
+
+
+class ElsewhereError(OSError):
+    """A link whose target is not in the repository."""
 
 
 class Tree(Protocol):
@@ -62,6 +70,10 @@ class Tree(Protocol):
 
     def read(self, path: str) -> bytes | None:
         """A file's bytes (no more than one past `MAX_BYTES`), None if it is not there. Raises OSError."""
+        ...
+
+    def head(self, path: str) -> Head | None:
+        """The header of a file of weights, None if it is not there, or only a link to where it is. Raises OSError."""
         ...
 
 
@@ -100,8 +112,8 @@ def _without_filters(root: Path, environment: dict[str, str]) -> dict[str, str]:
     return result | {"GIT_CONFIG_COUNT": str(given + len(result) // 2)}
 
 
-def _refuse(reason: str, path: str) -> NoReturn:
-    raise OSError(0, reason, path)
+def _refuse(reason: str, path: str, error: type[OSError] = ElsewhereError) -> NoReturn:
+    raise error(0, reason, path)
 
 
 class WorkTree:
@@ -158,15 +170,25 @@ class WorkTree:
 
     def read(self, path: str) -> bytes | None:
         """A regular file's bytes, None for what is not there. Raises OSError for what is there and cannot be read."""
+        return self._opened(path, _whole)
+
+    def head(self, path: str) -> Head | None:
+        """The header of a file of weights; None where a link leads to where they are kept, as git-annex's do."""
+        try:
+            return self._opened(path, _head)
+        except ElsewhereError:
+            return None
+
+    def _opened(self, path: str, take: Callable[[IO[bytes]], T]) -> T | None:
         try:
             real = os.path.realpath(os.path.join(self._real, path))  # noqa: PTH118 - a Path raises on a loop of links
             if os.path.commonpath((self._real, real)) != self._real:
                 return _refuse(_OUTSIDE, path) if self._holds(path) else None
             if os.path.isdir(real):  # noqa: PTH112 - a submodule is listed, and is no file
                 return None
-            return _regular(real, path)
+            return _regular(real, path, take)
         except (FileNotFoundError, NotADirectoryError):
-            return _refuse("a link that leads nowhere", path) if self._holds(path) else None
+            return _refuse(_NOWHERE, path) if self._holds(path) else None
         except ValueError:  # a NUL byte
             return None
 
@@ -176,15 +198,23 @@ class WorkTree:
         return not written.startswith(("/", "../")) and os.path.lexists(os.path.join(self._real, written))  # noqa: PTH118 - as above
 
 
-def _regular(real: str, path: str) -> bytes:
-    """The bytes of a regular file. A pipe or a device is looked at, never waited for."""
+def _whole(stream: IO[bytes]) -> bytes:
+    return stream.read(MAX_BYTES + 1)
+
+
+def _head(stream: IO[bytes]) -> Head:
+    return take(stream, os.fstat(stream.fileno()).st_size)
+
+
+def _regular(real: str, path: str, take: Callable[[IO[bytes]], T]) -> T:
+    """What is taken of a regular file. A pipe or a device is looked at, never waited for."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     if not stat.S_ISREG(os.lstat(real).st_mode):
-        _refuse("no regular file", path)
+        _refuse("no regular file", path, OSError)
     with open(os.open(real, flags), "rb") as stream:  # noqa: PTH123 - a descriptor
         if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
-            _refuse("no regular file", path)
-        return stream.read(MAX_BYTES + 1)
+            _refuse("no regular file", path, OSError)
+        return take(stream)
 
 
 def _ignored(path: str, ignores: list[tuple[str, GitIgnoreSpec]]) -> bool:
@@ -232,11 +262,35 @@ class GitTree:
 
     def read(self, path: str) -> bytes | None:
         """A file's bytes as committed, links followed. Raises OSError as a working tree would."""
+        blob = self._blob(path)
+        return None if blob is None else self._objects(blob)
+
+    def head(self, path: str) -> Head | None:
+        """The header of a file of weights as committed. Git is ended there: it would write out the gigabytes behind."""
+        try:
+            blob = self._blob(path)
+        except ElsewhereError:
+            return None
+        if blob is None:
+            return None
+        size = git(self.root, "cat-file", "-s", blob)
+        if size is None:
+            raise OSError(_MISSING)
+        command = (*_SAFE_GIT, "-C", str(self.root), "cat-file", "blob", blob)
+        with subprocess.Popen(command, stdout=subprocess.PIPE, env=_environment()) as process:  # noqa: S603 - fixed words
+            if process.stdout is None:  # cannot be: it is asked for
+                raise OSError("git cat-file has no pipe")
+            head = take(process.stdout, int(size))
+            process.kill()
+        return head
+
+    def _blob(self, path: str) -> str | None:
+        """Object name of the file that a path leads to, None where there is none."""
         target = self._followed(path)
         if target in self.blobs:
-            return self._objects(self.blobs[target])
+            return self.blobs[target]
         if path in self._links and not any(name.startswith(f"{target}/") for name in self.blobs):
-            _refuse(_OUTSIDE if target.startswith(("/", "..")) else "a link that leads nowhere", path)
+            _refuse(_OUTSIDE if target.startswith(("/", "..")) else _NOWHERE, path)
         return None
 
     def _followed(self, path: str) -> str:
@@ -267,7 +321,7 @@ class GitTree:
             stdin.flush()
             header = stdout.readline().split()
             if len(header) != 3:  # noqa: PLR2004 - "<name> blob <size>", else "<name> missing"
-                raise OSError("the object is not in this clone")
+                raise OSError(_MISSING)
             return _batched(stdout, int(header[2]))
 
         return read

@@ -17,6 +17,7 @@ from vramguard.policy import Finding, Rule
 from vramguard.schema import ConfigError
 from vramguard.settings import Configuration
 from vramguard.source import Location, Unreadable, kind_of, read
+from vramguard.source.heads import HEADERS, read_head
 from vramguard.suppression import Suppressed
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from vramguard.checks.vram import VramBudget
     from vramguard.discover import Tree
     from vramguard.facts import Deployment, Fact
-    from vramguard.memory import Proof
+    from vramguard.memory import Proof, Tracing
+    from vramguard.source import Document
     from vramguard.suppression import Comment
 
 
@@ -183,6 +185,9 @@ def _included(extracted: Extracted) -> Iterator[str]:
 def _extracted(tree: Tree, path: str, kind: str) -> Extracted | None:
     """What one file says; None for one that is listed but not there (deleted and not yet committed)."""
     try:
+        if kind in HEADERS:
+            head = tree.head(path)
+            return None if head is None else _said(read_head(path, head, kind))
         data = tree.read(path)
     except (OSError, ValueError) as error:  # ValueError: a path that no system can open
         reason = getattr(error, "strerror", None) or str(error)
@@ -192,7 +197,10 @@ def _extracted(tree: Tree, path: str, kind: str) -> Extracted | None:
 
 @lru_cache(maxsize=100_000)  # base and head of a pull request share nearly every file
 def _of_bytes(path: str, kind: str, data: bytes) -> Extracted:
-    document = read(path, data, kind=kind)
+    return _said(read(path, data, kind=kind))
+
+
+def _said(document: Document | Unreadable) -> Extracted:
     if isinstance(document, Unreadable):
         return Extracted((document,))
     return Extracted(tuple(extract(document)), tuple(suppression.comments(document)))
@@ -219,7 +227,13 @@ def proofs(facts: Facts, by: Policy) -> list[Proven]:
     return [] if judged is None else [Proven(*item) for item in judged.proofs(facts)]
 
 
-def prove_deployment(tree: Tree, configuration: Configuration, judge: VramBudget, deployment: Deployment) -> Proven:
-    """The proof of one deployment by the terms of `judge`."""
+def prove_deployment(
+    tree: Tree,
+    configuration: Configuration,
+    judge: VramBudget,
+    deployment: Deployment,
+    tracing: Tracing | None = None,
+) -> Proven:
+    """The proof of one deployment by the terms of `judge`, and by `tracing` where it is given."""
     _, facts = gather(tree, configuration)
-    return Proven(*judge.prove_one(facts, deployment))
+    return Proven(*judge.prove_one(facts, deployment, tracing))

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from vramguard.source import Location, Unreadable
+from vramguard.source.heads import StoredTensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -133,6 +134,38 @@ class ModelConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class WeightFile:
+    """The header of a file of weights; or of several, `parts`, that are one model's."""
+
+    at: Location
+    format: str  # safetensors, gguf
+    tensors: tuple[StoredTensor, ...]
+    values: Mapping[str, int | float | bool | str] = field(default_factory=dict)  # gguf: what it says of its model
+    parts: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> int:
+        """Elements of all tensors; packed ones count as they are stored."""
+        return sum(tensor.elements for tensor in self.tensors)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all tensors, without the headers."""
+        return sum(tensor.bytes for tensor in self.tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightIndex:
+    """A `*.safetensors.index.json`: the file of each tensor. `files` are paths in the repository, there or not."""
+
+    at: Location
+    files: Mapping[str, str]
+    total_size: int | None = None
+    total_parameters: int | None = None
+    places: Mapping[str, Location] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """A place where a model meets hardware. Field names are vLLM's; None where absent.
 
@@ -172,7 +205,19 @@ class DuplicateKey:
     message: str
 
 
-Fact = Requirement | Include | RequirementOption | Project | Lock | ModelConfig | Deployment | DuplicateKey | Unreadable
+Fact = (
+    Requirement
+    | Include
+    | RequirementOption
+    | Project
+    | Lock
+    | ModelConfig
+    | WeightFile
+    | WeightIndex
+    | Deployment
+    | DuplicateKey
+    | Unreadable
+)
 F = TypeVar("F")
 
 

@@ -6,7 +6,7 @@ import dataclasses
 import posixpath
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramguard import engine
 from vramguard.checks.vram import VramBudget
@@ -20,10 +20,33 @@ if TYPE_CHECKING:
     from fractions import Fraction
 
     from vramguard.engine import Proven
+    from vramguard.memory import Tracing
 
 
-def prove_target(target: str, config: str | None, budget: Fraction | None, given: dict[str, Any]) -> Proven:
-    """Prove what `target` names, with the workload's values in `given`. Raises `ConfigError`."""
+class Terms(NamedTuple):
+    """How a target is proved, beside its own words: configuration file, share of the card, method."""
+
+    config: str | None
+    budget: Fraction | None
+    method: str = "analytic"  # or trace
+
+
+def _tracing(method: str) -> Tracing | None:
+    """What runs forward passes; `ConfigError` where the extra `trace` is not installed as the proof needs it."""
+    if method != "trace":
+        return None
+    from vramguard.trace import witness
+
+    try:
+        witness.require()
+    except witness.MissingExtraError as error:
+        raise ConfigError(str(error)) from error
+    return witness.witness
+
+
+def prove_target(target: str, terms: Terms, given: dict[str, Any]) -> Proven:
+    """Prove what `target` names, with the workload's values in `given`, None for the target's. Raises `ConfigError`."""
+    given = {key: value for key, value in given.items() if value is not None}
     place = re.fullmatch(r"(.+):(\d+)", target)
     path = Path(target)
     if place and Path(place[1]).is_file():
@@ -33,37 +56,36 @@ def prove_target(target: str, config: str | None, budget: Fraction | None, given
     if not file.is_file():
         raise ConfigError(f"`{target}` is no config.json, no folder that holds one, and no FILE:LINE of a deployment")
     scope = find_scope([file])
-    named = None if config is None else scope.below(Path(config))
+    terms = terms._replace(config=None if terms.config is None else scope.below(Path(terms.config)))
     if line is None or file.suffix == ".json":
-        proven = _config(scope, file, named, budget, given)
+        proven = _config(scope, file, terms, given)
     else:
-        proven = _deployment(scope, file, line, named, budget, given)
+        proven = _deployment(scope, file, line, terms, given)
     shown = posixpath.normpath(posixpath.join(scope.prefix, proven.at.path))
     return proven._replace(at=proven.at._replace(path=shown))
 
 
-def _config(scope: Scope, file: Path, config: str | None, budget: Fraction | None, given: dict[str, Any]) -> Proven:
+def _config(scope: Scope, file: Path, terms: Terms, given: dict[str, Any]) -> Proven:
     name = scope.below(file)
     deployment = Deployment(at=Location(name), declared=True, config=name, **given)
-    return _proven(scope.root, (deployment,), config, budget)
+    return _proven(scope.root, (deployment,), terms)
 
 
-def _deployment(
-    scope: Scope, file: Path, line: int, config: str | None, budget: Fraction | None, given: dict[str, Any]
-) -> Proven:
+def _deployment(scope: Scope, file: Path, line: int, terms: Terms, given: dict[str, Any]) -> Proven:
     """The deployment that stands at, or nearest above, the line."""
     name = scope.below(file)
-    found = engine.load_policy(WorkTree(scope.root), config or name).configuration.deployments
+    found = engine.load_policy(WorkTree(scope.root), terms.config or name).configuration.deployments
     above = [item for item in found if item.at.path == name and item.at.line <= line]
     if not above:
         raise ConfigError(f"no deployment at `{file}:{line}`; `vramguard inspect` lists them")
     chosen = max(above, key=lambda item: item.at.line)
-    return _proven(scope.root, (dataclasses.replace(chosen, **given),), config, budget)
+    return _proven(scope.root, (dataclasses.replace(chosen, **given),), terms)
 
 
-def _proven(root: Path, deployments: tuple[Deployment, ...], config: str | None, budget: Fraction | None) -> Proven:
+def _proven(root: Path, deployments: tuple[Deployment, ...], terms: Terms) -> Proven:
+    tracing = _tracing(terms.method)
     tree = WorkTree(root)
-    policy = engine.load_policy(tree, config, budget=budget)
+    policy = engine.load_policy(tree, terms.config, budget=terms.budget)
     configuration = dataclasses.replace(policy.configuration, deployments=deployments)
     judge = next((rule.check for rule in policy.rules if isinstance(rule.check, VramBudget)), VramBudget(()))
-    return engine.prove_deployment(tree, configuration, judge, deployments[0])
+    return engine.prove_deployment(tree, configuration, judge, deployments[0], tracing)

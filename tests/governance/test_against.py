@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import pytest
 from llama import LLAMA_8B
+from weights import TINY, safetensors, shapes_of
 
 from vramguard.cli import run
 
@@ -25,6 +26,19 @@ LOOSE = "torch>=2\n"
 
 class Check(Protocol):
     def __call__(self, root: Path, *options: str) -> tuple[int, list[str], list[str]]: ...
+
+
+def test_weights_are_judged_in_the_base_as_in_the_head(repo: Repo, against: Check) -> None:
+    held = safetensors(shapes_of(TINY))
+    root = repo({"m/config.json": json.dumps(TINY | {"vocab_size": 99}), "m/model.safetensors": held}, commit="base")
+    assert against(root, "--select=VG211")[:2] == (0, [])
+    repo({f"m/{name}": None for name in ("config.json", "model.safetensors")})
+    repo({"n/config.json": json.dumps(TINY | {"vocab_size": 99}), "n/model.safetensors": held})
+    assert against(root, "--select=VG211")[:2] == (0, []), "they have only moved"
+    repo({"n/config.json": json.dumps(TINY | {"num_hidden_layers": 2})})
+    assert against(root, "--select=VG211")[:2] == (1, ["VG211"])
+    repo({"n/config.json": json.dumps(TINY)})
+    assert against(root, "--select=VG211")[:2] == (0, [])
 
 
 def test_what_stood_before_does_not_block_and_what_is_new_does(repo: Repo, against: Check) -> None:

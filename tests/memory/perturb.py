@@ -6,6 +6,7 @@ Not every change is one that transformers accepts; whoever asks builds the model
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from random import Random
 from typing import Any
 
@@ -13,7 +14,9 @@ from vramguard.memory.families import recorded
 
 Config = dict[str, Any]
 
-LAYERS = re.compile(r"(num_hidden_layers|n_layers?|num_layers|(encoder|decoder)_layers|num_decoder_layers|depth|num_blocks)")
+LAYERS = re.compile(
+    r"(num_hidden_layers|n_layers?|num_layers|(encoder|decoder)_layers|num_decoder_layers|depth|num_blocks)"
+)
 HEADS = re.compile(r"(num_attention_heads|n_heads?|num_heads|(encoder|decoder)_attention_heads)")
 KV_HEADS = re.compile(r"(num_key_value_heads|num_kv_heads)")
 HEAD_DIM = re.compile(r"(head_dim|d_kv|attention_head_dim)")
@@ -23,20 +26,320 @@ LEFT_ALONE = re.compile(
     r".*(token_id|token_index|_id|_idx|initializer\w*|rope\w*|eps\w*|epsilon|dropout\w*|version|max_window_layers"
     r"|num_beams|\w*length_penalty|num_return\w*|output_\w+|return_dict|use_cache|chunk_size_feed_forward"
     r"|is_encoder_decoder|is_decoder|add_cross_attention|torchscript|use_return_dict|pretraining_tp|alibi"
-    r"|reorder_and_upcast_attn)"
+    r"|reorder_and_upcast_attn|has_lora_adapter)"
 )
 # Working configs of classes whose default fails or is too empty to build; keys laid over the default.
-WORKING: dict[str, Config] = {}
+INDEXER: Config = {
+    "indexer_n_heads": 4,
+    "indexer_kv_heads": 1,
+    "indexer_head_dim": 256,
+    "indexer_budget": 64,
+    "indexer_compress_ratio": 4,
+    "eos_token_id": 2,
+}
+WORKING: dict[str, Config] = {
+    "aya_vision": {
+        "vision_config": {
+            "model_type": "siglip_vision_model",
+            "hidden_size": 1152,
+            "intermediate_size": 4304,
+            "patch_size": 14,
+            "image_size": 384,
+            "num_hidden_layers": 26,
+            "num_attention_heads": 16,
+            "vision_use_head": False,
+        }
+    },
+    "ovis2": {"hidden_size": 4096},
+    "qwen4_exp_text": INDEXER,
+    "qwen4_exp": {"text_config": INDEXER},
+    "ReformerModelWithLMHead": {"is_decoder": True, "attn_layers": ["local", "local"], "pad_token_id": 0},
+    "granite_speech": {"has_lora_adapter": False},
+    "granite_speech_plus": {"has_lora_adapter": False},
+    "lfm2_moe": {"num_hidden_layers": 4, "layer_types": ["conv", "full_attention", "conv", "full_attention"]},
+    "xmod": {"default_language": "en_XX"},
+    "esm": {"vocab_size": 33, "pad_token_id": 1, "mask_token_id": 32},
+    "cohere_compass_text": {
+        "rope_parameters": {
+            kind: {"rope_type": "default", "rope_theta": 10_000.0} for kind in ("full_attention", "sliding_attention")
+        }
+    },
+    "ministral": {"head_dim": 128},
+    "nemotron": {"num_key_value_heads": 8},
+    "hunyuan_v1_dense": {"head_dim": 128},
+    "deepseek_v2": {"num_experts_per_tok": 6, "moe_intermediate_size": 1408},
+    "dots1": {"n_routed_experts": 128, "n_shared_experts": 2, "num_experts_per_tok": 6, "first_k_dense_replace": 1},
+    "hunyuan_v1_moe": {"head_dim": 128, "num_experts": 16, "moe_topk": 2},
+    "dbrx": {"attn_config": {"kv_n_heads": 8, "rope_theta": 500000.0}},
+}
+
+
+Fit = Callable[[Random, Config], Config]
+
+
+def _listed(key: str, *kinds: Any) -> Fit:  # noqa: ANN401 - a value of JSON
+    """A list of layers of mixed kinds, in most configs."""
+    return lambda random, fields: (
+        {key: random.choices(kinds, k=fields["num_hidden_layers"])} if random.random() < 0.7 else {}
+    )
+
+
+def _mamba_heads(
+    inner: str = "mamba_n_heads",
+    head_dim: str = "mamba_d_head",
+    expand: str = "mamba_expand",
+    groups: str = "mamba_n_groups",
+) -> Fit:
+    """As many heads as make up the inner width."""
+    return lambda random, fields: {
+        head_dim: (size := random.choice([8, 16, 32])),
+        inner: (heads := max(1, fields[expand] * fields["hidden_size"] // size)),
+        groups: random.choice([n for n in (1, 1, 2, 4, 8) if heads % n == 0]),
+    }
+
+
+# What makes the keys of a type fit each other, laid over the changes.
+FITTED: dict[str, tuple[Fit, ...]] = {
+    "ovis2": (lambda _, fields: {"hidden_size": fields["text_config"].get("hidden_size", 4096)},),
+    "glm5_next_text": (
+        _listed("layer_types", "linear_attention", "full_attention", "indexed_attention"),
+        _listed("mlp_layer_types", "sparse", "dense"),
+        _listed("indexer_types", "full", "shared"),
+        lambda random, fields: {
+            "qk_rope_head_dim": 0,
+            "num_key_value_heads": fields["num_attention_heads"],
+            "index_kpool": random.choice([1, 4, 16]),
+            "index_topk": 64,
+        },
+    ),
+    "beam": (
+        _listed("layer_types", "sliding_attention", "full_attention"),
+        _listed("mlp_layer_types", "sparse", "dense"),
+    ),
+    "qwen4_exp_text": (
+        lambda random, fields: {
+            "linear_num_value_heads": fields["linear_num_key_heads"] * 2,
+            "layer_types": ["linear_attention", *random.choices(["linear_attention", "indexed_attention"], k=3)],
+            "num_hidden_layers": 4,
+            "indexer_head_dim": 256,
+            "indexer_kv_heads": 1,
+            "indexer_budget": 4 * fields["indexer_compress_ratio"],
+            "ple_layer_ids": random.choice([None, [1]]),
+            "ple_embed_dim": (fields["ngram_size"] - 1) * fields["heads_per_ngram"] * random.choice([4, 8]),
+        },
+    ),
+    "recurrent_gemma": (
+        lambda random, fields: {
+            "block_types": random.choices(["recurrent", "attention"], k=3),
+            "lru_width": random.choice([None, 12 * fields["num_attention_heads"]]),
+        },
+    ),
+    "xlstm": (
+        lambda random, fields: {
+            "num_blocks": None,
+            "hidden_size": 128 * fields["num_heads"],
+            "weight_mode": random.choice(["single", "fused"]),
+        },
+    ),
+    "squeezebert": (
+        lambda _, fields: {"embedding_size": fields["hidden_size"]},
+        lambda random, _: {f"{name}_groups": random.choice([1, 2, 4]) for name in ("q", "k", "v", "output")},
+        lambda _, fields: {"intermediate_size": 8 * fields["hidden_size"]},
+    ),
+    "mobilebert": (
+        lambda random, fields: {"intra_bottleneck_size": random.choice([8, 16]) * fields["num_attention_heads"]},
+    ),
+    "funnel": (
+        lambda random, _: random.choice(
+            [{}, {"block_sizes": [1, 2]}, {"block_sizes": [2, 1, 3], "block_repeats": [1, 2, 1]}]
+        ),
+    ),
+    "reformer": (
+        lambda random, fields: {
+            "attn_layers": random.choices(["local", "lsh"], k=random.randint(1, 5)),
+            "axial_pos_embds_dim": [fields["hidden_size"] // 4, fields["hidden_size"] - fields["hidden_size"] // 4],
+        },
+    ),
+    "perceiver": (
+        lambda random, _: {
+            "d_latents": (latent := random.choice([64, 128])),
+            "d_model": 8 * random.choice([5, 16]),
+            **random.choice([{}, {"v_channels": latent}, {"v_channels": latent, "qk_channels": 64}]),
+            "num_blocks": random.choice([1, 2]),
+        },
+    ),
+    "lfm2": (
+        _listed("layer_types", "conv", "full_attention"),
+        lambda random, _: {"full_attn_idxs": random.sample(range(6), 3)} if random.random() < 0.5 else {},
+    ),
+    "lfm2_moe": (
+        lambda random, fields: {
+            "layer_types": random.choices(["conv", "full_attention"], k=fields["num_hidden_layers"]),
+            "num_dense_layers": random.randint(0, 3),
+        },
+    ),
+    **dict.fromkeys(
+        ("olmo_hybrid", "minimax", "kimi_linear", "bailing_hybrid"),
+        (_listed("layer_types", "linear_attention", "full_attention"),),
+    ),
+    **dict.fromkeys(
+        ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text"),
+        (
+            _listed("layer_types", "linear_attention", "full_attention"),
+            lambda random, fields: {
+                "linear_num_value_heads": fields["linear_num_key_heads"] * random.choice([1, 2, 4]),
+                "full_attention_interval": random.randint(1, 4),
+            },
+        ),
+    ),
+    "deberta": (
+        lambda random, _: {
+            "pos_att_type": random.choice([None, "c2p|p2c", ["p2c"], ["c2p"]]),
+            "talking_head": random.random() < 0.2,
+            "max_relative_positions": random.choice([-1, 32]),
+            "type_vocab_size": random.choice([0, 2]),
+        },
+    ),
+    "deberta-v2": (
+        lambda random, _: {
+            "pos_att_type": random.choice([None, "c2p|p2c", ["p2c"], ["c2p"]]),
+            "share_att_key": random.random() < 0.5,
+            "position_buckets": random.choice([-1, 256]),
+            "norm_rel_ebd": random.choice(["none", "layer_norm"]),
+            "conv_kernel_size": random.choice([0, 3]),
+            "max_relative_positions": random.choice([-1, 32]),
+            "type_vocab_size": random.choice([0, 2]),
+            **random.choice([{}, {"embedding_size": 24}]),
+        },
+    ),
+    "modernbert": (
+        _listed("layer_types", "full_attention", "sliding_attention"),
+        lambda random, _: random.choice([{}, {"global_attn_every_n_layers": 2}]),
+    ),
+    "ultrabert": (_listed("layer_types", "full_attention", "sliding_attention"),),
+    "neomme": (_listed("layer_types", "full_attention", "sliding_attention"),),
+    "gpt_neo": (
+        lambda random, fields: {
+            "attention_types": [
+                [["global", "local"], fields["num_layers"] // 2],
+                [[random.choice(["global", "local"])], fields["num_layers"] % 2],
+            ]
+        },
+    ),
+    "mamba2": (_mamba_heads("num_heads", "head_dim", "expand", "n_groups"),),
+    "bamba": (
+        _mamba_heads(),
+        lambda random, _: {"attn_layer_indices": random.sample(range(8), random.randint(0, 4))},
+    ),
+    "falcon_h1": (_mamba_heads(), lambda *_: {"mamba_d_ssm": None}),
+    "granitemoehybrid": (
+        _mamba_heads(),
+        _listed("layer_types", "linear_attention", "full_attention", "mamba", "attention"),
+    ),
+    "jamba": (
+        lambda random, _: {
+            "attn_layer_period": (attends := random.randint(1, 4)),
+            "attn_layer_offset": random.randrange(attends),
+            "expert_layer_period": (routes := random.randint(1, 4)),
+            "expert_layer_offset": random.randrange(routes),
+        },
+    ),
+    "nemotron_h": (
+        lambda random, _: (
+            {"hybrid_override_pattern": "".join(random.choices("M*E-", k=5))}
+            if random.random() < 0.5
+            else {"layers_block_type": random.choices(["mamba", "attention", "moe", "mlp"], k=5)}
+        ),
+    ),
+    "zamba": (_listed("layers_block_type", "linear_attention", "hybrid"), lambda *_: {"n_mamba_heads": 2}),
+    "zamba2": (
+        _mamba_heads("n_mamba_heads", "mamba_headdim", groups="mamba_ngroups"),
+        lambda random, fields: {
+            "layers_block_type": random.choices(["mamba", "hybrid"], k=fields["num_hidden_layers"]),
+            "num_mem_blocks": random.choice([1, 2, 3]),
+        },
+    ),
+}
+# Layers of every kind in a few of them, laid over the default where caches are traced.
+MIXED: dict[str, Config] = {
+    "bamba": {"num_hidden_layers": 4, "attn_layer_indices": [1]},
+    "granitemoehybrid": {"num_hidden_layers": 3, "layer_types": ["mamba", "attention", "mamba"]},
+    "jamba": {"num_hidden_layers": 4, "attn_layer_period": 2, "attn_layer_offset": 1},
+    "lfm2": {"num_hidden_layers": 4, "full_attn_idxs": [1, 3]},
+    "kimi_linear": {"num_hidden_layers": 5},
+    "bailing_hybrid": {"num_hidden_layers": 3, "layer_group_size": 2},
+    "zamba": {"num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid", "mamba", "hybrid"]},
+    "zamba2": {"num_hidden_layers": 4, "layers_block_type": ["mamba", "hybrid", "hybrid", "mamba"]},
+}
+
+# Types that list which layers slide.
+WINDOWED = (
+    *("cohere2", "cohere_compass_text", "cwm", "exaone4", "flint", "gemma3_text", "gemma3n_text", "gemma4_text"),
+    *("gemma4_unified_text", "granite_swa", "kolibri1", "mellum", "ministral", "modernbert-decoder", "olmo3", "smollm3"),
+    *("t5_gemma_module", "vaultgemma"),
+)
+_SLIDING_OR_FULL = ("sliding_attention", "full_attention")
+
+
+def _one_of(*choices: Config) -> Fit:
+    """Any of some changes."""
+    return lambda random, _: random.choice(choices)
+
+
+def _shared_keys(random: Random, fields: Config) -> Config:
+    """Some of the last layers take keys and values of an earlier one."""
+    return {"num_kv_shared_layers": random.randint(0, max(0, fields["num_hidden_layers"] - 2))}
+
+
+_GEMMA4: tuple[Fit, ...] = (
+    _shared_keys,
+    _one_of({}, {"global_head_dim": 48}, {"global_head_dim": 24, "num_global_key_value_heads": 1}),
+    _one_of({}, {}, {"use_bidirectional_attention": "all"}),
+    _one_of({}, {}, {"per_layer_config": {"0": {"head_dim": 40}}}),
+)
+FITTED |= {kind: (*FITTED.get(kind, ()), _listed("layer_types", *_SLIDING_OR_FULL)) for kind in WINDOWED}
+FITTED["gemma3n_text"] += (_shared_keys, _listed("intermediate_size", 32, 64))
+FITTED["gemma4_text"] += (
+    *_GEMMA4,
+    _one_of({}, {"hidden_size_per_layer_input": 0}),
+    _one_of({}, {"enable_moe_block": True, "num_experts": 6, "top_k_experts": 2, "moe_intermediate_size": 24}),
+)
+FITTED["gemma4_unified_text"] += _GEMMA4
+FITTED["mellum"] += (_listed("mlp_layer_types", "sparse", "dense"),)
+FITTED["flint"] += (_listed("mlp_only_layers", 0, 1, 2, 3, 4),)
+FITTED["smollm3"] += (_one_of({"sliding_window": 64}, {"sliding_window": 64, "use_sliding_window": True}),)
+FITTED["lfm3"] = (_listed("layer_types", "conv", *_SLIDING_OR_FULL),)
+MIXED |= {
+    kind: {"num_hidden_layers": 4, "sliding_window": 16, "layer_types": [*_SLIDING_OR_FULL] * 2} for kind in WINDOWED
+}
+MIXED["modernbert-decoder"] = {"num_hidden_layers": 4, "local_attention": 32}
+MIXED["gemma3n_text"] |= {"num_kv_shared_layers": 2}
+MIXED["gemma4_text"] |= {"num_kv_shared_layers": 2}
+MIXED["lfm3"] = {
+    "num_hidden_layers": 4,
+    "sliding_window": 16,
+    "layer_types": ["conv", "sliding_attention", "full_attention", "conv"],
+}
+MIXED |= {kind: {"num_hidden_layers": 2, "sliding_window": 16} for kind in ("doge", "ministral3", "starcoder2")}
+MIXED["hrm_text"] = {"num_hidden_layers": 2}
+MIXED["t5gemma"] = {
+    "encoder": {"num_hidden_layers": 2, "sliding_window": 16},
+    "decoder": {"num_hidden_layers": 3, "sliding_window": 24},
+}
+
+
+def _working(model_type: str, name: str) -> Config:
+    return WORKING.get(name, WORKING.get(model_type, {}))
 
 
 def base(model_type: str, name: str) -> Config:
     """Default config of a class, in as few keys as say so."""
-    return {"model_type": model_type, "architectures": [name], **WORKING.get(model_type, {})}
+    return {"model_type": model_type, "architectures": [name], **_working(model_type, name)}
 
 
 def shallow(config: Config, layers: int = 4) -> Config:
     """Fewer layers, where the config counts them with one number; patterns of layers are left alone."""
-    return _with_layers(config, config["model_type"], layers)
+    return _with_layers({**config, **MIXED.get(config["model_type"], {})}, config["model_type"], layers)
 
 
 def _with_layers(config: Config, kind: str, layers: int) -> Config:
@@ -63,7 +366,11 @@ def _with_layers(config: Config, kind: str, layers: int) -> Config:
 def perturbed(model_type: str, name: str, seed: str) -> Config:
     """A changed config; the same seed gives the same one."""
     random = Random(f"{model_type} {name} {seed}")  # noqa: S311 - reproducible, not secret
-    return {"model_type": model_type, "architectures": [name], **_changes(model_type, random, WORKING.get(model_type, {}))}
+    return {
+        "model_type": model_type,
+        "architectures": [name],
+        **_changes(model_type, random, _working(model_type, name)),
+    }
 
 
 def _changes(kind: str, random: Random, given: Config) -> Config:
@@ -104,6 +411,8 @@ def _changes(kind: str, random: Random, given: Config) -> Config:
         inner = given.get(key) or spec.get("defaults", {})
         kind_of = inner.get("model_type", spec["type"])
         changed[key] = _changes(kind_of, random, inner) | ({"model_type": kind_of} if spec["open"] else {})
+    for fit in FITTED.get(kind, ()):
+        changed |= fit(random, {**fields, **changed})
     return changed
 
 

@@ -20,7 +20,9 @@ from typing import Any
 import torch
 import transformers
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._pytree import tree_iter
+from transformers.core_model_loading import build_glob_alternation
+from transformers.initialization import no_init_weights
+from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto import modeling_auto
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -40,6 +42,8 @@ MAPPINGS = (
 )
 SMALL_BUFFER = 4096  # elements; tables of a few numbers are counted as an allowance, not one by one
 LENGTHS = (5, 37, 300)
+CACHES = ("past_key_values", "cache_params", "state", "mems", "past_buckets_states")  # where an output keeps its cache
+UNRETURNED = ("recurrent_gemma",)  # models that fill a cache, which generate() gives them, but do not return it
 
 
 @dataclass
@@ -63,10 +67,17 @@ def pairs() -> list[tuple[str, str]]:
     return [*found]
 
 
-def build(config: Config) -> Any:  # noqa: ANN401 - a model of transformers
-    """The class that `architectures` names, on the meta device."""
+def class_and_config(config: Config) -> tuple[Any, Any]:
+    """The class that `architectures` names, and the config that the auto classes give it: that of its part, if any."""
     cls = getattr(transformers, config["architectures"][0])
     made = transformers.AutoConfig.for_model(**config)
+    of_a_part = cls.config_class is not None and cls.config_class is type(made).sub_configs.get("text_config")
+    return cls, made.get_text_config() if of_a_part else made
+
+
+def build(config: Config) -> Any:  # noqa: ANN401 - a model of transformers
+    """The class that `architectures` names, on the meta device."""
+    cls, made = class_and_config(config)
     with torch.device("meta"):
         return cls(made) if not hasattr(cls, "_from_config") else cls._from_config(made)
 
@@ -133,27 +144,58 @@ def held(tensors: list[torch.Tensor]) -> tuple[int, int]:
 def inputs_of(model: Any, sequences: int, tokens: int) -> Config:  # noqa: ANN401
     """A prompt of text: of the decoder, and of the encoder where there is one."""
     ids = torch.zeros(sequences, tokens, dtype=torch.long)
-    if getattr(model.config, "is_encoder_decoder", False) and model.main_input_name == "input_features":
+    if getattr(model.config, "is_encoder_decoder", False) and model.config.model_type == "whisper":
         frames = torch.zeros(sequences, model.config.num_mel_bins, 2 * model.config.max_source_positions)
         return {"input_features": frames.to(model.dtype), "decoder_input_ids": ids}
+    if getattr(model.config, "is_encoder_decoder", False) and model.main_input_name != "input_ids":
+        encoder = getattr(model.config, "encoder", model.config)
+        if model.main_input_name == "pixel_values":
+            side = encoder.image_size
+            pixels = torch.zeros(sequences, encoder.num_channels, *([side] * 2 if isinstance(side, int) else side))
+            return {"pixel_values": pixels.to(model.dtype), "decoder_input_ids": ids}
+        heard = torch.zeros(sequences, tokens, encoder.hidden_size, dtype=model.dtype)  # whatever its length was
+        outputs = BaseModelOutput(last_hidden_state=heard)
+        outputs.attention_mask = None  # Moonshine asks for it
+        return {"encoder_outputs": outputs, "decoder_input_ids": ids}
     if getattr(model.config, "is_encoder_decoder", False):
         return {"input_ids": ids, "decoder_input_ids": ids}
     return {"input_ids": ids}
 
 
+def as_loaded(model: Any) -> Any:  # noqa: ANN401
+    """Keep in float32 what from_pretrained keeps so although bfloat16 is asked for: it may widen what is cached."""
+    if plan := model._get_dtype_plan(torch.bfloat16):
+        kept = build_glob_alternation(list(plan))[0]
+        for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+            if kept.search(name):
+                tensor.data = tensor.data.float()
+    return model
+
+
+def kept_by_modules(model: Any) -> list[torch.Tensor]:  # noqa: ANN401
+    """States that the modules of a recurrent model hold themselves, beside the cache (RecurrentGemma)."""
+    if not getattr(model, "_is_stateful", False):
+        return []
+    attributes = (value for module in model.modules() for value in vars(module).values())
+    return [value for value in attributes if isinstance(value, torch.Tensor)]
+
+
 def caches(config: Config, network: Architecture) -> list[str]:
     """Where the bytes of our caches differ from transformers' after a prefill, at each of LENGTHS, for 1 and 3 prompts."""
-    made = transformers.AutoConfig.for_model(**config)
-    cls = getattr(transformers, config["architectures"][0])
+    cls, made = class_and_config(config)
     lines = []
     for tokens in LENGTHS:
         if network.learned_positions and tokens > network.context:
             continue
         for sequences in (1, 3):
-            with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode():
-                model = cls._from_config(made, dtype=torch.bfloat16).eval()
-                output = model(**inputs_of(model, sequences, tokens), use_cache=True)
-                real = held(cached_tensors(output.get("past_key_values", output.get("cache_params"))))
+            # Some weights are drawn until they fit, which needs their values.
+            with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode(), no_init_weights():
+                model = as_loaded(cls._from_config(made, dtype=torch.bfloat16).eval())
+                given = transformers.DynamicCache(config=made) if made.model_type in UNRETURNED else None
+                inputs = inputs_of(model, sequences, tokens) | ({"past_key_values": given} if given else {})
+                output = model(**inputs, use_cache=True)
+                cached = cached_tensors(next((output[name] for name in CACHES if name in output), None))
+                real = held(cached + cached_tensors(given) + kept_by_modules(model))
             groups = cache_bytes(network, tokens, sequences, 16)
             mine = sum(g.tensor.bytes for g in groups), sum(g.storage.bytes for g in groups)
             if mine != real:

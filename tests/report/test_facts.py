@@ -5,9 +5,21 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from vramguard.facts import Deployment, Include, Lock, LockedPackage, ModelConfig, Project, Requirement, Unknown
+from vramguard.facts import (
+    Deployment,
+    Include,
+    Lock,
+    LockedPackage,
+    ModelConfig,
+    Project,
+    Requirement,
+    Unknown,
+    WeightFile,
+    WeightIndex,
+)
 from vramguard.report import facts as shown
 from vramguard.source import Location, Unreadable
+from vramguard.source.heads import StoredTensor
 
 if TYPE_CHECKING:
     from report.conftest import Make
@@ -73,6 +85,35 @@ def test_collections_are_counted() -> None:
     assert (config["kind"], config["model_type"], "vocab_size" in config) == ("model-config", "llama", False)
 
 
+def test_weights_are_summed_up() -> None:
+    tensors = (
+        StoredTensor("a", "BF16", (2, 3), 12),
+        StoredTensor("b", "BF16", (1,), 2),
+        StoredTensor("c", "F32", (4,), 16),
+    )
+    found = entry(WeightFile(Location("m/model.safetensors"), "safetensors", tensors), "sub")
+    assert (found["kind"], found["path"]) == ("weight-file", "sub/m/model.safetensors")
+    assert {key: found[key] for key in ("format", "architecture", "tensors", "parameters", "bytes")} == {
+        "format": "safetensors",
+        "architecture": None,
+        "tensors": 3,
+        "parameters": 11,
+        "bytes": 30,
+    }
+    assert found["bytes_by_dtype"] == {"BF16": 14, "F32": 16}
+    gguf = entry(WeightFile(Location("m.gguf"), "gguf", (), {"general.architecture": "llama", "tokenizer.x": "long"}))
+    assert (gguf["architecture"], gguf["bytes"], "tokenizer.x" in gguf) == ("llama", 0, False)
+    files = {"a": "m/1.safetensors", "b": "m/2.safetensors", "c": "m/2.safetensors"}
+    index = entry(WeightIndex(Location("m/model.safetensors.index.json"), files, 30))
+    assert {key: index[key] for key in ("kind", "tensors", "files", "total_size", "total_parameters")} == {
+        "kind": "weight-index",
+        "tensors": 3,
+        "files": 2,
+        "total_size": 30,
+        "total_parameters": None,
+    }
+
+
 def test_other_kinds() -> None:
     assert entry(Include(AT, Unknown("https://x"), constraint=True))["target"] == {"unknown": "https://x"}
     found = entry(Unreadable(AT, "no TOML", template=True))
@@ -84,6 +125,7 @@ def test_list_for_people(make: type[Make]) -> None:
     facts: list[Fact] = [
         Requirement(AT, "torch", ">=2", pinned=False, hashed=False, form="requirements", reason="a range: >=2"),
         Include(Location("requirements.txt", 4), "base\x1b[31m.txt", constraint=False),
+        WeightFile(Location("m.gguf"), "gguf", (StoredTensor("a", "Q8_0", (32,), 34),)),
     ]
     shown.print_facts(facts, "sub", console)
     assert make.written(console) == (
@@ -92,8 +134,11 @@ def test_list_for_people(make: type[Make]) -> None:
         "    form requirements; reason a range: >=2\n"
         "sub/requirements.txt:4:1: include\n"
         "    target base\\x1b[31m.txt\n"
+        "sub/m.gguf:1:1: weight-file\n"
+        "    format gguf; tensors 1; parameters 32; bytes 34;\n"
+        "    bytes_by_dtype Q8_0 34\n"
         "\n"
-        "vramguard: 1 include, 1 requirement\n"
+        "vramguard: 1 include, 1 requirement, 1 weight-file\n"
     )
 
 

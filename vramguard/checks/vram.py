@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from vramguard.facts import Facts
+    from vramguard.memory import Tracing
     from vramguard.source import Location
 
 DEFAULT_GPU = "h100-sxm5-80gb"
@@ -75,10 +76,12 @@ class VramBudget:
         """Every proof, the place of its config (or deployment), the config's digest, and the model's name."""
         return [(proof, *_identity(placement)) for placement, proof in self._judged(facts)]
 
-    def prove_one(self, facts: Facts, deployment: Deployment) -> tuple[Proof, Location, str, str | None]:
-        """The proof of one deployment, which need not be among the facts."""
+    def prove_one(
+        self, facts: Facts, deployment: Deployment, tracing: Tracing | None = None
+    ) -> tuple[Proof, Location, str, str | None]:
+        """The proof of one deployment, which need not be among the facts; by `tracing` where it is given."""
         placement = place(deployment, facts)
-        return _prove(placement, self._terms), *_identity(placement)
+        return _prove(placement, self._terms, tracing), *_identity(placement)
 
     @property
     def _terms(self) -> Terms:
@@ -106,12 +109,12 @@ def _prove_all(facts: Facts, terms: Terms) -> tuple[Judged, ...]:
     return tuple(Judged(item, _prove(item, terms)) for item in placements(facts, frozenset(terms.unjudged)))
 
 
-def _prove(placement: Placement, terms: Terms) -> Proof:
+def _prove(placement: Placement, terms: Terms, tracing: Tracing | None = None) -> Proof:
     workload, card, unknown = _asked(placement.deployment, terms)
     missing = placement.missing or unknown
     if missing or placement.config is None:
         return replace(prove({}, workload, card, terms.budget), reason=missing)
-    return prove(placement.config.config, workload, card, terms.budget)
+    return prove(placement.config.config, workload, card, terms.budget, tracing)
 
 
 def _asked(deployment: Deployment | None, terms: Terms) -> tuple[Workload, Device, str]:

@@ -1,4 +1,4 @@
-"""What the world is: tables of devices and engines, each row with its source and the day on which it was read."""
+"""What the world is: tables of devices, engines and formats, each row with its source and the day it was read on."""
 
 from __future__ import annotations
 
@@ -30,6 +30,18 @@ class Gpu:
     date: str
 
 
+@dataclass(frozen=True, slots=True)
+class GgmlType:
+    """One type of tensor in a GGUF file: `bytes` for each block of so many `elements`."""
+
+    name: str
+    number: int
+    elements: int
+    bytes: int
+    source: str
+    date: str
+
+
 @cache
 def load(name: str) -> Mapping[str, Any]:
     """Tables of `data/<name>.toml`; raises FileNotFoundError where there is none."""
@@ -52,3 +64,11 @@ def gpu(name: str) -> Gpu | None:
 
 def _plain(name: str) -> str:
     return name.casefold().replace("_", "-").replace(" ", "-")
+
+
+@cache
+def ggml_types() -> Mapping[int, GgmlType]:
+    """Every type of tensor that GGUF files have, by its number there."""
+    table = load("ggml")
+    rows = (GgmlType(**{**table["default"], **row}) for row in table["type"])
+    return MappingProxyType({row.number: row for row in rows})

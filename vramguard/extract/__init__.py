@@ -1,5 +1,6 @@
 """What a file says: one module per kind of file, each a pure function of one document.
 
+Of a file of weights the document is that of its header, all that is ever read of it.
 An extractor is a module with `extract(document) -> Iterator[Fact]`; its row in `EXTRACTORS` says which files it reads.
 Whatever needs a second file happens in `link/`.
 """
@@ -24,7 +25,10 @@ EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("requirements", re.compile(""), "requirements"),
     ("toml", re.compile(r"(?:^|/)pyproject\.toml$"), "pyproject"),
     ("toml", re.compile(r"(?:^|/)(?:poetry\.lock|uv\.lock|pylock(?:\.[^./]+)?\.toml)$"), "locks"),
-    ("json", re.compile(""), "models"),
+    ("json", re.compile(r"(?<!\.safetensors\.index\.json)$"), "models"),
+    ("json", re.compile(r"\.safetensors\.index\.json$"), "weights"),
+    ("safetensors", re.compile(""), "weights"),
+    ("gguf", re.compile(""), "weights"),
 )
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from vramguard.discover import GitTree, WorkTree
     from vramguard.engine import Policy
+    from vramguard.source.heads import Head
 
 
 class Moved:
@@ -70,6 +71,10 @@ class Moved:
     def read(self, path: str) -> bytes | None:
         """A file's bytes as committed in the base."""
         return self._base.read(self._old_names.get(path, path))
+
+    def head(self, path: str) -> Head | None:
+        """The header of a file of weights as committed in the base."""
+        return self._base.head(self._old_names.get(path, path))
 
 
 def _blob(tree: WorkTree, path: str, digits: int) -> str:

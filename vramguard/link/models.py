@@ -45,11 +45,17 @@ def placements(facts: Facts, unjudged: frozenset[PathClass]) -> Iterator[Placeme
 
 def undeclared(facts: Facts, unjudged: frozenset[PathClass]) -> Iterator[ModelConfig]:
     """Every config of Hugging Face's, outside of the classes `unjudged`, that no deployment names."""
-    configs = _configs(facts)
-    named = {_config_path(deployment, configs) for deployment in facts.of(Deployment)}
-    for path, found in configs.items():
+    named = deployed(facts)
+    for path, found in _configs(facts).items():
         if path not in named and facts.classify(path) not in unjudged and is_model(found.config):
             yield found
+
+
+def deployed(facts: Facts) -> frozenset[str]:
+    """The path of each config that a deployment names."""
+    configs = _configs(facts)
+    named = (_config_path(deployment, configs) for deployment in facts.of(Deployment))
+    return frozenset(path for path in named if path is not None)
 
 
 def _configs(facts: Facts) -> dict[str, ModelConfig]:

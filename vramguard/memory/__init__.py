@@ -5,6 +5,7 @@ from vramguard.memory.expression import FormulaError, evaluate
 from vramguard.memory.ledger import Kind, Ledger, Term
 from vramguard.memory.proof import prove
 from vramguard.memory.runtime import Device
+from vramguard.memory.traced import Tracing
 from vramguard.memory.verdict import Answer, Pool, Proof, Totals, Workload
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Proof",
     "Term",
     "Totals",
+    "Tracing",
     "UnprovenError",
     "Workload",
     "evaluate",

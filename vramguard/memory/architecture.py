@@ -55,6 +55,19 @@ class State(NamedTuple):
     bytes: int | None = None  # of one element, None for the cache's own dtype
 
 
+class Series(NamedTuple):
+    """What a layer keeps beside keys and values that grows with a sequence: an entry for every `every` tokens.
+
+    Where `rest`, it is the tokens that do not fill an entry yet; after a prefill they are a view of all tokens.
+    """
+
+    elements: int  # of one entry; of one token where rest
+    every: int = 1
+    bytes: int | None = None  # of one element, None for the cache's own dtype
+    most: int | None = None  # entries that it keeps
+    rest: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Cache:
     """What each of `layers` equal layers keeps of one sequence: keys and values of its tokens, or states."""
@@ -65,6 +78,7 @@ class Cache:
     encoder: bool = False  # of the encoder's tokens (cross attention)
     tokens: int | None = None  # a fixed number of tokens, where it does not follow the prompt (Whisper's audio)
     states: tuple[State, ...] = ()
+    series: tuple[Series, ...] = ()
     layers: int = 1
 
 

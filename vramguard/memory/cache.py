@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from vramguard.memory.architecture import Cache
+from vramguard.memory.architecture import Cache, Series
 from vramguard.memory.expression import evaluate
 
 if TYPE_CHECKING:
@@ -66,12 +68,34 @@ def _group_cache(cache: Cache, tokens: int, sequences: int, kv_bits: int) -> Gro
         bits = "kv_bits" if state.bytes is None else str(8 * state.bytes)
         for parts in (held, alive):
             parts.append(f"layers * sequences * state_{number} * {bits}")
+    for number, series in enumerate(cache.series):
+        inputs |= {"tokens": tokens, f"series_{number}": series.elements, f"every_{number}": series.every}
+        bits = "kv_bits" if series.bytes is None else str(8 * series.bytes)
+        for parts, entries in zip((held, alive), _entries(series, f"every_{number}"), strict=True):
+            parts.append(f"layers * sequences * series_{number} * {entries} * {bits}")
     tensor, storage = (f"ceil_div({' + '.join(parts)}, 8)" for parts in (held, alive))
     return GroupCache(cache, Amount(tensor, inputs), Amount(storage, inputs))
+
+
+def _entries(series: Series, every: str) -> tuple[str, str]:
+    """Number of entries that a series holds after a prefill, and of those that its storage has room for."""
+    if series.rest:
+        return f"(tokens - tokens // {every} * {every})", "tokens"
+    count = "tokens" if series.every == 1 else f"(tokens // {every})"
+    count = count if series.most is None else f"min({count}, {series.most})"
+    return count, count
 
 
 def cache_bytes_per_token(architecture: Architecture, kv_bits: int) -> int:
     """Bytes that one more token of one sequence adds to all layers of full attention."""
     full = (cache for cache in architecture.caches if cache.window is None and cache.tokens is None)
     elements = sum(cache.layers * (cache.keys + cache.values) for cache in full if not cache.encoder)
-    return -(-elements * kv_bits // 8)
+    grows = sum((_series_bits(cache, kv_bits) for cache in architecture.caches), Fraction(elements * kv_bits))
+    return ceil(grows / 8)
+
+
+def _series_bits(cache: Cache, kv_bits: int) -> Fraction:
+    """Bits that one more token adds to the series of a group of layers, on average."""
+    growing = (series for series in cache.series if series.most is None and not series.rest)
+    bits = (Fraction(s.elements * (kv_bits if s.bytes is None else 8 * s.bytes), s.every) for s in growing)
+    return cache.layers * sum(bits, Fraction(0))

@@ -6,16 +6,25 @@ a workload leaves this module: what is not known is the answer UNKNOWN with its 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
-from vramguard.memory.activation import Prefill, activation_name, activations, default_implementation
-from vramguard.memory.architecture import Architecture, UnprovenError
+from vramguard.memory.activation import (
+    Prefill,
+    activation_name,
+    activations,
+    activations_beside,
+    default_implementation,
+)
+from vramguard.memory.architecture import Architecture, Cache, UnprovenError
 from vramguard.memory.cache import cache_bytes, cache_bytes_per_token
 from vramguard.memory.expression import FormulaError
-from vramguard.memory.families import architecture
+from vramguard.memory.families import architecture, recorded
 from vramguard.memory.ledger import Kind, Ledger, Term, exact
 from vramguard.memory.runtime import Device, loading, runtime
+from vramguard.memory.traced import Pass, Traced, Tracing, assumptions, fragmentation, traced_rows
 from vramguard.memory.verdict import Answer, Proof, Totals, Workload
 
 if TYPE_CHECKING:
@@ -38,14 +47,31 @@ class _Case:
     implementation: str
     activation: str | None
     cached: bool  # False where the config asks for no cache, which a generation_config.json may overrule
+    trace: Callable[[Pass], Traced] | None = None  # None: the pass is computed from the config, not traced
 
     @property
     def element_bytes(self) -> int:
         return ELEMENT_BYTES[self.dtype]
 
+    def traced(self, tokens: int) -> Traced | None:
+        """Ask for the pass over `tokens` tokens, where passes are traced."""
+        if self.trace is None:
+            return None
+        asked = self.implementation if self.implementation != default_implementation(self.network) else None
+        return self.trace(Pass(self.network.name, tokens, self.sequences, self.dtype, asked))
 
-def prove(config: Mapping[str, object], workload: Workload, device: Device, budget: Fraction) -> Proof:
-    """Judge the peak of `workload` against `budget` of the card's capacity; ValueError for a budget outside 0 to 1."""
+
+def prove(
+    config: Mapping[str, object],
+    workload: Workload,
+    device: Device,
+    budget: Fraction,
+    tracing: Tracing | None = None,
+) -> Proof:
+    """Judge the peak of `workload` against `budget` of the card's capacity; ValueError for a budget outside 0 to 1.
+
+    `tracing` runs forward passes: where it is given, their peaks stand in the ledger instead of computed ones.
+    """
     if not 0 < budget <= 1:
         raise ValueError(f"budget {budget} is not a share of a card")
     empty = Proof(
@@ -56,7 +82,9 @@ def prove(config: Mapping[str, object], workload: Workload, device: Device, budg
         budget_fraction=_decimal(budget),
         budget_bytes=device.capacity_bytes * budget.numerator // budget.denominator,
         gpu_assumed=workload.gpu is None,
+        method="analytic" if tracing is None else "trace",
     )
+    trace = None if tracing is None else lru_cache(partial(tracing, config))
     try:
         network = architecture(config)
         known = replace(
@@ -69,18 +97,21 @@ def prove(config: Mapping[str, object], workload: Workload, device: Device, budg
     except (UnprovenError, FormulaError) as error:
         return replace(empty, reason=str(error))
     try:
-        return _judge(config, network, known)
+        return _judge(config, network, known, trace)
     except (UnprovenError, FormulaError) as error:
         return replace(known, reason=str(error))
 
 
-def _judge(config: Mapping[str, object], network: Architecture, empty: Proof) -> Proof:
+def _judge(
+    config: Mapping[str, object], network: Architecture, empty: Proof, trace: Callable[[Pass], Traced] | None
+) -> Proof:
     """Proof for a known network; where the dtype is open, the one that decides whatever the dtype is."""
     _refuse(network, empty.workload)
     said = empty.workload.dtype if empty.workload.dtype not in (None, "auto") else network.dtype
     if said is not None:
-        return _decide(_case(config, network, empty, said), empty)
-    proofs = [_decide(_case(config, network, empty, dtype), empty) for dtype in ELEMENT_BYTES]
+        return _decide(replace(_case(config, network, empty, said), trace=trace), empty)
+    cases = (_case(config, network, empty, dtype) for dtype in ELEMENT_BYTES)
+    proofs = [_decide(replace(case, trace=trace), empty) for case in cases]
     largest = max(proofs, key=_upper)
     if all(proof.answer is Answer.EXCEEDS for proof in proofs):
         return _open_dtype(min(proofs, key=_upper), "the one that needs least is shown")
@@ -125,8 +156,11 @@ def _refuse_sizes(network: Architecture, workload: Workload) -> None:
         if value is not None and value < 1:
             raise UnprovenError(f"{name} {value} is not a positive number")
     tokens = workload.max_model_len
-    if network.model_type == "gpt2" and tokens is not None and tokens > network.context:
-        raise UnprovenError(f"max_model_len {tokens} is above the {network.context} positions that gpt2 has learned")
+    if network.learned_positions and tokens is not None and tokens > network.context:
+        what = f"the {network.context} positions that {network.model_type} has learned"
+        raise UnprovenError(f"max_model_len {tokens} is above {what}")
+    if not network.context and tokens is None:
+        raise UnprovenError(f"neither the workload nor the config of a {network.model_type} names a context")
 
 
 def _case(config: Mapping[str, object], network: Architecture, proof: Proof, dtype: str) -> _Case:
@@ -142,7 +176,7 @@ def _case(config: Mapping[str, object], network: Architecture, proof: Proof, dty
         dtype=dtype,
         sequences=proof.workload.concurrency or 1,
         implementation=asked or default_implementation(network),
-        activation=activation_name(network.model_type, config),
+        activation=activation_name(config, recorded()["configs"][network.model_type]["fields"]),
         cached=config.get("use_cache") is not False,
     )
 
@@ -164,10 +198,10 @@ def _decide(case: _Case, empty: Proof) -> Proof:
         ledger=ledger,
         totals=totals,
         headroom_bytes=empty.budget_bytes - totals.peak_upper_bytes,
-        max_fitting_model_len=_longest(case, empty.budget_bytes),
+        max_fitting_model_len=_longest(case, empty.budget_bytes) if case.trace is None else None,
         min_fitting_gpus=1 if answer is Answer.FITS else None,
         spill_bytes=max(0, weights - case.device.capacity_bytes) if spills else 0,
-        assumptions=(*_defaulted(empty.workload, case, tokens), *_ASSUMPTIONS),
+        assumptions=(*_defaulted(empty.workload, case, tokens), *assumptions(case.traced(tokens)), *_ASSUMPTIONS),
     )
 
 
@@ -187,9 +221,11 @@ def _answer(totals: Totals, budget_bytes: int) -> tuple[Answer, str | None]:
 
 
 def _ledger(case: _Case, tokens: int) -> Ledger:
-    serving = (*_cache(case, tokens), *_activations(case, tokens))
+    cache, traced = tuple(_cache(case, tokens)), case.traced(tokens)
+    serving = (*cache, *_activations(case, tokens, cache))
     load = loading(case.network, case.element_bytes, sum(term.upper_bytes for term in serving))
-    return Ledger((*_weights(case), *serving, *runtime(case.network, case.device, case.element_bytes), *load))
+    kept = () if traced is None else (fragmentation(traced),)
+    return Ledger((*_weights(case), *serving, *runtime(case.network, case.device, case.element_bytes), *kept, *load))
 
 
 def _weights(case: _Case) -> Iterator[Term]:
@@ -201,12 +237,11 @@ def _weights(case: _Case) -> Iterator[Term]:
 
 
 def _cache(case: _Case, tokens: int) -> Iterator[Term]:
-    source = "transformers 5.23.0, cache_utils.py (DynamicLayer, DynamicSlidingWindowLayer)"
+    source = "transformers 5.23.0, cache_utils.py (DynamicLayer, DynamicSlidingWindowLayer, LinearAttentionLayer)"
     for group in cache_bytes(case.network, tokens, case.sequences, 8 * case.element_bytes):
-        window = group.attention.window
-        name = "kv_cache/full" if window is None else f"kv_cache/sliding_{window}"
-        if len(case.network.attention) > 1:
-            name += f"_{group.attention.layers}_layers"
+        name = f"kv_cache/{_cache_name(group.cache)}"
+        if len(case.network.caches) > 1:
+            name += f"_{group.cache.layers}_layers"
         same = group.tensor.formula == group.storage.formula
         kind, lower = (Kind.EXACT, None) if same else (Kind.BOUND, group.tensor.formula)
         if not case.cached:
@@ -214,21 +249,33 @@ def _cache(case: _Case, tokens: int) -> Iterator[Term]:
         yield Term(name, group.storage.formula, group.storage.inputs, kind, source, lower)
 
 
-def _activations(case: _Case, tokens: int) -> tuple[Term, ...]:
+def _cache_name(cache: Cache) -> str:
+    if not (cache.keys or cache.values):
+        return "state"
+    if cache.window is not None:
+        return f"sliding_{cache.window}"
+    return "encoder" if cache.encoder else "full"
+
+
+def _activations(case: _Case, tokens: int, cache: tuple[Term, ...]) -> tuple[Term, ...]:
     ampere = case.device.generation >= _AMPERE
-    return activations(
-        Prefill(
-            architecture=case.network,
-            tokens=tokens,
-            sequences=case.sequences,
-            element_bytes=case.element_bytes,
-            implementation=case.implementation,
-            activation=case.activation,
-            fused_kernels=ampere or case.dtype != "bfloat16",
-            grouped_kernels=ampere and case.dtype != "float32",
-            multiprocessors=case.device.multiprocessors,
-        )
+    run = Prefill(
+        architecture=case.network,
+        tokens=tokens,
+        sequences=case.sequences,
+        element_bytes=case.element_bytes,
+        implementation=case.implementation,
+        activation=case.activation,
+        fused_kernels=ampere or case.dtype != "bfloat16",
+        grouped_experts=case.dtype == "bfloat16",
+        grouped_kernels=ampere and case.dtype != "float32",
+        multiprocessors=case.device.multiprocessors,
     )
+    traced = case.traced(tokens)
+    if traced is None:
+        return activations(run)
+    run = replace(run, mask_heads=traced.mask_heads)
+    return activations_beside(run, traced_rows(traced, run, cache))
 
 
 def _totals(ledger: Ledger) -> Totals:
@@ -281,7 +328,6 @@ def _resolved(workload: Workload, case: _Case, tokens: int) -> Workload:
 _ASSUMPTIONS: Final = (
     "sole tenant of the card: no other process, display or MIG neighbour uses its memory",
     "no leak: nothing but the weights, the cache and one forward pass is kept from one request to the next",
-    "fragmentation: free memory that PyTorch's allocator caches between blocks is reusable and not counted",
     "one process, one CUDA stream, no CUDA graphs, no torch.compile",
     "generate() under inference_mode: logits of the last token only, no attention weights, no hidden states returned",
     "generate() draws one answer to a prompt, one beam and the default cache, whatever generation_config.json says",

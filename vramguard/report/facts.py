@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from vramguard.facts import Deployment, Lock, ModelConfig, Project
+from vramguard.facts import Deployment, Lock, ModelConfig, Project, WeightFile, WeightIndex
 from vramguard.report import Context
 from vramguard.report.escape import plain, to_json
 
@@ -69,6 +69,21 @@ def _model_config(fact: ModelConfig, _: Context) -> Mapping[str, Any]:
     return {**said, "sha256": fact.sha256}
 
 
+def _weight_file(fact: WeightFile, _: Context) -> Mapping[str, Any]:
+    """A file of weights with the number of its tensors, and its bytes by their type."""
+    dtypes: dict[str, int] = {}
+    for tensor in fact.tensors:
+        dtypes[tensor.dtype] = dtypes.get(tensor.dtype, 0) + tensor.bytes
+    counts = {"tensors": len(fact.tensors), "parameters": fact.parameters, "bytes": fact.bytes}
+    architecture = fact.values.get("general.architecture")
+    return {"format": fact.format, "architecture": architecture, **counts, "bytes_by_dtype": dtypes}
+
+
+def _weight_index(fact: WeightIndex, _: Context) -> Mapping[str, Any]:
+    counts = {"tensors": len(fact.files), "files": len(set(fact.files.values()))}
+    return {**counts, "total_size": fact.total_size, "total_parameters": fact.total_parameters}
+
+
 def _deployment(fact: Deployment, context: Context) -> Mapping[str, Any]:
     config = context.path(fact.config) if fact.config is not None else None
     at = {name: _place(place, context) for name, place in fact.places.items()}
@@ -83,6 +98,8 @@ _SHORTENED: Final[dict[type, Callable[[Any, Context], Mapping[str, Any]]]] = {
     Project: _project,
     Lock: _lock,
     ModelConfig: _model_config,
+    WeightFile: _weight_file,
+    WeightIndex: _weight_index,
     Deployment: _deployment,
 }
 _SILENT: Final = ("kind", "path", "line", "column", "at", "sha256")
@@ -117,4 +134,6 @@ def _word(value: object) -> str:
         return f"unknown ({value['unknown']})"
     if isinstance(value, list):
         return ", ".join(map(str, value))
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {item}" for key, item in value.items())
     return str(value).lower() if isinstance(value, bool) else str(value)

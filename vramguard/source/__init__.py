@@ -1,7 +1,8 @@
 """Parsed files whose every value can be traced to a line.
 
 The only package that knows syntaxes and counts lines. `read` turns one file's bytes into a `Document`, or says why
-it cannot. A syntax is one module here with `parse(text) -> Parsed`, and its row in `PARSERS`.
+it cannot. A syntax is one module here with `parse(text) -> Parsed`, and its row in `PARSERS`. Files of weights, of
+which nobody reads more than the header, are in `heads`.
 Lines and columns are 1-based, columns count characters, ends are exclusive (as in SARIF).
 """
 
@@ -33,9 +34,17 @@ _REQUIREMENTS = re.compile(
     re.IGNORECASE,
 )
 _BY_NAME = {"poetry.lock": "toml", "uv.lock": "toml", "config.json": "json", "adapter_config.json": "json"}
-_BY_SUFFIX = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml"}
+_BY_SUFFIX = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".safetensors": "safetensors", ".gguf": "gguf"}
+_INDEX = ".safetensors.index.json"  # names the file of each tensor
 _EXPLICIT = {".txt": "requirements", ".in": "requirements", ".json": "json"}
 PARSERS = ("requirements", "toml", "yaml", "json")
+# What git-lfs, git-annex and git-xet commit in the place of a large file: the file itself is not here.
+POINTERS = (
+    b"version https://git-lfs.github.com/spec/",
+    b"version https://hawser.github.com/spec/",
+    b"/annex/objects/",
+    b"# xet version ",
+)
 
 
 class Span(NamedTuple):
@@ -175,6 +184,8 @@ def kind_of(path: str, *, explicit: bool = False) -> str | None:
     suffix = "." + name.rpartition(".")[2].lower() if "." in name else ""
     if name in _BY_NAME:
         return _BY_NAME[name]
+    if name.endswith(_INDEX):
+        return "json"
     if _REQUIREMENTS.search(path):
         return "requirements"
     return _BY_SUFFIX.get(suffix) or (_EXPLICIT.get(suffix) if explicit else None)
@@ -185,6 +196,8 @@ def read(path: str, data: bytes, *, kind: str | None = None) -> Document | Unrea
     kind = kind or kind_of(path, explicit=True) or "requirements"
     if len(data) > MAX_BYTES:
         return Unreadable(Location(path), f"larger than {MAX_BYTES >> 20} MiB")
+    if path.endswith(_INDEX) and data.startswith(POINTERS):
+        return pointer(path, data)
     text = ""  # what is no text is no template either
     try:
         text = decode(data)
@@ -195,6 +208,11 @@ def read(path: str, data: bytes, *, kind: str | None = None) -> Document | Unrea
     except RecursionError:
         return Unreadable(Location(path), f"nested deeper than {MAX_DEPTH} levels")
     return Document(path, kind, text, hashlib.sha256(data).hexdigest(), parsed)
+
+
+def pointer(path: str, data: bytes) -> Document:
+    """The document of a file of weights, or of their index, that is kept elsewhere: it says nothing."""
+    return Document(path, "pointer", "", hashlib.sha256(data).hexdigest(), Parsed(None, dict))
 
 
 def is_template(text: str) -> bool:

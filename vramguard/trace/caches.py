@@ -44,9 +44,11 @@ def _parts(thing: object) -> Iterator[tuple[int | None, object]]:
         yield from enumerate(thing)
     elif isinstance(thing, Mapping):
         yield from ((key if isinstance(key, int) else None, item) for key, item in thing.items())
-    elif isinstance(thing, Cache) or type(thing).__module__.startswith("transformers.") and _is_state(thing):
+    elif isinstance(thing, Cache) or _is_state(thing):
         yield from ((None, item) for item in vars(thing).values())
 
 
 def _is_state(thing: object) -> bool:
-    return hasattr(thing, "__dict__") and not isinstance(thing, torch.nn.Module) and not hasattr(thing, "model_type")
+    """Whether this is a layer of a cache or another holder of states; modules and configs are none."""
+    ours = type(thing).__module__.startswith("transformers.") and hasattr(thing, "__dict__")
+    return ours and not isinstance(thing, torch.nn.Module) and not hasattr(thing, "model_type")

@@ -5,6 +5,7 @@ transformers' own code around it (unpadding, padding, masks) runs as it is: only
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import torch
@@ -58,8 +59,8 @@ def _ragged(  # noqa: PLR0913, PLR0917 - flash_attn_varlen_func's signature
     return output
 
 
-def standing_in() -> None:
-    """Make the stand-in known to transformers under the name FLASH."""
+def standing_in(module: str) -> None:
+    """Make the stand-in known to transformers under the name FLASH, and to the module of the class that runs."""
     AttentionInterface.register(FLASH, flash_attention_forward)
     AttentionMaskInterface.register(FLASH, flash_attention_mask)
     utils: Any = modeling_flash_attention_utils
@@ -69,3 +70,5 @@ def standing_in() -> None:
     utils._process_flash_kwargs_fn = utils._lazy_define_process_function(_ragged)  # noqa: SLF001
     utils._process_with_kvcache_kwargs_fn = dict  # noqa: SLF001
     utils._loaded_implementation = FLASH  # noqa: SLF001
+    # Older classes (falcon, gptj, gpt_neo) import this only where the package is installed.
+    vars(sys.modules[module]).setdefault("_flash_attention_forward", utils._flash_attention_forward)  # noqa: SLF001

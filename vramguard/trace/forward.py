@@ -1,27 +1,35 @@
 """One forward pass of transformers' own class, traced without weights, without data and without a GPU.
 
 Tensors are fake CPU tensors: every operation runs with shapes only, and attention stays one operation. (On PyTorch's
-meta device it is decomposed, which overstates the peak by orders of magnitude.)
+meta device it is decomposed, which overstates the peak by orders of magnitude.) Gradients are off by `no_grad`, as in
+generate(), and not by `inference_mode`: under that PyTorch shows a mode the composite operations (a softmax in
+another dtype, a product of four-dimensional tensors) and hides what they allocate inside.
 """
 
 from __future__ import annotations
 
-import inspect
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+import logging
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
-from vramguard.trace.caches import held, new_cache
+from vramguard.trace.attention import fused
+from vramguard.trace.caches import held
 from vramguard.trace.living import Living
 from vramguard.trace.model import build
+from vramguard.trace.reading import Reading
 from vramguard.trace.record import Allocation, Trace, TraceError
+from vramguard.trace.values import Values
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 __all__ = ["Allocation", "Trace", "TraceError", "trace"]
+
+_REASON = 300  # characters of an exception that are worth reading
 
 
 def trace(  # noqa: PLR0913 - what a pass is a function of
@@ -45,52 +53,62 @@ def trace(  # noqa: PLR0913 - what a pass is a function of
     if tokens < 1 or sequences < 1 or past < 0:
         raise TraceError(f"{sequences} sequences of {tokens} tokens after {past} are no pass")
     try:
-        with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-            model = build(config, implementation, getattr(torch, dtype), class_name)
-            keep = {} if logits_to_keep is None else {"logits_to_keep": logits_to_keep}
-            return _traced(model, tokens, sequences, past, keep)
+        with _quiet(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), fused() as masks, _lenient():
+            with Values():
+                model = build(config, implementation, getattr(torch, dtype), class_name)
+            traced = _traced(Reading(model, sequences, logits_to_keep), tokens, past)
+            return replace(traced, mask_heads=max(masks, default=0))
     except TraceError:
         raise
     except Exception as error:
         name = class_name or config.get("architectures") or config.get("model_type")
-        reason = " ".join(str(error).split())[:400]
+        reason = " ".join(str(error).split())[:_REASON]
         raise TraceError(f"{name}: {type(error).__name__}: {reason}") from error
 
 
-def _traced(model: Any, tokens: int, sequences: int, past: int, keep: Mapping[str, int]) -> Trace:  # noqa: ANN401 - a torch module
-    cache = new_cache(model)
+def _traced(reading: Reading, tokens: int, past: int) -> Trace:
+    model, length = reading.model, past + tokens
     if past:
-        _call(model, cache, past, sequences, 0, keep)
-    living = Living(past + tokens)
+        with Values(reading.sequences * length, length):
+            reading.read(past)
+    living = Living(reading.sequences * length, length)
     living.ignore([*model.parameters(), *model.buffers()])
-    if past:
-        living.count([tensor for _, tensor in held(cache)], "cache")
-    names = {id(module): name for name, module in model.named_modules()}
-    with living, living.naming(names):
-        cache = _call(model, cache, tokens, sequences, past, keep)
-    for layer, tensor in held(cache):
+    living.count([tensor for _, tensor in held(reading.cache)], "cache")
+    with living, living.naming(model):
+        reading.read(tokens)
+    for layer, tensor in held(reading.cache):
         living.hold(layer, tensor)
     return living.finished()
 
 
-def _call(  # noqa: PLR0913
-    model: Any,  # noqa: ANN401 - a torch module
-    cache: object,
-    tokens: int,
-    sequences: int,
-    past: int,
-    keep: Mapping[str, int],
-) -> object:
-    """Run the model once and return its cache. Nothing else of its output outlives the call."""
-    parameters = inspect.signature(model.forward).parameters
-    open_ended = any(item.kind is inspect.Parameter.VAR_KEYWORD for item in parameters.values())
-    given: dict[str, Any] = {"input_ids": torch.zeros(sequences, tokens, dtype=torch.long)}
-    if sequences > 1:
-        given["attention_mask"] = torch.ones(sequences, past + tokens, dtype=torch.long)
-    name = "cache_params" if "cache_params" in parameters else "past_key_values"
-    optional = {name: cache, "use_cache": True, **keep} if cache is not None else {"use_cache": True, **keep}
-    given |= {key: value for key, value in optional.items() if key in parameters or (open_ended and key != "logits_to_keep")}
-    if model.config.is_encoder_decoder:
-        given["decoder_input_ids"] = given["input_ids"]
-    output = model(**given)
-    return getattr(output, name, None) if cache is None else cache
+@contextmanager
+def _lenient() -> Iterator[None]:
+    """Let code do to fake tensors what they refuse: convert a module's weights in its forward, name an expert by one.
+
+    nllb_moe's router does the first, its experts and switch_transformers' the second (`f"expert_{index}"`).
+    """
+    swap, written = torch.utils.swap_tensors, FakeTensor.__format__
+    torch.utils.swap_tensors, FakeTensor.__format__ = _assign, _written
+    try:
+        yield
+    finally:
+        torch.utils.swap_tensors, FakeTensor.__format__ = swap, written
+
+
+def _assign(old: torch.Tensor, new: torch.Tensor) -> None:
+    old.data = new.data
+
+
+def _written(tensor: torch.Tensor, form: str) -> str:
+    return format(tensor.item() if not tensor.dim() else str(tensor), form)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep PyTorch from logging the failures that become a TraceError."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before, logger.disabled = logger.disabled, True
+    try:
+        yield
+    finally:
+        logger.disabled = before

@@ -6,24 +6,21 @@ tensor itself: it holds integers and names, and learns of a death from a weak re
 
 from __future__ import annotations
 
-import math
 import weakref
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
 
-from vramguard.trace.record import Allocation, Trace
+from vramguard.trace.record import Allocation, Trace, TraceError
+from vramguard.trace.values import Values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator
 
-_NONZERO: Final = torch.ops.aten.nonzero.default
-_DEVICE: Final = torch.ops.prim.device.default  # a question, no operation
-_SCALAR: Final = torch.ops.aten._local_scalar_dense.default  # noqa: SLF001 - the name of the operation behind .item()
+MOST_OPERATIONS: Final = 1_000_000  # some minutes' worth; a pass of whole tensors has thousands
 
 
 class _Entry:
@@ -41,21 +38,25 @@ class _Entry:
         return Allocation(self.bytes, shape, dtype, module, operator, born, self.died, self.cache)
 
 
-class Living(TorchDispatchMode):  # type: ignore[misc]  # mypy does not follow torch
+class Living(Values):
     """Writes down the storages made under it; those that `ignore` was told of are somebody else's."""
 
-    def __init__(self, length: int) -> None:
-        super().__init__()
+    def __init__(self, tokens: int, length: int) -> None:
+        super().__init__(tokens, length)
         self.clock = 0  # operations that have ended
-        self._length = length  # of a sequence: what a number that is read off the device is taken for
-        self._module = [""]
+        self._module = [""]  # names of the running modules, outermost first
+        self._experts: set[str] = set()
+        self._weights: list[int] = []
         self._entries: list[_Entry] = []
         self._alive: dict[int, _Entry | None] = {}  # by the storage's address; None for those of others
 
     def ignore(self, tensors: Iterable[torch.Tensor]) -> None:
         """Take the storages of weights and buffers, which live on, for somebody else's."""
         for tensor in tensors:
-            self._alive[tensor.untyped_storage()._cdata] = None  # noqa: SLF001 - the storage's address
+            storage = tensor.untyped_storage()
+            if storage._cdata not in self._alive:  # noqa: SLF001 - the storage's address
+                self._alive[storage._cdata] = None  # noqa: SLF001
+                self._weights.append(int(storage.nbytes()))
 
     def count(self, tensors: Any, operator: str) -> None:  # noqa: ANN401 - any tree of tensors
         """Write down the storages among `tensors` that are new, as made by `operator` now."""
@@ -71,11 +72,30 @@ class Living(TorchDispatchMode):  # type: ignore[misc]  # mypy does not follow t
 
     def finished(self) -> Trace:
         """What was seen so far; what is still alive stays so in it."""
-        return Trace(tuple(entry.frozen() for entry in self._entries if entry.bytes), self.clock)
+        made = tuple(entry.frozen() for entry in self._entries if entry.bytes)
+        return Trace(made, self.clock, tuple(self._weights), assumed=tuple(self.assumed))
+
+    def place(self) -> str:
+        """Qualified name of the running module."""
+        return self._module[-1]
+
+    def seen(self, result: Any, operator: str) -> None:  # noqa: ANN401 - any tree of tensors
+        """Count what an operation returned; it has ended then."""
+        self.count(result, operator)
+        self.clock += 1
+        if self.clock > MOST_OPERATIONS:
+            raise TraceError(f"more than {MOST_OPERATIONS} operations: the pass reads its tokens one by one")
+
+    def rows(self, tensor: torch.Tensor) -> int:
+        """A loop over experts asks which (choice, token) pairs are an expert's: every token may choose it, but once."""
+        chosen = tensor.dim() == 2 and self._module[-1] in self._experts  # noqa: PLR2004
+        return tensor.shape[-1] if chosen else super().rows(tensor)
 
     @contextmanager
-    def naming(self, names: Mapping[int, str]) -> Iterator[None]:
-        """Know the module that is running; `names` by identity. The hooks pass tensors by and keep none."""
+    def naming(self, model: torch.nn.Module) -> Iterator[None]:
+        """Know which module of a model is running. The hooks pass tensors by and keep none."""
+        names = {id(module): name for name, module in model.named_modules()}
+        self._experts = {name for name, module in model.named_modules() if "expert" in type(module).__name__.lower()}
 
         def enter(module: torch.nn.Module, _inputs: object) -> None:
             self._module.append(names.get(id(module), self._module[-1]))
@@ -109,23 +129,3 @@ class Living(TorchDispatchMode):  # type: ignore[misc]  # mypy does not follow t
         if self._alive.get(key) is entry:
             del self._alive[key]
             entry.died = self.clock
-
-    def __torch_dispatch__(self, function: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401 - torch's signature
-        if function is _DEVICE:
-            return function(*args, **(kwargs or {}))
-        result = self._worst(function, args)
-        if result is None:
-            result = function(*args, **(kwargs or {}))
-        self.count(result, str(function))
-        self.clock += 1
-        return result
-
-    def _worst(self, function: Any, args: Any) -> Any:  # noqa: ANN401 - torch's types
-        """The answer that allocates most, where an operation's shape or value hangs on data, which there is none of."""
-        if function is _NONZERO:
-            tensor = args[0]
-            rows = math.prod(tensor.shape)
-            return tensor.new_empty((rows, tensor.dim()), dtype=torch.long)
-        if function is _SCALAR and getattr(args[0], "constant", None) is None:
-            return False if args[0].dtype is torch.bool else args[0].dtype.itemsize and self._length
-        return None

@@ -32,6 +32,9 @@ class Trace:
 
     allocations: tuple[Allocation, ...]
     operations: int  # how many there were: positions are below it
+    weights: tuple[int, ...] = ()  # bytes of each weight and buffer, tied ones once, in the order of the modules
+    mask_heads: int = 0  # masks of one sequence that a fused attention kernel was given, one for all heads or each
+    assumed: tuple[str, ...] = ()  # where the code looked at a value that only weights decide, and what it was told
 
     @cached_property
     def levels(self) -> tuple[int, ...]:

@@ -28,9 +28,87 @@ __all__ = ["MODULES", "SWITCHES", "architecture", "body_of", "classes_of", "reco
 
 # Module -> the model types that it knows.
 _HOLDS: Final = {
+    "t5gemma2": "t5gemma2",
+    "nemotron_audio": "nemo_speechlm",
+    "composed": "encoder-decoder vision-encoder-decoder speech-encoder-decoder",
+    "dots3_towers": "dots3_note dots3_note_vision_encoder dots3_note_audio_encoder",
+    "moshi": "moshi",
+    "dbrx": "dbrx",
+    "seamless": "seamless_m4t seamless_m4t_v2",
+    "wav2vec2": "wav2vec2 speecht5",
+    "xlm": "xlm flaubert xlnet funnel",
+    "reformer": "reformer perceiver",
+    "git": "git git_vision_model",
+    "blt": "blt",
+    "efficient": "roformer big_bird nystromformer yoso mra fnet squeezebert convbert mobilebert",
+    "audio_language": "qwen2_audio voxtral audioflamingo3 musicflamingo granite_speech granite_speech_plus "
+    "vibevoice_asr glmasr qwen3_asr moss_transcribe_diarize",
+    "audio": "qwen2_audio_encoder voxtral_encoder audioflamingo3_encoder moss_transcribe_diarize_audio glmasr_encoder "
+    "qwen3_asr_encoder granite_speech_encoder granite_speech_plus_encoder vibevoice_acoustic_tokenizer_encoder "
+    "blip_2_qformer",
+    "deepseek_v4": "deepseek_v4",
+    "deberta": "deberta deberta-v2",
+    "modernbert": "modernbert eurobert ultrabert esmc nomic_bert gte jina_embeddings_v3 neomme modernvbert ultravbert",
+    "whisper": "whisper speech_to_text moonshine",
+    "prophetnet": "prophetnet",
+    "inkling": "inkling_text inkling2_text",
+    "zaya": "zaya",
+    "dots3": "dots3_note_text",
+    "minimax_m3": "minimax_m3_vl_text",
+    "translation": "m2m_100 nllb-moe marian fsmt",
+    "hyper": "hy_v4",
+    "jetmoe": "jetmoe",
+    "longcat": "longcat_flash",
+    "bert": "bert ernie roc_bert layoutlm tapas bert-generation megatron-bert electra rembert distilbert mpnet albert",
+    "roberta": "roberta xlm-roberta camembert data2vec-text roberta-prelayernorm xlm-roberta-xl xmod longformer luke "
+    "ibert esm",
+    "llama4": "llama4_text",
+    "granite_moe": "granitemoe granitemoeshared granitemoe_swa",
+    "moe": "olmoe flex_olmo minimax_m2 phimoe ernie4_5_moe hunyuan_v1_moe cohere2_moe",
+    "bart": "bart mbart pegasus blenderbot blenderbot-small mvp plbart bigbird_pegasus led pegasus_x",
+    "bloom": "bloom mpt",
+    "cohere": "cohere cohere2 cohere_compass_text",
+    "deepseek": "deepseek_v2 deepseek_v3 deepseek_v32 glm4_moe_lite glm_moe_dsa axk1 axk2",
+    "dense": "apertus arcee bitnet cwm ernie4_5 glm glm4 granite granite_swa helium hunyuan_v1_dense hyperclovax "
+    "internlm3 iquestcoder jais2 ministral ministral3 nanochat seed_oss smollm3",
+    "glm_moe": "glm4_moe solar_open dots1 exaone_moe hy_v3 afmoe laguna",
+    "gemma": "gemma3_text gemma3n_text gemma4_text gemma4_unified_text vaultgemma",
     "gpt": "gpt2 gpt_neox falcon",
+    "gpt_oss": "gpt_oss mimo_v2_flash",
+    "gptj": "gpt_neo gptj codegen gpt_bigcode gpt_neox_japanese openai-gpt ctrl cpmant",
+    "hybrid": "bamba falcon_h1 granitemoehybrid jamba nemotron_h",
+    "layer_norms": "modernbert-decoder nemotron persimmon phi stablelm starcoder2",
+    "latent_dense": "minicpm3 youtu",
     "llama": "llama mistral mixtral gemma gemma2 phi3",
+    "mamba": "mamba falcon_mamba mamba2",
+    "olmo": "olmo olmo2 olmo3 exaone4",
+    "opt": "opt xglm biogpt trocr",
     "qwen": "qwen2 qwen3 qwen2_moe qwen3_moe",
+    "t5": "t5 mt5 umt5 longt5 switch_transformers",
+    "zamba": "zamba zamba2",
+    "windowed_mixtures": "aria_text flint kolibri1 mellum",
+    "t5gemma": "t5gemma",
+    "lfm3": "lfm3",
+    "research": "diffllama doge hrm_text",
+    "delta": "qwen3_next qwen3_5_text qwen3_5_moe_text olmo_hybrid",
+    "lfm": "lfm2 lfm2_moe",
+    "towers_qwen": "qwen3_5 qwen3_5_moe qwen4_exp qwen3_5_vision qwen3_5_moe_vision qwen4_exp_vision",
+    "kimi": "kimi_linear bailing_hybrid",
+    "recurrent": "recurrent_gemma rwkv xlstm minimax",
+    "beam": "beam",
+    "qwen4": "qwen4_exp_text",
+    "glm5": "glm5_next glm5_next_text glm5_next_vision",
+    "omni": "nemotron_h_omni radio",
+    "llava": "llava llava_next llava_next_video llava_onevision video_llava vipllava paligemma internvl qianfan_ocr "
+    "aya_vision cohere2_vision mistral3 lighton_ocr lfm2_vl lfm3_vl deepseek_vl video_llama_3 ovis2",
+    "towers": "clip_vision_model kosmos_2_vision_model siglip_vision_model siglip2_vision_model idefics2_vision "
+    "idefics3_vision smolvlm_vision blip_vision_model blip_2_vision_model instructblip_vision_model "
+    "instructblipvideo_vision_model pixtral ovis2_vision janus_vision_model video_llama_3_vision",
+    "towers_sam": "got_ocr2 pp_chart2table deepseek_vl_hybrid got_ocr2_vision pp_chart2table_vision sam_vision_model "
+    "unlimited_ocr_sam_vision_model deepseek_ocr2_sam_vision_model",
+    "towers_intern": "internvl_vision qianfan_ocr_vision lfm3_vl_vision",
+    "qwen_vl": "qwen2_vl qwen2_5_vl qwen3_vl qwen3_vl_moe qwen2_vl_text qwen2_5_vl_text qwen3_vl_text qwen3_vl_moe_text "
+    "qwen2_vl_vision qwen2_5_vl_vision qwen3_vl_vision qwen3_vl_moe_vision",
 }
 MODULES: Final = {model_type: module for module, types in _HOLDS.items() for model_type in types.split()}
 
@@ -98,8 +176,14 @@ _CHOICES: Final = {
     "experts_implementation": ("grouped_mm", "eager"),
     "_experts_implementation": ("grouped_mm", "eager"),
     **dict.fromkeys(
-        ("hidden_act", "hidden_activation", "activation_function", "activation", "dense_act_fn"), _ACTIVATIONS
+        (
+            *("hidden_act", "hidden_activation", "activation_function", "activation", "dense_act_fn"),
+            *("encoder_hidden_act", "decoder_hidden_act", "speech_encoder_hidden_act", "projector_hidden_act"),
+            *("feat_extract_activation", "pooler_act"),
+        ),
+        _ACTIVATIONS,
     ),
+    "feed_forward_proj": (*_ACTIVATIONS, *(f"gated-{name}" for name in _ACTIVATIONS)),
 }
 
 
@@ -138,8 +222,14 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         tied=network.tied,
         learned_positions=body.learned_positions,
         sizes={**fields.sizes(), **body.sizes},
-        variant=body.variant,
+        variant=_variant(body),
     )
+
+
+def _variant(body: Body) -> str:
+    """Switches that change what a pass allocates: the builder's, and whether queries share keys."""
+    grouped = any(role.kv_heads < role.heads for role in body.roles(Attention))
+    return " ".join(filter(None, (body.variant, "grouped" if grouped else "")))
 
 
 def body_of(c: Fields) -> Body:

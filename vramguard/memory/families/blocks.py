@@ -167,6 +167,11 @@ def parameter(name: str, *shape: int) -> Tensors:
     return (Tensor(name, shape),)
 
 
+def buffer(name: str, *shape: int, copies: int = 1) -> Tensors:
+    """A table that a module keeps beside its weights."""
+    return (Tensor(name, shape, copies, "buffer"),)
+
+
 def norm(name: str, width: int, *, bias: bool = False) -> Tensors:
     """A norm with a scale, and perhaps a bias: RMSNorm, LayerNorm, GroupNorm."""
     scale = Tensor(f"{name}.weight", (width,), kind="norm")
@@ -181,6 +186,11 @@ def rms_norm(name: str, width: int) -> Block:
 def layer_norm(name: str, width: int) -> Block:
     """A norm with a scale and a bias."""
     return Block(norm(name, width, bias=True))
+
+
+def unscaled_norm(name: str, width: int) -> Block:  # noqa: ARG001 - stands where a norm with weights may
+    """A norm without weights."""
+    return Block(())
 
 
 def within(name: str, *parts: Tensors) -> Tensors:
@@ -205,6 +215,25 @@ def attention(
         linear("o_proj", heads.query, heads.hidden, bias=output_bias),
     )
     return Block(within(name, *projections, norms), heads.role(window), heads.cache(window))
+
+
+def named_attention(
+    heads: Heads,
+    names: tuple[str, str, str, str],
+    *,
+    bias: bool = True,
+    output_bias: bool | None = None,
+    cached: bool = True,
+) -> Block:
+    """Attention whose projections (queries, keys, values, output) are named; an encoder's is not cached."""
+    query, key, value, output = names
+    tensors = (
+        *linear(query, heads.hidden, heads.query, bias=bias),
+        *linear(key, heads.hidden, heads.key, bias=bias),
+        *linear(value, heads.hidden, heads.key, bias=bias),
+        *linear(output, heads.query, heads.hidden, bias=bias if output_bias is None else output_bias),
+    )
+    return Block(tensors, heads.role(), heads.cache() if cached else None)
 
 
 def head_norms(width: int) -> Tensors:

@@ -124,6 +124,14 @@ def pre_norm(
     return [(first, attends, second, feeds) for attends, feeds in zip(attention, mlp, strict=True)]
 
 
+def sandwiched(
+    c: Fields, attention: Sequence[Block], mlp: Sequence[Block], names: tuple[str, str, str, str]
+) -> list[Layer]:
+    """Layers with a norm before and after attention, and before and after the MLP."""
+    before, after, inner, outer = (blocks.rms_norm(name, c.size("hidden_size")) for name in names)
+    return [(before, attends, after, inner, feeds, outer) for attends, feeds in zip(attention, mlp, strict=True)]
+
+
 def decoder(
     c: Fields,
     layers: Sequence[Layer],
@@ -154,17 +162,20 @@ def _head_sizes(layers: Sequence[Layer]) -> dict[str, int]:
     return {"num_attention_heads": heads, "num_key_value_heads": kv_heads, "head_dim": head_dim}
 
 
-def causal(body: Bodies, prefix: str = "model", head: str = "lm_head") -> Callable[[Fields], Network]:
-    """A ...ForCausalLM: a body, and a head without bias that may be its embedding."""
+def causal(
+    body: Bodies, prefix: str = "model", head: str = "lm_head", *, bias: bool = False
+) -> Callable[[Fields], Network]:
+    """A ...ForCausalLM: a body, and a head that may be its embedding."""
 
     def build(c: Fields) -> Network:
-        return headed(c, body(c).within(prefix), head)
+        return headed(c, body(c).within(prefix), head, bias=bias)
 
     return build
 
 
-def headed(c: Fields, body: Body, head: str = "lm_head", *, bias: bool = False) -> Network:
-    """A body with its head, which shares the embedding's weight where the config ties them."""
+def headed(c: Fields, body: Body, head: str = "lm_head", *, bias: bool = False, tied: bool | None = None) -> Network:
+    """A body with its head, which shares the embedding's weight where the config ties them, or the class (`tied`)."""
     weights = blocks.linear(head, body.hidden, body.vocab, bias=bias)
-    tied = c.flag("tie_word_embeddings")
+    if tied is None:
+        tied = c.flag("tie_word_embeddings")
     return Network(body, weights[1:] if tied else weights, tied)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from vramguard.memory.architecture import Cache, UnprovenError
+from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.families.blocks import conv1d, embedding, fused_attention, layer_norm, linear, plain_mlp
 from vramguard.memory.families.decoder import Stem, causal, decoder, even_heads
 
@@ -52,7 +52,8 @@ def falcon(c: Fields) -> Body:
     qkv = linear("query_key_value", hidden, heads.query + 2 * heads.key, bias=bias)
     attention = fused_attention("self_attention", qkv, linear("dense", hidden, hidden, bias=bias), heads)
     if new:  # it repeats its keys for every query head before it caches them
-        attention = attention._replace(cache=Cache(heads.query, heads.query))
+        every = heads._replace(kv_heads=heads.heads)
+        attention = attention._replace(attention=every.role(), cache=every.cache())
     layer = (*_falcon_norms(c, hidden, new=new), attention, _wide_mlp(hidden, width, bias=bias))
     stem = Stem("word_embeddings", "h", "ln_f")
     body = decoder(c, [layer] * c.layers, stem=stem, norm=layer_norm)

@@ -16,6 +16,7 @@ from vramguard.memory.families.decoder import (
     routing,
     window,
 )
+from vramguard.memory.families.experts import router
 
 if TYPE_CHECKING:
     from vramguard.memory.families.blocks import Body, Tensors
@@ -44,7 +45,7 @@ def qwen2_moe(c: Fields) -> Body:
         *within("shared_expert", gated(hidden, c.size("shared_expert_intermediate_size"))),
         *linear("shared_expert_gate", hidden, 1),
     )
-    return decoder(c, pre_norm(c, attend(c, windows, bias=c.flag("qkv_bias")), _sparse(c, shared)))
+    return decoder(c, pre_norm(c, attend(c, windows, bias=c.flag("qkv_bias")), sparse(c, shared)))
 
 
 def qwen3_moe(c: Fields) -> Body:
@@ -53,7 +54,7 @@ def qwen3_moe(c: Fields) -> Body:
     declared = window(c)
     windows = everywhere(c, declared if c.flag("use_sliding_window") else None)
     attention = attend(c, windows, bias=bias, output_bias=bias, head_norms=True)
-    return decoder(c, pre_norm(c, attention, _sparse(c)))
+    return decoder(c, pre_norm(c, attention, sparse(c)))
 
 
 def _late_windows(c: Fields) -> list[int | None]:
@@ -63,16 +64,16 @@ def _late_windows(c: Fields) -> list[int | None]:
     return by_layer(c, size, lambda i: size is not None and i >= c.count("max_window_layers"))
 
 
-def _sparse(c: Fields, shared: Tensors = ()) -> list[Block]:
+def sparse(c: Fields, shared: Tensors = ()) -> list[Block]:
     """Experts in every decoder_sparse_step-th layer but those of mlp_only_layers, which have a dense MLP."""
     step, excepted, number = c.size("decoder_sparse_step"), c.integers("mlp_only_layers"), c.count("num_experts")
-    sparse = [number > 0 and i not in excepted and (i + 1) % step == 0 for i in range(c.layers)]
-    if not any(sparse):
+    routes = [number > 0 and i not in excepted and (i + 1) % step == 0 for i in range(c.layers)]
+    if not any(routes):
         return dense(c)
     hidden, routed = c.size("hidden_size"), routing(c)
     experts = stacked_experts(hidden, c.size("moe_intermediate_size"), routed)
-    block = Block(within("mlp", linear("gate", hidden, routed.experts), experts, shared))
-    return [block if is_sparse else plain for is_sparse, plain in zip(sparse, dense(c), strict=True)]
+    block = Block(within("mlp", router(routed, hidden), experts, shared))
+    return [block if is_sparse else plain for is_sparse, plain in zip(routes, dense(c), strict=True)]
 
 
 BODIES: Final = {"qwen2": qwen2, "qwen3": qwen3, "qwen2_moe": qwen2_moe, "qwen3_moe": qwen3_moe}

@@ -1,0 +1,265 @@
+"""One class from its config to its recorded moments: which configs are traced, in which regimes, and what they add."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import perturb
+from recorder.moments import Moment, StructureError, covers, moments, prune
+from recorder.samples import SAMPLES, Config, Run, reduced, runs, spelled, switched, varied
+from recorder.symbols import Polynomial, Symbols, UnexpressedError
+
+from vramguard.memory.activation import activation_name
+from vramguard.memory.architecture import Architecture, UnprovenError
+from vramguard.memory.families import architecture, recorded
+from vramguard.memory.moments import WORST_ACTIVATION, rank, read
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WIDE: Final = (1009, 1201, 997, 1303)
+NARROW: Final = (1153, 1181, 1201, 1213)  # of one structure where code loops over chunks of 64
+BATCH: Final = (2, 3, 5, 7)
+COVERED: Final = 64  # bytes a token that the row of the inputs counts: ids, masks and positions in int64, with copies
+CHECKED: Final = ((301, 1), (300, 3))  # tokens and sequences of the configs that try the result
+ACTIVATION_KEYS: Final = ("hidden_act", "hidden_activation", "activation_function", "activation", "mlp_hidden_act")
+
+Regimes = dict[str, list[dict[str, Any]]]
+
+
+@dataclass
+class Recording:
+    """What was recorded of one class."""
+
+    variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    failures: list[str] = field(default_factory=list)
+    tried: int = 0
+    added: int = 0
+
+    @property
+    def summary(self) -> str:
+        """Moments of each variant and regime, and how the result was tried."""
+        counts = {v or "default": {k: len(rows) for k, rows in row["regimes"].items()} for v, row in self.variants.items()}
+        return f"{counts}, {self.tried} configs tried, {self.added} recorded too"
+
+
+def record_class(model_type: str, name: str, check: int) -> Recording:
+    """Record the default config, the variants that a switch leads to, and whatever another config adds."""
+    recording = Recording()
+    base = reduced(perturb.base(model_type, name))
+    _record_variant(recording, base)
+    if not recording.variants[architecture(base).variant]["regimes"]:
+        return recording
+    others = [*switched(base), *(perturb.perturbed(model_type, name, f"r{n}") for n in range(check))]
+    for other in others:
+        try:
+            config = reduced(other)
+            variant = architecture(config).variant
+        except UnprovenError:
+            continue
+        if variant not in recording.variants:
+            if runs(config, Run(_kernels(config)[0], 301, 1)) is not None:
+                _record_variant(recording, config)
+        elif exceeding(recording, config):
+            recording.added += 1
+            _record_variant(recording, config)
+    return recording
+
+
+def exceeding(recording: Recording, config: Config) -> list[str]:
+    """Runs of a config that need more than was recorded of its class."""
+    network = architecture(config)
+    variant = recording.variants[network.variant]
+    found, ran = [], False
+    for kernel in _kernels(config)[:2]:
+        for tokens, sequences in CHECKED:
+            if network.learned_positions and tokens > network.context:
+                continue
+            traced = runs(config, Run(kernel, tokens, sequences))
+            if traced is None:
+                continue
+            ran = True
+            names = _regime_names(network, kernel, tokens, sequences)
+            inputs = {**network.sizes, "tokens": tokens, "sequences": sequences, "bytes": 2}
+            extra = ["activation"] if rank(_act(config)) > rank(variant["act"]) else []
+            tables = [variant["regimes"], *(variant.get(key, {}) for key in extra)]
+            rows = [read(row) for table in tables for regime in names for row in table.get(regime, ())]
+            bound = max((moment.bytes(inputs) for moment in rows), default=0) + COVERED * tokens * sequences
+            if traced.activation_bytes > bound:
+                found.append(f"{kernel} {sequences} x {tokens}: traced {traced.activation_bytes}, recorded {bound}")
+    recording.tried += ran
+    return found
+
+
+def _record_variant(recording: Recording, base: Config) -> None:
+    """Add what a config needs in every regime to its variant."""
+    network = architecture(base)
+    act = _act(base)
+    row = recording.variants.setdefault(network.variant, {"act": act, "regimes": {}})
+    kernels = _kernels(base)
+    samples = _samples(base, kernels[0])
+    if not samples:
+        recording.failures.append(f"{network.variant}: {_reason(base, kernels[0])}")
+        return
+    plain = "regimes" if rank(act) <= rank(row["act"]) else "activation"
+    _merge(recording, row, plain, _all_regimes(recording, samples))
+    if act is not None and rank(act) < rank(WORST_ACTIVATION):
+        _merge(recording, row, "activation", _all_regimes(recording, [_with_act(c) for c in samples], "activation"))
+    if any(tensor.kind == "experts" for tensor in network.tensors):
+        eager = [config | {"experts_implementation": "eager"} for config in samples]
+        _merge(recording, row, "experts", _all_regimes(recording, eager, "experts"))
+
+
+def _merge(recording: Recording, row: dict[str, Any], table: str, found: dict[str, list[Moment]]) -> None:
+    """Lay moments over those that the table has; in a further table only what the first does not cover."""
+    for regime, given in found.items():
+        new = given
+        known = [_polynomial(r) for r in row["regimes"].get(regime, ())]
+        if table == "regimes":
+            old = [Moment(r["at"], _polynomial(r)) for r in row[table].get(regime, ())]
+        else:
+            old = [Moment(r["at"], _polynomial(r)) for r in row.get(table, {}).get(regime, ())]
+            new = [m for m in given if not any(covers(k, m.bytes) for k in known)]
+        if old or new:
+            row.setdefault(table, {})[regime] = _plain(prune([*old, *new]))
+
+
+def _all_regimes(recording: Recording, samples: list[Config], table: str = "") -> dict[str, list[Moment]]:
+    found: dict[str, list[Moment]] = {}
+    for regime, kernel, batch, long in _regimes(samples[0]):
+        try:
+            # A later regime adds to the earlier ones of its kernel.
+            known = [m.bytes for name, held in found.items() if name.split()[0] == kernel for m in held]
+            new = _record(samples, kernel, batch=batch, long=long)
+            found[regime] = [m for m in new if not any(covers(k, m.bytes) for k in known)]
+        except (StructureError, UnexpressedError) as error:
+            failure = f"{table} {regime}: {type(error).__name__} {str(error)[:300]}"
+            recording.failures += [] if failure in recording.failures else [failure]
+    return found
+
+
+def _record(samples: list[Config], kernel: str, *, batch: bool, long: bool) -> list[Moment]:
+    networks = [architecture(config) for config in samples]
+    names = {key: tuple(n.sizes.get(key, 0) for n in networks) for key in networks[0].sizes}
+    sequences = BATCH if batch else (1,) * SAMPLES
+    failure = StructureError("not tried")
+    for tokens in (WIDE, NARROW):
+        counts = _lengths(networks, tokens, long=long)
+        traced = [runs(c, Run(kernel, n, b)) for c, n, b in zip(samples, counts, sequences, strict=True)]
+        complete = [one for one in traced if one is not None]
+        if len(complete) < SAMPLES:
+            failure = StructureError(f"a sample does not run: {_reason(samples[traced.index(None)], kernel)}")
+            continue
+        try:
+            found = moments(complete, Symbols(names, counts, sequences, narrow=tokens is NARROW))
+            return prune(Moment(m.where, _trimmed(m.bytes)) for m in found)
+        except StructureError as error:
+            failure = error
+    raise failure
+
+
+def _samples(base: Config, kernel: str) -> list[Config]:
+    """The base and configs of the same structure in other sizes; empty where the base does not run."""
+    first = runs(base, Run(kernel, _lengths([architecture(base)], WIDE, long=False)[0], 1))
+    if first is None:
+        return []
+    signature = [(a.operator, a.module) for a in first.allocations]
+    variant = architecture(base).variant
+
+    def accept(config: Config) -> bool:
+        try:
+            network = architecture(config)
+        except UnprovenError:
+            return False
+        if network.variant != variant:
+            return False
+        tokens = _lengths([network], WIDE, long=False)[0]
+        other = runs(config, Run(kernel, tokens, 1))
+        return other is not None and [(a.operator, a.module) for a in other.allocations] == signature
+
+    complete = spelled(base, accept)
+    return [complete, *(varied(complete, seed, accept) for seed in range(1, SAMPLES))]
+
+
+def _regimes(config: Config) -> Iterator[tuple[str, str, bool, bool]]:
+    """Name, kernel, whether a batch is padded, whether the prompt is longer than every window."""
+    slides = bool(_windows(architecture(config)))
+    for kernel in _kernels(config):
+        yield kernel, kernel, False, False
+        if slides:
+            yield f"{kernel} window", kernel, False, True
+        yield f"{kernel} batch", kernel, True, slides
+
+
+def _regime_names(network: Architecture, kernel: str, tokens: int, sequences: int) -> list[str]:
+    window = sequences > 1 or any(tokens >= size for size in _windows(network))
+    return [kernel, *([f"{kernel} window"] if window else []), *([f"{kernel} batch"] if sequences > 1 else [])]
+
+
+def _kernels(config: Config) -> list[str]:
+    row = recorded()["classes"][architecture(config).name]
+    return [*(name for name in ("sdpa",) if row[name]), "eager", *(name for name in ("flash_attention_2",) if row[name])]
+
+
+def _windows(network: Architecture) -> list[int]:
+    return [item.window for item in (*network.attention, *network.caches) if item.window]
+
+
+def _lengths(networks: list[Architecture], tokens: tuple[int, ...], *, long: bool) -> tuple[int, ...]:
+    """Prompt lengths on one side of every window of each sample, and within learned positions."""
+    counts = []
+    for index, network in enumerate(networks):
+        windows, wanted = _windows(network), tokens[index]
+        if windows and long:
+            wanted += 64 * -(-max(windows) // 64)
+        elif windows:
+            wanted = max(2, min(wanted, min(windows) - 1 - index))
+        if network.learned_positions:
+            wanted = min(wanted, network.context - index)
+        counts.append(wanted)
+    return tuple(counts)
+
+
+def _act(config: Config) -> str | None:
+    return activation_name(config, recorded()["configs"][config["model_type"]]["fields"])
+
+
+def _with_act(config: Config) -> Config:
+    changed = deepcopy(config)
+    fields = recorded()["configs"][config["model_type"]]["fields"]
+    changed.update({key: WORST_ACTIVATION for key in ACTIVATION_KEYS if key in fields})
+    return changed
+
+
+def _reason(config: Config, kernel: str) -> str:
+    from recorder.samples import run
+
+    try:
+        run(config, Run(kernel, 301, 1))
+    except Exception as error:  # noqa: BLE001 - said, not handled
+        return str(error)[:300]
+    return "no reason"
+
+
+def _trimmed(polynomial: Polynomial) -> Polynomial:
+    """Without what the row of the inputs counts."""
+    small = [names for names in polynomial if {*names} <= {"tokens", "sequences"} and len(names) == len({*names})]
+    if sum(polynomial[names] for names in small) > COVERED:
+        return polynomial
+    return {names: c for names, c in polynomial.items() if names not in small}
+
+
+def _polynomial(row: dict[str, Any]) -> Polynomial:
+    return {tuple(sorted(names)): c for c, names in read(row).terms}
+
+
+def _plain(found: list[Moment]) -> list[dict[str, Any]]:
+    """Moments as JSON holds them."""
+    rows = []
+    for moment in sorted(found, key=lambda m: (m.where, str(m.bytes))):
+        terms = {" * ".join(names): c for names, c in sorted(moment.bytes.items())}
+        numbers = {k: int(c) if c.denominator == 1 else str(c) for k, c in terms.items()}
+        rows.append({"at": moment.where, "bytes": numbers})
+    return rows

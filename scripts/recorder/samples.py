@@ -1,0 +1,220 @@
+"""Configs of one structure and several sizes: what one trace cannot tell apart (hidden size or heads?), these can.
+
+A sample multiplies as many of the config's integers as transformers and the structure allow, each by its own factor.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from copy import deepcopy
+from fractions import Fraction
+from pathlib import Path
+from random import Random
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from vramguard.memory.architecture import UnprovenError
+from vramguard.memory.families import architecture, recorded
+from vramguard.trace.forward import trace
+from vramguard.trace.record import Trace, TraceError
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "memory"))
+from perturb import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS, LEFT_ALONE  # noqa: E402
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+Config = dict[str, Any]
+Path_ = tuple[str, ...]
+
+SAMPLES: Final = 4
+# Layers that can hold every kind of layer; primes, so that a size which counts layers is told from a constant.
+_LAYERS: Final = (5, 7, 11, 13, 17, 23)
+_ELSEWHERE: Final = re.compile(r"(vision|audio|speech|image|video|qformer|perceiver|backbone|tower|codec|depth)\w*")
+_FACTORS: Final = {
+    "hidden": (12, 60, 24, 180),
+    "heads": (2, 6, 4, 12),
+    "kv_heads": (1, 2, 1, 2),
+    "head_dim": (1, 2, Fraction(1, 2), Fraction(1, 4)),
+    "other": (1, 2, 3, 5, 7),
+}
+
+
+class Run(NamedTuple):
+    """How a config is run."""
+
+    implementation: str
+    tokens: int
+    sequences: int
+
+
+def reduced(config: Config) -> Config:
+    """The config with the fewest layers that still have every kind of its layers."""
+    kinds = _kinds(config)
+    for count in _LAYERS:
+        small = _with_layers(deepcopy(config), config["model_type"], count)
+        try:
+            if kinds is None or _kinds(small) == kinds:
+                return small
+        except UnprovenError:
+            continue
+    return config
+
+
+def spelled(config: Config, accept: Callable[[Config], bool]) -> Config:
+    """The config with its sizes that are null written out as they are derived, so that each can vary by itself."""
+    current = deepcopy(config)
+    for path, value in _integers(config, config["model_type"], architecture(config).sizes):
+        if KV_HEADS.fullmatch(path[-1]) and "grouped" not in architecture(config).variant:
+            continue
+        changed = deepcopy(current)
+        _set(changed, path, value)
+        if changed != current and accept(changed):
+            current = changed
+    return current
+
+
+def varied(config: Config, seed: int, accept: Callable[[Config], bool]) -> Config:
+    """The config with as many integers changed as `accept` lets through."""
+    random = Random(f"{config['model_type']} {seed}")  # noqa: S311 - reproducible, not secret
+    sizes = architecture(config).sizes
+    fields = [*_integers(config, config["model_type"], sizes)]
+    random.shuffle(fields)
+    changes = {path: max(1, int(value * random.choice(_factors(path[-1])))) for path, value in fields}
+    _keep_equal(changes, dict(fields))
+    current = deepcopy(config)
+
+    def attempt(paths: list[Path_]) -> None:
+        nonlocal current
+        changed = deepcopy(current)
+        for path in paths:
+            _set(changed, path, changes[path])
+        if accept(changed):
+            current = changed
+        elif len(paths) > 1:
+            attempt(paths[: len(paths) // 2])
+            attempt(paths[len(paths) // 2 :])
+
+    attempt([path for path, _ in fields])
+    return current
+
+
+def _keep_equal(changes: dict[Path_, int], fields: Mapping[Path_, int]) -> None:
+    """As many key heads as query heads stay as many: fewer are another variant."""
+    heads = {path[:-1]: path for path in fields if HEADS.fullmatch(path[-1])}
+    for path in fields:
+        queries = heads.get(path[:-1])
+        if KV_HEADS.fullmatch(path[-1]) and queries is not None and fields[path] == fields[queries]:
+            changes[path] = changes[queries]
+
+
+def switched(config: Config) -> Iterator[Config]:
+    """The config with each switch turned over, and each size that may be null made so, one at a time."""
+    for path, value in _switches(config, config["model_type"]):
+        changed = deepcopy(config)
+        _set(changed, path, value)
+        yield changed
+
+
+def run(config: Config, how: Run) -> Trace:
+    """Trace a config, with its class's own default kernel where `how` names none."""
+    return trace(config, how.tokens, how.sequences, implementation=how.implementation)
+
+
+def runs(config: Config, how: Run) -> Trace | None:
+    """The trace of a config that we know and that transformers runs, else None."""
+    try:
+        architecture(config)
+        return run(config, how)
+    except (UnprovenError, TraceError):
+        return None
+
+
+def _factors(key: str) -> tuple[int | Fraction, ...]:
+    patterns = {"hidden": HIDDEN, "heads": HEADS, "kv_heads": KV_HEADS, "head_dim": HEAD_DIM}
+    kind = next((kind for kind, pattern in patterns.items() if pattern.fullmatch(key)), "other")
+    return _FACTORS[kind]
+
+
+def _integers(
+    config: Config, kind: str, sizes: Mapping[str, int], path: Path_ = ()
+) -> Iterator[tuple[Path_, int]]:
+    """Every integer that may be a size, with where it stands; one that is derived where it is null is spelled out.
+
+    Configs of towers are left out.
+    """
+    row = recorded()["configs"][kind]
+    for key, default in row["fields"].items():
+        value = config.get(key, default)
+        value = sizes.get(key) if value is None else value
+        if type(value) is int and value > 0 and not LEFT_ALONE.fullmatch(key) and not LAYERS.fullmatch(key):
+            yield (*path, key), value
+    for key, inner, kind_of in _parts(config, row):
+        yield from _integers(inner, kind_of, sizes, (*path, key))
+
+
+def _switches(config: Config, kind: str, path: Path_ = ()) -> Iterator[tuple[Path_, Any]]:
+    row = recorded()["configs"][kind]
+    for key, default in row["fields"].items():
+        value = config.get(key, default)
+        if isinstance(value, bool) and not LEFT_ALONE.fullmatch(key):
+            yield (*path, key), not value
+        elif KV_HEADS.fullmatch(key):
+            heads = next((config.get(k, v) for k, v in row["fields"].items() if HEADS.fullmatch(k)), None)
+            yield from (((*path, key), n) for n in (heads, (heads or 0) // 2) if n)
+        elif type(value) is int and key in row["null"] and not LEFT_ALONE.fullmatch(key):
+            yield (*path, key), None
+    for key, inner, kind_of in _parts(config, row):
+        yield from _switches(inner, kind_of, (*path, key))
+
+
+def _parts(config: Config, row: Any) -> Iterator[tuple[str, Config, str]]:  # noqa: ANN401 - a row of JSON
+    """Configs inside this one that a prompt of text passes, each with its class."""
+    for key, spec in row.get("parts", {}).items():
+        if not (_ELSEWHERE.fullmatch(key) or (spec.get("optional") and key not in config)):
+            inner = config.get(key) or spec.get("defaults", {})
+            yield key, inner, inner.get("model_type", spec["type"]) if spec["open"] else spec["type"]
+
+
+def _set(config: Config, path: Path_, value: Any) -> None:  # noqa: ANN401 - a value of JSON
+    *outer, key = path
+    kind = config["model_type"]
+    for name in outer:
+        spec = recorded()["configs"][kind]["parts"][name]
+        given = config.get(name) or dict(spec.get("defaults", {}))
+        kind = given.get("model_type", spec["type"]) if spec["open"] else spec["type"]
+        config[name] = dict(given) | ({"model_type": kind} if spec["open"] else {})
+        config = config[name]
+    config[key] = value
+
+
+def _with_layers(config: Config, kind: str, count: int) -> Config:
+    row = recorded()["configs"][kind]
+    fields = {**row["fields"], **config}
+    depth = next((fields[key] for key in fields if LAYERS.fullmatch(key) and type(fields[key]) is int), None)
+    for key, value in fields.items():
+        if LAYERS.fullmatch(key) and type(value) is int and key in row["fields"]:
+            config[key] = min(value, count)
+        elif isinstance(value, list) and len(value) == depth and key in row["fields"]:
+            config[key] = value[:count]
+    for key, spec in row.get("parts", {}).items():
+        if spec.get("optional") and not config.get(key):
+            continue
+        inner = dict(config.get(key) or spec.get("defaults", {}))
+        kind_of = inner.get("model_type", spec["type"]) if spec["open"] else spec["type"]
+        config[key] = _with_layers(inner, kind_of, count) | ({"model_type": kind_of} if spec["open"] else {})
+    return config
+
+
+def _kinds(config: Config) -> set[object] | None:
+    """Kinds of layers by their weights and caches, whatever their number."""
+    network = architecture(config)
+    by_layer: dict[int, set[object]] = {}
+    for tensor in network.tensors:
+        for number in tensor.layers:
+            by_layer.setdefault(number, set()).add((tensor.name, tensor.shape))
+    weights = {frozenset(names) for names in by_layer.values()}
+    from dataclasses import replace
+
+    roles = {replace(role, layers=1) for role in (*network.attention, *network.caches)}
+    return {*weights, *roles}
