@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import PackageNotFoundError
 from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
 from vramguard.cli import run
+from vramguard.memory.traced import Traced
+from vramguard.trace import witness
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -147,6 +150,33 @@ def test_nothing_to_prove_is_one_line_and_exits_2(prove: Prove, words: list[str]
     assert (code, proof) == (2, {})
     assert said in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.usefixtures("root")
+def test_a_trace_without_its_extra_is_one_line_and_exits_2(prove: Prove, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(witness, "version", version)
+    code, proof, error = prove("m", "--method", "trace")
+    assert (code, proof) == (2, {})
+    expected = "--method trace runs torch, which is not installed: pip install 'vramguard[trace]'"
+    assert error == f"vramguard: error: {expected}\n"
+    assert prove("m", "--method", "analytic")[0] == 0
+
+
+@pytest.mark.parametrize("target", ["m", "vramguard.toml:9"])
+@pytest.mark.usefixtures("root")
+def test_a_trace_stands_in_the_proof(prove: Prove, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
+    monkeypatch.setattr(witness, "require", lambda: None)
+    seen = Traced(1 << 30, 0, 2 << 30, 3 << 30, mask_heads=0, source="torch 0, transformers 0")
+    monkeypatch.setattr(witness, "witness", lambda _config, _run: seen)
+    _, proof, _ = prove(target, "--method", "trace", "--max-model-len", "1024", "--dtype", "bfloat16")
+    assert proof["method"] == "trace"
+    rows = {row["name"]: row for row in proof["ledger"]}
+    assert rows["activations/traced"]["source"] == seen.source
+    assert rows["runtime/fragmentation"]["upper_bytes"] == 1 << 30
+    assert proof["max_fitting_model_len"] is None
 
 
 @pytest.mark.parametrize("text", ["[]", "{", "\0", "null", '{"a": 1}', "{{ x }}"])

@@ -38,6 +38,9 @@ INDEXER: Config = {
     "eos_token_id": 2,
 }
 WORKING: dict[str, Config] = {
+    "gemma4": {"vision_config": {}, "audio_config": {}},
+    "gemma4_unified": {"vision_config": {}, "audio_config": {}},
+    "fsmt": {"num_beams": 1},
     "aya_vision": {
         "vision_config": {
             "model_type": "siglip_vision_model",
@@ -51,6 +54,19 @@ WORKING: dict[str, Config] = {
         }
     },
     "ovis2": {"hidden_size": 4096},
+    "deepseek_ocr2": {
+        "text_config": {
+            "mlp_layer_types": ["dense", "sparse"],
+            "num_hidden_layers": 2,
+            "num_experts_per_tok": 6,
+            "moe_intermediate_size": 1408,
+        }
+    },
+    **dict.fromkeys(
+        ("chameleon", "Emu3ForConditionalGeneration"),
+        {"vocabulary_map": {"<image>": 3, "<|extra_200|>": 4, "IMGIMGAZ": 5, "IMGIMGBZ": 6}},
+    ),
+    "granite4_vision": {"downsample_rate": "4/8", "deepstack_layer_map": [[-2, 3], [-5, 6], [4, 9]]},
     "qwen4_exp_text": INDEXER,
     "qwen4_exp": {"text_config": INDEXER},
     "ReformerModelWithLMHead": {"is_decoder": True, "attn_layers": ["local", "local"], "pad_token_id": 0},
@@ -98,8 +114,82 @@ def _mamba_heads(
     }
 
 
+SHARED_BY_SIDES = ("hidden_size", "vocab_size", "num_attention_heads", "num_key_value_heads")
+
+
+def _own(part: Config, kind: str, key: str) -> Any:  # noqa: ANN401 - a value of JSON
+    """A key of a part, or its default."""
+    return part.get(key, recorded()["configs"][kind]["fields"][key])
+
+
 # What makes the keys of a type fit each other, laid over the changes.
 FITTED: dict[str, tuple[Fit, ...]] = {
+    "t5gemma2": (
+        lambda _, fields: {
+            "decoder": fields["decoder"]
+            | {key: _own(fields["encoder"]["text_config"], "t5gemma2_text", key) for key in SHARED_BY_SIDES}
+        },
+    ),
+    "nemotron3_diarization": (
+        lambda _, fields: {
+            "streaming_config": {
+                "num_speakers": _own(fields["head_config"], "Nemotron3DiarizationHeadConfig", "num_speakers"),
+                "subsampling_factor": (rate := fields["audio_config"].get("subsampling_factor", 8)),
+            },
+            "head_config": fields["head_config"]
+            | {
+                "audio_hidden_size": _own(fields["audio_config"], "nemotron3_diarization_audio", "hidden_size"),
+                "subsampling_factor": rate,
+            },
+            "chunk_length": 340,
+            "chunk_right_context": 40,
+        },
+    ),
+    "nemotron3_5_transcribe_audio": (
+        lambda _, fields: {
+            "asr_config": fields["asr_config"]
+            | {"subsampling_factor": fields["diarization_config"]["head_config"]["subsampling_factor"]}
+        },
+    ),
+    "nemotron3_5_transcribe_word_timestamp": (lambda _, fields: {"blank_token_id": fields["vocab_size"] - 1},),
+    "granite_docling": (
+        lambda _, fields: {
+            "vision_config": fields["vision_config"]
+            | {"out_hidden_size": fields["text_config"].get("hidden_size", 1024)}
+        },
+    ),
+    "granite4_vision": (
+        # The Q-Former has heads of 64.
+        lambda random, fields: {
+            "vision_config": fields["vision_config"] | {"hidden_size": 64 * (heads := random.choice([2, 4]))}
+            | {"num_attention_heads": heads},
+            "deepstack_layer_map": [[-2, 1]] * random.randint(0, 3),
+        },
+    ),
+    **dict.fromkeys(
+        ("deepseek_ocr2_text", "unlimited_ocr_text"),
+        (
+            lambda random, fields: {
+                "mlp_layer_types": random.choices(["sparse", "dense"], k=fields["num_hidden_layers"])
+            },
+        ),
+    ),
+    "pp_formulanet": (
+        lambda _, fields: {
+            "vision_config": fields["vision_config"]
+            | {
+                "decoder_hidden_size": fields["text_config"].get("d_model", 512),
+                "post_conv_in_channels": fields["vision_config"].get("output_channels", 256),
+            }
+        },
+    ),
+    "pix2struct": (
+        lambda random, fields: {
+            "text_config": fields["text_config"]
+            | {"hidden_size": 96, "num_heads": (heads := random.choice([2, 4, 6])), "d_kv": 96 // heads},
+            "vision_config": fields["vision_config"] | {"hidden_size": 96},
+        },
+    ),
     "ovis2": (lambda _, fields: {"hidden_size": fields["text_config"].get("hidden_size", 4096)},),
     "glm5_next_text": (
         _listed("layer_types", "linear_attention", "full_attention", "indexed_attention"),
@@ -322,10 +412,19 @@ MIXED["lfm3"] = {
 }
 MIXED |= {kind: {"num_hidden_layers": 2, "sliding_window": 16} for kind in ("doge", "ministral3", "starcoder2")}
 MIXED["hrm_text"] = {"num_hidden_layers": 2}
+MIXED["moshi"] = {"num_hidden_layers": 2, "sliding_window": 16}
+MIXED["t5gemma2"] = {
+    "encoder": {"text_config": {"num_hidden_layers": 2, "sliding_window": 16}},
+    "decoder": {"num_hidden_layers": 7, "sliding_window": 24},
+}
 MIXED["t5gemma"] = {
     "encoder": {"num_hidden_layers": 2, "sliding_window": 16},
     "decoder": {"num_hidden_layers": 3, "sliding_window": 24},
 }
+# Their default for rotary positions does not fit their default head_dim.
+_GLM_V = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}
+MIXED |= {kind: {"text_config": _GLM_V} for kind in ("glm4v", "glm46v", "glmga")}
+MIXED["glm4v_moe"] = {"text_config": _GLM_V | {"head_dim": 128}}
 
 
 def _working(model_type: str, name: str) -> Config:

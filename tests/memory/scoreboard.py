@@ -43,7 +43,8 @@ MAPPINGS = (
 SMALL_BUFFER = 4096  # elements; tables of a few numbers are counted as an allowance, not one by one
 LENGTHS = (5, 37, 300)
 CACHES = ("past_key_values", "cache_params", "state", "mems", "past_buckets_states")  # where an output keeps its cache
-UNRETURNED = ("recurrent_gemma",)  # models that fill a cache, which generate() gives them, but do not return it
+# Models that fill a cache, which generate() gives them, but make or return none of their own.
+UNRETURNED = ("granite4_vision", "recurrent_gemma")
 
 
 @dataclass
@@ -91,7 +92,7 @@ def theirs(model: Any) -> tuple[Counter[Any], Counter[Any]]:  # noqa: ANN401
     """Weights and large buffers of a model by name and shape."""
     weights = Counter((starred(name), tuple(p.shape)) for name, p in model.named_parameters())
     buffers = Counter(
-        (starred(name), tuple(b.shape)) for name, b in model.named_buffers() if b.numel() > SMALL_BUFFER
+        (starred(name), tuple(b.shape), b.itemsize) for name, b in model.named_buffers() if b.numel() > SMALL_BUFFER
     )
     return weights, buffers
 
@@ -104,7 +105,7 @@ def ours(network: Architecture) -> tuple[Counter[Any], Counter[Any]]:
     buffers: Counter[Any] = Counter()
     for tensor in network.buffers:
         if tensor.elements // tensor.copies > SMALL_BUFFER:
-            buffers[tensor.name, tensor.shape] += tensor.copies
+            buffers[tensor.name, tensor.shape, tensor.item] += tensor.copies
     return weights, buffers
 
 
@@ -148,7 +149,7 @@ def inputs_of(model: Any, sequences: int, tokens: int) -> Config:  # noqa: ANN40
         frames = torch.zeros(sequences, model.config.num_mel_bins, 2 * model.config.max_source_positions)
         return {"input_features": frames.to(model.dtype), "decoder_input_ids": ids}
     if getattr(model.config, "is_encoder_decoder", False) and model.main_input_name != "input_ids":
-        encoder = getattr(model.config, "encoder", model.config)
+        encoder = getattr(model.config, "encoder", getattr(model.config, "vision_config", model.config))
         if model.main_input_name == "pixel_values":
             side = encoder.image_size
             pixels = torch.zeros(sequences, encoder.num_channels, *([side] * 2 if isinstance(side, int) else side))
@@ -194,8 +195,8 @@ def caches(config: Config, network: Architecture) -> list[str]:
                 given = transformers.DynamicCache(config=made) if made.model_type in UNRETURNED else None
                 inputs = inputs_of(model, sequences, tokens) | ({"past_key_values": given} if given else {})
                 output = model(**inputs, use_cache=True)
-                cached = cached_tensors(next((output[name] for name in CACHES if name in output), None))
-                real = held(cached + cached_tensors(given) + kept_by_modules(model))
+                found = next((output[name] for name in CACHES if name in output), None)
+                real = held(cached_tensors([found, given]) + kept_by_modules(model))
             groups = cache_bytes(network, tokens, sequences, 16)
             mine = sum(g.tensor.bytes for g in groups), sum(g.storage.bytes for g in groups)
             if mine != real:

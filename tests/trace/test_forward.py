@@ -166,6 +166,11 @@ def test_a_step_sees_the_cache_before_it() -> None:
     assert step.peak_bytes < prefill.peak_bytes
 
 
+def test_a_step_sees_what_the_encoder_returned() -> None:
+    held = [item for item in trace(T5, 1, past=40).allocations if item.operator == "encoder"]
+    assert [(item.shape, item.born, item.died) for item in held] == [((1, 40, 64), 0, None)]
+
+
 def test_flash_attention_takes_no_mask_and_copies_what_is_padded() -> None:
     single = trace(LLAMA, 100, implementation="flash_attention_2")
     assert single.peak_bytes == trace(LLAMA, 100).peak_bytes

@@ -172,5 +172,5 @@ def test_a_real_trace_agrees_with_the_formulas() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_a_real_refusal_names_its_reason() -> None:
     pytest.importorskip("torch")
-    with pytest.raises(UnprovenError, match="the pass cannot be traced: .*LlamaForNothing"):
+    with pytest.raises(UnprovenError, match=r"the pass cannot be traced: .*LlamaForNothing"):
         witness.witness(SMALL, Pass("LlamaForNothing", 8, 1, "bfloat16", None))

@@ -30,6 +30,7 @@ class Tensor(NamedTuple):
     kind: str = "parameter"
     idle: int = 0  # elements of one copy that a token is not routed to
     layers: tuple[int, ...] = ()  # the numbers that the first * stands for
+    item: int = 4  # of a buffer: bytes of an element, whatever the model's dtype
 
     @property
     def elements(self) -> int:
@@ -106,6 +107,8 @@ class Architecture:
     learned_positions: bool = False  # there is no position beyond `context`
     sizes: Mapping[str, int] = field(default_factory=dict)
     variant: str = ""  # switches that change what a forward pass allocates, as the recorded formulas name them
+    float32: tuple[str, ...] = ()  # patterns of weights that stay float32 beside bfloat16 and float16
+    float32_beside_float16: tuple[str, ...] = ()  # likewise, beside float16 only
 
     @property
     def parameters(self) -> int:

@@ -9,12 +9,15 @@ another dtype, a product of four-dimensional tensors) and hides what they alloca
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
+import warnings
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+import transformers
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from transformers.utils import import_utils
 
 from vramguard.trace.attention import fused
 from vramguard.trace.caches import held
@@ -56,24 +59,28 @@ def trace(  # noqa: PLR0913 - what a pass is a function of
         with _quiet(), FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad(), fused() as masks, _lenient():
             with Values():
                 model = build(config, implementation, getattr(torch, dtype), class_name)
-            traced = _traced(Reading(model, sequences, logits_to_keep), tokens, past)
+            reading = Reading(model, sequences, logits_to_keep)
+            if past:
+                with Values(sequences * past, past):
+                    reading.read(past)
+                masks.clear()
+            traced = _traced(reading, tokens, past + tokens)
             return replace(traced, mask_heads=max(masks, default=0))
     except TraceError:
         raise
     except Exception as error:
-        name = class_name or config.get("architectures") or config.get("model_type")
+        name = class_name or config.get("model_type")
         reason = " ".join(str(error).split())[:_REASON]
         raise TraceError(f"{name}: {type(error).__name__}: {reason}") from error
 
 
-def _traced(reading: Reading, tokens: int, past: int) -> Trace:
-    model, length = reading.model, past + tokens
-    if past:
-        with Values(reading.sequences * length, length):
-            reading.read(past)
+def _traced(reading: Reading, tokens: int, length: int) -> Trace:
+    """Trace the reading of the next tokens of sequences that are `length` long then."""
+    model = reading.model
     living = Living(reading.sequences * length, length)
     living.ignore([*model.parameters(), *model.buffers()])
     living.count([tensor for _, tensor in held(reading.cache)], "cache")
+    living.count(reading.encoded, "encoder")
     with living, living.naming(model):
         reading.read(tokens)
     for layer, tensor in held(reading.cache):
@@ -83,16 +90,27 @@ def _traced(reading: Reading, tokens: int, past: int) -> Trace:
 
 @contextmanager
 def _lenient() -> Iterator[None]:
-    """Let code do to fake tensors what they refuse: convert a module's weights in its forward, name an expert by one.
+    """Let fake tensors pass for real ones where transformers, or PyTorch, treats them otherwise.
 
-    nllb_moe's router does the first, its experts and switch_transformers' the second (`f"expert_{index}"`).
+    A module converts its weights in its forward (nllb_moe's router), an expert is named by one (`f"expert_{index}"`),
+    and a mask is looked at and found to hide nothing, which transformers does not try with a tensor that it knows to
+    be fake (`is_tracing`); values.py knows what such a mask holds.
     """
-    swap, written = torch.utils.swap_tensors, FakeTensor.__format__
-    torch.utils.swap_tensors, FakeTensor.__format__ = _assign, _written
+    with ExitStack() as stack:
+        stack.enter_context(_set(torch.utils, "swap_tensors", _assign))
+        stack.enter_context(_set(FakeTensor, "__format__", _written))
+        stack.enter_context(_set(import_utils, "is_fake_tensor", lambda _: False))
+        yield
+
+
+@contextmanager
+def _set(holder: object, name: str, value: object) -> Iterator[None]:
+    before = getattr(holder, name)
+    setattr(holder, name, value)
     try:
         yield
     finally:
-        torch.utils.swap_tensors, FakeTensor.__format__ = swap, written
+        setattr(holder, name, before)
 
 
 def _assign(old: torch.Tensor, new: torch.Tensor) -> None:
@@ -105,10 +123,15 @@ def _written(tensor: torch.Tensor, form: str) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep PyTorch from logging the failures that become a TraceError."""
+    """Keep PyTorch from logging the failures that become a TraceError, and transformers from advising on this run."""
     logger = logging.getLogger("torch._subclasses.fake_tensor")
-    before, logger.disabled = logger.disabled, True
+    disabled, verbosity = logger.disabled, transformers.logging.get_verbosity()
+    logger.disabled = True
+    transformers.logging.set_verbosity_error()
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
     finally:
-        logger.disabled = before
+        logger.disabled = disabled
+        transformers.logging.set_verbosity(verbosity)

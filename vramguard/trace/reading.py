@@ -15,7 +15,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _SPECIAL: Final = ("token_id", "token_index", "token_ids")  # how configs name the ids that mean something
-_CACHES: Final = ("past_key_values", "cache_params", "state")  # how models name the cache
+_CACHES: Final = (
+    "past_key_values",
+    "cache_params",
+    "state",
+    "mems",
+    "past_buckets_states",
+)  # how models name the cache
 
 
 class Reading:
@@ -28,7 +34,7 @@ class Reading:
         self._keep = logits_to_keep
         self._seen = 0  # tokens that the cache holds
         self._plain = _plain_token(model.config)
-        self._encoded: Any = None
+        self.encoded: Any = None  # what the encoder returned
         self._encoder_mask: torch.Tensor | None = None
 
     def read(self, tokens: int) -> None:
@@ -49,14 +55,14 @@ class Reading:
 
     def _after_encoder(self, given: dict[str, Any]) -> dict[str, Any]:
         """Let the encoder read the prompt once, and the decoder as many tokens."""
-        if self._encoded is None:
+        if self.encoded is None:
             encoder = self.model.get_encoder()
             takes = _takes(encoder.forward)
             wanted = {**given, **self._heard(takes), "return_dict": True}
             self._encoder_mask = given["attention_mask"]
-            self._encoded = encoder(**{key: item for key, item in wanted.items() if item is not None and takes(key)})
+            self.encoded = encoder(**{key: item for key, item in wanted.items() if item is not None and takes(key)})
         return {
-            "encoder_outputs": self._encoded,
+            "encoder_outputs": self.encoded,
             "attention_mask": self._encoder_mask,
             "decoder_input_ids": given["input_ids"],
             "decoder_attention_mask": given["attention_mask"],

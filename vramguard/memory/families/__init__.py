@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from vramguard.memory.families.blocks import Body, Network
 
-__all__ = ["MODULES", "SWITCHES", "architecture", "body_of", "classes_of", "recorded"]
+__all__ = ["MODULES", "SWITCHES", "architecture", "body_of", "classes_of", "network_of", "recorded"]
 
 # Module -> the model types that it knows.
 _HOLDS: Final = {
@@ -41,8 +41,8 @@ _HOLDS: Final = {
     "git": "git git_vision_model",
     "blt": "blt",
     "efficient": "roformer big_bird nystromformer yoso mra fnet squeezebert convbert mobilebert",
-    "audio_language": "qwen2_audio voxtral audioflamingo3 musicflamingo granite_speech granite_speech_plus "
-    "vibevoice_asr glmasr qwen3_asr moss_transcribe_diarize",
+    "audio_language": "qwen2_audio voxtral voxtral_realtime audioflamingo3 musicflamingo granite_speech "
+    "granite_speech_plus vibevoice_asr glmasr qwen3_asr moss_transcribe_diarize",
     "audio": "qwen2_audio_encoder voxtral_encoder audioflamingo3_encoder moss_transcribe_diarize_audio glmasr_encoder "
     "qwen3_asr_encoder granite_speech_encoder granite_speech_plus_encoder vibevoice_acoustic_tokenizer_encoder "
     "blip_2_qformer",
@@ -62,7 +62,7 @@ _HOLDS: Final = {
     "bert": "bert ernie roc_bert layoutlm tapas bert-generation megatron-bert electra rembert distilbert mpnet albert",
     "roberta": "roberta xlm-roberta camembert data2vec-text roberta-prelayernorm xlm-roberta-xl xmod longformer luke "
     "ibert esm",
-    "llama4": "llama4_text",
+    "llama4": "llama4 llama4_text llama4_vision_model",
     "granite_moe": "granitemoe granitemoeshared granitemoe_swa",
     "moe": "olmoe flex_olmo minimax_m2 phimoe ernie4_5_moe hunyuan_v1_moe cohere2_moe",
     "bart": "bart mbart pegasus blenderbot blenderbot-small mvp plbart bigbird_pegasus led pegasus_x",
@@ -104,11 +104,25 @@ _HOLDS: Final = {
     "towers": "clip_vision_model kosmos_2_vision_model siglip_vision_model siglip2_vision_model idefics2_vision "
     "idefics3_vision smolvlm_vision blip_vision_model blip_2_vision_model instructblip_vision_model "
     "instructblipvideo_vision_model pixtral ovis2_vision janus_vision_model video_llama_3_vision",
-    "towers_sam": "got_ocr2 pp_chart2table deepseek_vl_hybrid got_ocr2_vision pp_chart2table_vision sam_vision_model "
-    "unlimited_ocr_sam_vision_model deepseek_ocr2_sam_vision_model",
+    "towers_sam": "got_ocr2 pp_chart2table deepseek_vl_hybrid got_ocr2_vision pp_chart2table_vision sam_vision_model",
+    "idefics3": "idefics3 smolvlm idefics2 aria",
+    "granite_vision": "granite4_vision granite_docling granite4_vision_text granite_docling_text granite_docling_vision",
+    "fuyu": "fuyu",
+    "vqgan": "janus chameleon",
+    "emu3": "emu3 emu3_text_model",
+    "documents": "unlimited_ocr deepseek_ocr2 pp_formulanet unlimited_ocr_text unlimited_ocr_vision deepseek_ocr2_text "
+    "deepseek_ocr2_vision pp_formulanet_vision",
+    "blip": "blip blip-2 instructblip instructblipvideo",
+    "kosmos": "kosmos-2 kosmos-2.5 kosmos_2_5_vision_model pix2struct pix2struct_vision_model",
+    "florence": "florence2 florence_vision",
     "towers_intern": "internvl_vision qianfan_ocr_vision lfm3_vl_vision",
     "qwen_vl": "qwen2_vl qwen2_5_vl qwen3_vl qwen3_vl_moe qwen2_vl_text qwen2_5_vl_text qwen3_vl_text qwen3_vl_moe_text "
     "qwen2_vl_vision qwen2_5_vl_vision qwen3_vl_vision qwen3_vl_moe_vision",
+    "gemma_vl": "gemma3 gemma4 gemma4_unified gemma4_vision gemma4_audio",
+    "mllama": "mllama mllama_text_model mllama_vision_model",
+    "phi4_multimodal": "phi4_multimodal phi4_multimodal_vision phi4_multimodal_audio",
+    "glm_v": "glm4v glm4v_moe glm46v glmga glm_ocr glm4v_text glm4v_moe_text glm_ocr_text glm4v_vision glm4v_moe_vision "
+    "glm_ocr_vision",
 }
 MODULES: Final = {model_type: module for module, types in _HOLDS.items() for model_type in types.split()}
 
@@ -240,6 +254,18 @@ def body_of(c: Fields) -> Body:
         raise UnprovenError(f"config: {c.path}model_type {shown(c.kind)} is not supported as a part of another model")
     body: Body = builder(c)
     return body
+
+
+def network_of(c: Fields) -> Network:
+    """Language model, with its head, of a config inside another one: the causal one, where there is one."""
+    named = recorded()["classes"].items()
+    tasks = ("causal-lm", "seq2seq-lm")
+    name = next((name for task in tasks for name, row in named if task in row["types"].get(c.kind, ())), None)
+    builder = None if c.kind not in MODULES else getattr(_load(MODULES[c.kind]), "CLASSES", {}).get(name)
+    if builder is None:
+        raise UnprovenError(f"config: {c.path}model_type {shown(c.kind)} is not supported as a part of another model")
+    network: Network = builder(c)
+    return network
 
 
 def classes_of(model_type: str) -> tuple[str, ...]:

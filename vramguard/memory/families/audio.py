@@ -88,7 +88,7 @@ def granite_speech_encoder(c: Fields) -> Body:
     )
     inner = hidden * c.size("conv_expansion_factor")
     buffers = (
-        *buffer("attention_dists", context, context),
+        *buffer("attention_dists", context, context, item=8),
         *running("layers.*.conv.batch_norm", inner, copies=c.layers),
     )
     return Body(hidden, (Stack("layers", [layer] * c.layers),), outside, buffers=buffers)

@@ -151,11 +151,19 @@ def vibevoice_asr(c: Fields) -> Network:
     return headed(c, whole.within("model"), tied=False)
 
 
+def voxtral_realtime(c: Fields) -> Network:
+    """Voxtral Realtime: the tower caches too, several frames for each token, which no Cache can say yet."""
+    raise UnprovenError(
+        f"config: model_type {c.kind} has an encoder with a cache of its own, which is not supported yet"
+    )
+
+
 QWEN2_AUDIO: Final = Listener(lambda _, audio, hidden: linear("linear", audio.size("d_model"), hidden, bias=True))
 
 CLASSES: Final = {
     "Qwen2AudioForConditionalGeneration": listens(QWEN2_AUDIO),
     "VoxtralForConditionalGeneration": listens(Listener(_stacked_frames, overlaid=True)),
+    "VoxtralRealtimeForConditionalGeneration": voxtral_realtime,
     "AudioFlamingo3ForConditionalGeneration": listens(Listener(_one_frame)),
     "MusicFlamingoForConditionalGeneration": music_flamingo,
     "GraniteSpeechForConditionalGeneration": granite_speech,

@@ -167,9 +167,9 @@ def parameter(name: str, *shape: int) -> Tensors:
     return (Tensor(name, shape),)
 
 
-def buffer(name: str, *shape: int, copies: int = 1) -> Tensors:
-    """A table that a module keeps beside its weights."""
-    return (Tensor(name, shape, copies, "buffer"),)
+def buffer(name: str, *shape: int, copies: int = 1, item: int = 4) -> Tensors:
+    """A table that a module keeps beside its weights, of elements of `item` bytes."""
+    return (Tensor(name, shape, copies, "buffer", item=item),)
 
 
 def norm(name: str, width: int, *, bias: bool = False) -> Tensors:

@@ -39,7 +39,7 @@ def deepseek_v4(c: Fields) -> Body:
     if not any(hashed):
         return body
     shape = (c.size("vocab_size"), c.size("num_experts_per_tok"))
-    table = Tensor("layers.*.mlp.gate.tid2eid", shape, copies=sum(hashed), kind="buffer")  # of int64
+    table = Tensor("layers.*.mlp.gate.tid2eid", shape, copies=sum(hashed), kind="buffer", item=8)
     return replace(body, buffers=(table,))
 
 

@@ -91,7 +91,7 @@ def embeddings(
 def ids(c: Fields, *names: str) -> Tensors:
     """Buffers of one number for each position."""
     positions = c.size("max_position_embeddings")
-    return within("embeddings", *(blocks.buffer(name, 1, positions) for name in names))
+    return within("embeddings", *(blocks.buffer(name, 1, positions, item=8) for name in names))
 
 
 def encoder(

@@ -55,7 +55,7 @@ def git_vision(c: Fields) -> Body:
         embedding("position_embedding", positions, hidden),
     )
     outside = (*tables, *layer_norm("pre_layrnorm", hidden), *layer_norm("post_layernorm", hidden))
-    ids = buffer("embeddings.position_ids", 1, positions)
+    ids = buffer("embeddings.position_ids", 1, positions, item=8)
     return Body(hidden, (Stack("encoder.layers", [layer] * c.layers),), outside, ids).within("vision_model")
 
 

@@ -25,7 +25,7 @@ from vramguard.memory.families.deepseek import glm_indexers
 from vramguard.memory.families.experts import feed_forward, grouped_experts, sparse_layers
 from vramguard.memory.families.hyper import hyper_layers
 from vramguard.memory.families.kimi import Channels, flattened, low_rank_gates
-from vramguard.memory.families.kinds import LINEAR, absent, every, layer_kinds
+from vramguard.memory.families.kinds import LINEAR, every, layer_kinds
 from vramguard.memory.families.latent import INDEXED, Latent, indexer, latent_attention
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ def glm5(c: Fields) -> Body:
     """The text model with its tower."""
     if c.is_null("text_config"):  # then the class takes what else the config says for it
         own = c.table[c.kind]["fields"]
-        absent(c, *(key for key in c.table["glm5_next_text"]["fields"] if key not in own))
+        stray = [key for key in c.table["glm5_next_text"]["fields"] if key not in own and c.given(key)]
+        if stray:
+            raise UnprovenError(f"config: {stray[0]} stands outside of text_config")
     text, tower = body_of(c.part("text_config")), body_of(c.part("vision_config"))
     return text.within("language_model").beside(tower.within("visual"))
 

@@ -49,7 +49,7 @@ def gpt_neo(c: Fields) -> Body:
     )
     table = embedding("wpe", positions, hidden)
     body = decoder(c, [layer] * c.layers, stem=_STEM, norm=layer_norm, positions=table)
-    masks = buffer("h.*.attn.attention.bias", 1, 1, positions, positions, copies=c.layers)
+    masks = buffer("h.*.attn.attention.bias", 1, 1, positions, positions, copies=c.layers, item=1)
     return replace(body, buffers=masks, sizes={**body.sizes, "intermediate_size": width})
 
 
@@ -82,7 +82,7 @@ def gpt_bigcode(c: Fields) -> Body:
     )
     table = embedding("wpe", positions, hidden)
     body = decoder(c, [layer] * c.layers, stem=_STEM, norm=layer_norm, positions=table)
-    return replace(body, buffers=buffer("bias", positions, positions), sizes={**body.sizes, "n_inner": width})
+    return replace(body, buffers=buffer("bias", positions, positions, item=1), sizes={**body.sizes, "n_inner": width})
 
 
 def gpt_neox_japanese(c: Fields) -> Body:
@@ -114,8 +114,8 @@ def openai_gpt(c: Fields) -> Body:
     )
     stem, table = Stem("tokens_embed", "h"), embedding("positions_embed", positions, hidden)
     body = decoder(c, [layer] * c.layers, stem=stem, norm=_no_norm, positions=table)
-    masks = buffer("h.*.attn.bias", 1, 1, positions, positions, copies=c.layers)
-    return replace(body, buffers=(*masks, *buffer("position_ids", positions)))
+    masks = buffer("h.*.attn.bias", 1, 1, positions, positions, copies=c.layers, item=4)
+    return replace(body, buffers=(*masks, *buffer("position_ids", positions, item=8)))
 
 
 def ctrl(c: Fields) -> Body:

@@ -35,9 +35,9 @@ def every(step: int) -> Callable[[int], str]:
     return lambda i: LINEAR if (i + 1) % step else FULL
 
 
-def mixed(kinds: Sequence[str], linear: Block, full: Block) -> list[Block]:
-    """Mixer of each layer."""
-    return [linear if kind == LINEAR else full for kind in kinds]
+def mixed(layers: Sequence[str], linear: Block, full: Block) -> list[Block]:
+    """Mixer of each layer by its kind."""
+    return [linear if kind == LINEAR else full for kind in layers]
 
 
 def absent(c: Fields, *keys: str) -> None:

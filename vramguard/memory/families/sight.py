@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.families import body_of
+from vramguard.memory.families.blocks import Block
 from vramguard.memory.families.decoder import headed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from vramguard.memory.families.blocks import Body, Network, Tensors
+    from vramguard.memory.families.blocks import Body, Layer, Network, Tensors
     from vramguard.memory.families.decoder import Bodies
     from vramguard.memory.families.fields import Fields
 
@@ -49,16 +51,30 @@ def either_tie(c: Fields) -> bool:
     return c.flag("tie_word_embeddings") or c.part("text_config").flag("tie_word_embeddings")
 
 
-def answers(body: Bodies, text: str = "language_model", *, tie: Rule = own_tie) -> Callable[[Fields], Network]:
+def answers(
+    body: Bodies, text: str = "language_model", *, tie: Rule = own_tie, embedding: str = "embed_tokens"
+) -> Callable[[Fields], Network]:
     """A ...ForConditionalGeneration: a base model, and a head that may share the weight of its text's embedding."""
 
     def build(c: Fields) -> Network:
         whole, tied = body(c).within("model"), tie(c)
-        if tied and not any(tensor.name == f"model.{text}.embed_tokens.weight" for tensor in whole.tensors):
-            raise UnprovenError(f"config: tie_word_embeddings is true, and {c.part('text_config').kind} has another embedding")
+        if tied and not any(tensor.name == f"model.{text}.{embedding}.weight" for tensor in whole.tensors):
+            kind = c.part("text_config").kind
+            raise UnprovenError(f"config: tie_word_embeddings is true, and {kind} has no {embedding} to tie to")
         return headed(c, whole, tied=tied)
 
     return build
+
+
+def overlaid(c: Fields, key: str, **values: object) -> Fields:
+    """A part of which the outer class sets some fields itself."""
+    c.parts[key] = replace(c.part(key), config={**c.part(key).config, **values})
+    return c.parts[key]
+
+
+def silent(layers: Sequence[Layer]) -> list[Layer]:
+    """Layers of a text model that serve in a tower: no token of the prompt passes them."""
+    return [tuple(Block(block.tensors) for block in layer) for layer in layers]
 
 
 def levels(c: Fields, key: str = "vision_feature_layer") -> int:

@@ -95,12 +95,19 @@ def positions(c: Fields, rows: int) -> Tensors:
     return embedding("position_embedding", rows, c.size("hidden_size"))
 
 
-def clip(c: Fields) -> Body:
-    """CLIP: a class token before the patches, and a norm before the layers, which it misspells."""
+def clip_tower(c: Fields) -> Body:
+    """What reads embedded patches in CLIP: a class token and positions, a norm that it misspells, layers."""
     hidden, rows = c.size("hidden_size"), patches(c) + 1
-    embeddings = (*parameter("class_embedding", hidden), *patch_embedding(c, bias=False), *positions(c, rows))
-    body = vit(c, clip_layer(c), embeddings, norm("pre_layrnorm", hidden, bias=True))
-    return body.beside(Body(0, buffers=buffer("embeddings.position_ids", 1, rows)))
+    embeddings = within("embeddings", parameter("class_embedding", hidden), positions(c, rows))
+    outside = (*embeddings, *norm("pre_layrnorm", hidden, bias=True))
+    ids = buffer("embeddings.position_ids", 1, rows, item=8)
+    return Body(hidden, (Stack("encoder.layers", [clip_layer(c)] * c.layers),), outside, ids)
+
+
+def clip(c: Fields) -> Body:
+    """CLIP: a convolution embeds the patches, and a norm follows the layers."""
+    patched = within("embeddings", patch_embedding(c, bias=False))
+    return clip_tower(c).beside(patched, norm("post_layernorm", c.size("hidden_size"), bias=True))
 
 
 def kosmos_vision(c: Fields) -> Body:
@@ -108,15 +115,15 @@ def kosmos_vision(c: Fields) -> Body:
     return clip(c).within("model")
 
 
-def plain(c: Fields) -> Body:
+def siglip_layers(c: Fields) -> Body:
     """Idefics 2 and 3, SmolVLM: SigLIP without its head."""
     return vit(c, clip_layer(c), (*patch_embedding(c), *positions(c, patches(c))))
 
 
 def siglip(c: Fields) -> Body:
     """SigLIP: no class token; a head that pools the patches, unless the config leaves it out."""
-    ids = buffer("embeddings.position_ids", 1, patches(c))
-    return plain(c).beside(_pooling_head(c), Body(0, buffers=ids))
+    ids = buffer("embeddings.position_ids", 1, patches(c), item=8)
+    return siglip_layers(c).beside(_pooling_head(c), Body(0, buffers=ids))
 
 
 def siglip2(c: Fields) -> Body:
@@ -133,8 +140,11 @@ def video_llama3_vision(c: Fields) -> Body:
 
 
 def _pooling_head(c: Fields) -> Tensors:
-    if not c.flag("vision_use_head"):
-        return ()
+    return pooling_head(c) if c.flag("vision_use_head") else ()
+
+
+def pooling_head(c: Fields) -> Tensors:
+    """One learned query that pools the patches."""
     hidden = c.size("hidden_size")
     return within(
         "head",
@@ -190,7 +200,7 @@ def ovis2_vision(c: Fields) -> Body:
         hidden,
         (Stack("encoder.layers", [layer] * c.layers),),
         outside,
-        buffer("embeddings.position_ids", 1, patches(c)),
+        buffer("embeddings.position_ids", 1, patches(c), item=8),
     )
     words = c.size("vocab_size") - c.count("num_visual_indicator_tokens")
     head = linear("head_linear", hidden * c.size("hidden_stride") ** 2, words)
@@ -210,7 +220,7 @@ def janus_vision(c: Fields) -> Body:
     width = int(hidden * float(c.number("mlp_ratio")))  # a product of floats, as transformers takes it
     layer = clip_layer(c, attention, two_linears(hidden, width))
     body = vit(c, layer, (*patch_embedding(c), *positions(c, patches(c))))
-    return body.beside(Body(0, buffers=buffer("embeddings.position_ids", 1, patches(c))))
+    return body.beside(Body(0, buffers=buffer("embeddings.position_ids", 1, patches(c), item=8)))
 
 
 BODIES: Final = {
@@ -218,7 +228,7 @@ BODIES: Final = {
     "kosmos_2_vision_model": kosmos_vision,
     "siglip_vision_model": siglip,
     "siglip2_vision_model": siglip2,
-    **dict.fromkeys(("idefics2_vision", "idefics3_vision", "smolvlm_vision"), plain),
+    **dict.fromkeys(("idefics2_vision", "idefics3_vision", "smolvlm_vision"), siglip_layers),
     **dict.fromkeys(
         ("blip_vision_model", "blip_2_vision_model", "instructblip_vision_model", "instructblipvideo_vision_model"),
         blip,

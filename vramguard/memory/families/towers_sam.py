@@ -114,17 +114,7 @@ def hybrid(c: Fields) -> Body:
 
 
 BODIES: Final = {
-    **dict.fromkeys(
-        (
-            "got_ocr2_vision",
-            "pp_chart2table_vision",
-            "unlimited_ocr_sam_vision_model",
-            "UnlimitedOcrSamVisionConfig",
-            "deepseek_ocr2_sam_vision_model",
-            "DeepseekOcr2SamVisionConfig",
-        ),
-        sam,
-    ),
+    **dict.fromkeys(("got_ocr2_vision", "pp_chart2table_vision"), sam),
     "sam_vision_model": sam_model,
 }
 CLASSES: Final = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.families.bart import BUFFER, LEARNED, Traits, alone, base, decoder_side, encoder_side, side
 from vramguard.memory.families.blocks import Block, Body, Network, embedding, layer_norm, linear, within
 from vramguard.memory.families.decoder import headed
@@ -89,8 +90,10 @@ def _marian_alone(c: Fields) -> Network:
 
 
 def fsmt(c: Fields) -> Network:
-    """FSMT: a vocabulary for each language, and a head inside the decoder."""
+    """FSMT: a vocabulary for each language, a head inside the decoder, and five beams unless the config says one."""
     refuse_one_sided(c)
+    if c.size("num_beams") != 1:  # the class's own default; each beam keeps a cache
+        raise UnprovenError(f"config: num_beams is {c.size('num_beams')}, which is not supported")
     c.raw("decoder")  # older configs have one, which the class drops
     traits = Traits(LEARNED, offset=c.count("pad_token_id") + 1)
     encoder, decoder = encoder_side(c, traits), decoder_side(c, traits)

@@ -43,7 +43,7 @@ def xlm(c: Fields) -> Body:
         *layer_norm("layer_norm_emb", hidden),
     )
     stacks = tuple(Stack(name, [(block,)] * c.layers) for name, block in lists.items())
-    table = buffer("position_ids", 1, positions)
+    table = buffer("position_ids", 1, positions, item=8)
     return Body(hidden, stacks, outside, table, vocab=vocab, context=positions, learned_positions=True)
 
 
