@@ -74,11 +74,11 @@ def spelled(config: Config, accept: Callable[[Config], bool]) -> Config:
     return current
 
 
-def varied(config: Config, seed: int, accept: Callable[[Config], bool]) -> Config:
-    """The config with as many integers changed as `accept` lets through."""
+def varied(config: Config, seed: int, accept: Callable[[Config], bool], refused: set[Path_]) -> Config:
+    """The config with as many integers changed as `accept` lets through; those that it never does are `refused`."""
     random = Random(f"{config['model_type']} {seed}")  # noqa: S311 - reproducible, not secret
     sizes = architecture(config).sizes
-    fields = [*_integers(config, config["model_type"], sizes)]
+    fields = [field for field in _integers(config, config["model_type"], sizes) if field[0] not in refused]
     random.shuffle(fields)
     changes = {path: max(1, int(value * random.choice(_factors(path[-1])))) for path, value in fields}
     _keep_equal(changes, dict(fields))
@@ -94,6 +94,8 @@ def varied(config: Config, seed: int, accept: Callable[[Config], bool]) -> Confi
         elif len(paths) > 1:
             attempt(paths[: len(paths) // 2])
             attempt(paths[len(paths) // 2 :])
+        elif not HEADS.fullmatch(paths[0][-1]):
+            refused.add(paths[0])
 
     attempt([path for path, _ in fields])
     return current

@@ -64,6 +64,7 @@ class Symbols:
         values = [vector[0] for name, vector in names.items() if name not in varied]
         self._steady = {v[0]: n for n, v in names.items() if n not in varied and v[0] >= _NAMED and values.count(v[0]) == 1}
         self._table = _products({**varied, **_prompt(tokens, sequences)}, self._derived(varied))
+        self._parts = {v: names for v, names in self._table.items() if len(names) < _LONG and "tokens" not in names[1:]}
 
     def express(self, vector: Vector) -> Polynomial:
         """The polynomial that gives each sample's number, or a little more; raises UnexpressedError."""
@@ -87,7 +88,7 @@ class Symbols:
         return derived
 
     def _search(self, vector: Vector) -> Polynomial | None:
-        if len({*vector}) == 1:
+        if len({*vector}) == 1 and vector[0] % self._tokens[0]:
             return self._constant(vector[0])
         for names in (("sequences", "tokens"), ("tokens",), ("sequences",), ()):
             rest = self._divided(vector, names)
@@ -109,7 +110,8 @@ class Symbols:
     def _divided(self, vector: Vector, names: tuple[str, ...]) -> Vector | None:
         for name in names:
             divisor = self._tokens if name == "tokens" else self._sequences
-            if any(v % d for v, d in zip(vector, divisor, strict=True)) or len({*divisor}) == 1:
+            steady = len({*divisor}) == 1 and (name == "sequences" or divisor[0] == 1)
+            if steady or any(v % d for v, d in zip(vector, divisor, strict=True)):
                 return None
             vector = tuple(v // d for v, d in zip(vector, divisor, strict=True))
         return vector
@@ -143,13 +145,12 @@ class Symbols:
         for parts in (self._offset(vector), self._pair(vector)):
             if parts is not None:
                 return parts
-        for times in _TIMES:
-            for column, names in self._table.items():
+        for times in _TIMES[:2]:
+            for column, names in self._parts.items():
                 rest = tuple(v - times * c for v, c in zip(vector, column, strict=True))
-                if len(names) < _LONG and min(rest) > 0:
-                    pair = self._pair(rest, names)
-                    if pair is not None:
-                        return {names: Fraction(times), **pair}
+                pair = self._pair(rest, names) if min(rest) > 0 else None
+                if pair is not None:
+                    return {names: Fraction(times), **pair}
         return None
 
     def _offset(self, vector: Vector) -> Polynomial | None:
@@ -162,14 +163,14 @@ class Symbols:
 
     def _pair(self, vector: Vector, without: Monomial | None = None) -> Polynomial | None:
         for times in _TIMES:
-            for column, names in self._table.items():
+            for column, names in self._parts.items():
                 rest = tuple(v - times * c for v, c in zip(vector, column, strict=True))
                 if min(rest) <= 0 or names == without:
                     continue
                 for second in _TIMES:
-                    other = None if any(r % second for r in rest) else self._table.get(tuple(r // second for r in rest))
-                    if other not in (None, names, without):
-                        return {names: Fraction(times), other: Fraction(second)}  # type: ignore[dict-item]
+                    other = None if any(r % second for r in rest) else self._parts.get(tuple(r // second for r in rest))
+                    if other is not None and other not in (names, without):
+                        return {names: Fraction(times), other: Fraction(second)}
         return None
 
 

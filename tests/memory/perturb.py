@@ -38,6 +38,13 @@ INDEXER: Config = {
     "eos_token_id": 2,
 }
 WORKING: dict[str, Config] = {
+    "diffusion_gemma": {"text_config": {"num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 704}},
+    "hunyuan_vl": {
+        "text_config": {
+            "head_dim": 128,
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [16, 16, 16, 16]},
+        }
+    },
     "gemma4": {"vision_config": {}, "audio_config": {}},
     "gemma4_unified": {"vision_config": {}, "audio_config": {}},
     "fsmt": {"num_beams": 1},
@@ -54,6 +61,15 @@ WORKING: dict[str, Config] = {
         }
     },
     "ovis2": {"hidden_size": 4096},
+    "molmo2": {"adapter_config": {"text_hidden_size": 4096, "vision_feature_layer": [1, -2]}},
+    "cohere_compass": {
+        "text_config": {
+            "rope_parameters": {
+                kind: {"rope_type": "default", "rope_theta": 10_000.0}
+                for kind in ("full_attention", "sliding_attention")
+            }
+        }
+    },
     "deepseek_ocr2": {
         "text_config": {
             "mlp_layer_types": ["dense", "sparse"],
@@ -62,10 +78,8 @@ WORKING: dict[str, Config] = {
             "moe_intermediate_size": 1408,
         }
     },
-    **dict.fromkeys(
-        ("chameleon", "Emu3ForConditionalGeneration"),
-        {"vocabulary_map": {"<image>": 3, "<|extra_200|>": 4, "IMGIMGAZ": 5, "IMGIMGBZ": 6}},
-    ),
+    "chameleon": {"vocabulary_map": {"<image>": 3, "IMGIMGAZ": 5, "IMGIMGBZ": 6}},
+    "Emu3ForConditionalGeneration": {"vocabulary_map": {"<image>": 3, "<|extra_200|>": 4}},
     "granite4_vision": {"downsample_rate": "4/8", "deepstack_layer_map": [[-2, 3], [-5, 6], [4, 9]]},
     "qwen4_exp_text": INDEXER,
     "qwen4_exp": {"text_config": INDEXER},
@@ -161,8 +175,8 @@ FITTED: dict[str, tuple[Fit, ...]] = {
     "granite4_vision": (
         # The Q-Former has heads of 64.
         lambda random, fields: {
-            "vision_config": fields["vision_config"] | {"hidden_size": 64 * (heads := random.choice([2, 4]))}
-            | {"num_attention_heads": heads},
+            "vision_config": fields["vision_config"]
+            | {"num_attention_heads": (heads := random.choice([2, 4])), "hidden_size": 64 * heads},
             "deepstack_layer_map": [[-2, 1]] * random.randint(0, 3),
         },
     ),
@@ -188,6 +202,25 @@ FITTED: dict[str, tuple[Fit, ...]] = {
             "text_config": fields["text_config"]
             | {"hidden_size": 96, "num_heads": (heads := random.choice([2, 4, 6])), "d_kv": 96 // heads},
             "vision_config": fields["vision_config"] | {"hidden_size": 96},
+        },
+    ),
+    "molmo2": (
+        lambda random, fields: {
+            "vision_config": fields["vision_config"] | {"num_hidden_layers": 6},
+            "adapter_config": fields["adapter_config"]
+            | {
+                "text_hidden_size": fields["text_config"].get("hidden_size", 4096),
+                "vision_feature_layer": random.sample(range(-6, 6), random.randint(1, 3)),
+            },
+        },
+    ),
+    "aria_text": (lambda _, fields: {"moe_topk": min(fields["moe_topk"], fields["moe_num_experts"])},),
+    "idefics": (
+        lambda random, _: {
+            "num_hidden_layers": (every := random.choice([1, 2, 3])) * random.randint(1, 3),
+            "cross_layer_interval": every,
+            "alpha_type": random.choice(["float", "vector"]),
+            "additional_vocab_size": random.choice([0, 2]),
         },
     ),
     "ovis2": (lambda _, fields: {"hidden_size": fields["text_config"].get("hidden_size", 4096)},),
@@ -350,6 +383,99 @@ FITTED: dict[str, tuple[Fit, ...]] = {
         },
     ),
 }
+FITTED["hunyuan_vl_text"] = (
+    lambda _, fields: {
+        "rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [fields["head_dim"] // 2]}
+    },
+)
+FITTED["step3p5"] = (
+    _listed("layer_types", "sliding_attention", "full_attention"),
+    lambda random, fields: {
+        "sliding_window": 32,
+        **random.choice(
+            [
+                {"mlp_layer_types": random.choices(["sparse", "dense"], k=fields["num_hidden_layers"])},
+                {"moe_layers_enum": "1,3", "attention_other_setting": {"num_attention_heads": 24}},
+                {"num_sliding_attention_heads": 2 * fields["num_attention_heads"], "gating": "elementwise"},
+            ]
+        ),
+    },
+)
+FITTED["diffusion_gemma_text"] = (
+    lambda random, fields: {
+        **random.choice([{}, {"global_head_dim": 48, "num_global_key_value_heads": 1}]),
+        "layer_types": random.choices(["sliding_attention", "full_attention"], k=fields["num_hidden_layers"])
+    },
+)
+FITTED["muse_spark"] = (
+    lambda _, fields: {
+        "audio_config": fields["audio_config"] | {"out_hidden_size": fields["text_config"].get("hidden_size", 8192)}
+    },
+)
+FITTED["muse_spark_audio"] = (
+    lambda random, fields: {
+        "num_hidden_layers": 2,
+        "patch_sizes": [16, random.choice([4, 6])],
+        "hidden_sizes": [32, 64],
+        "depths": [random.choice([0, 1, 2]), 2],
+    },
+)
+FITTED["muse_spark_text"] = (
+    _listed("layer_types", "sliding_attention", "full_attention"),
+    _listed("mlp_layer_types", "sparse", "dense"),
+)
+FITTED["muse_glimmer_text"] = (_listed("layer_types", "sliding_attention", "full_attention"),)
+FITTED["inkling2"] = (
+    lambda _, fields: {
+        "vision_config": fields["vision_config"] | {"text_hidden_size": fields["text_config"].get("hidden_size", 4608)}
+    },
+)
+FITTED["inkling_vision"] = (lambda random, _: {"num_hidden_layers": random.choice([12, 24, 31])},)
+FITTED["fun_asr_nano"] = (
+    lambda _, fields: {
+        "adaptor_config": fields["adaptor_config"]
+        | {"hidden_size": (hidden := fields["text_config"]["hidden_size"]), "intermediate_size": hidden // 4}
+    },
+)
+FITTED["dia"] = (
+    lambda _, fields: {
+        "decoder_config": fields["decoder_config"]
+        | {"cross_hidden_size": fields["encoder_config"].get("hidden_size", 1024), "num_channels": 9}
+    },
+)
+FITTED["canary"] = (
+    lambda _, fields: {
+        "encoder_config": fields["encoder_config"]
+        | {"hidden_size": fields["decoder_config"].get("hidden_size", 1024), "num_attention_heads": 1},
+        "vocab_size": fields["decoder_config"].get("vocab_size", 16384),
+    },
+)
+FITTED["cosmos3_edge_text"] = (
+    lambda _, fields: {
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 1e4,
+            "mrope_section": [fields["head_dim"] // 2 - 2, 1, 1],
+        }
+    },
+)
+FITTED["ernie4_5_vl_moe_text"] = (
+    _listed("mlp_layer_types", "sparse", "dense"),
+    lambda _, fields: {
+        "rope_parameters": {
+            "rope_type": "default",
+            "rope_theta": 5e5,
+            "mrope_section": [(size := fields["hidden_size"] // fields["num_attention_heads"]) // 8] * 2 + [size // 4],
+        }
+    },
+)
+FITTED["mistral_large4_text"] = (
+    _listed("mlp_layer_types", "sparse", "dense"),
+    _listed("no_rope_layers", 0, 1),
+    lambda random, fields: {
+        "index_topk_pattern": "F" + "".join(random.choices("FS", k=fields["num_hidden_layers"] - 1))
+    },
+)
 # Layers of every kind in a few of them, laid over the default where caches are traced.
 MIXED: dict[str, Config] = {
     "bamba": {"num_hidden_layers": 4, "attn_layer_indices": [1]},
@@ -425,6 +551,15 @@ MIXED["t5gemma"] = {
 _GLM_V = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}
 MIXED |= {kind: {"text_config": _GLM_V} for kind in ("glm4v", "glm46v", "glmga")}
 MIXED["glm4v_moe"] = {"text_config": _GLM_V | {"head_dim": 128}}
+MIXED["step3p7"] = {
+    "text_config": {
+        "num_hidden_layers": 4,
+        "sliding_window": 16,
+        "layer_types": ["sliding_attention", "full_attention"] * 2,
+        "num_sliding_attention_heads": 96,
+    }
+}
+MIXED["qwen3_omni_moe_thinker"] = {"text_config": {"head_dim": 128}}
 
 
 def _working(model_type: str, name: str) -> Config:

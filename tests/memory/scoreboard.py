@@ -43,6 +43,12 @@ MAPPINGS = (
 SMALL_BUFFER = 4096  # elements; tables of a few numbers are counted as an allowance, not one by one
 LENGTHS = (5, 37, 300)
 CACHES = ("past_key_values", "cache_params", "state", "mems", "past_buckets_states")  # where an output keeps its cache
+# Classes that ask for a picture, whatever the prompt: the part of them that reads and writes text.
+WRITERS = {
+    "blip": "text_decoder",
+    **dict.fromkeys(("blip-2", "instructblip", "instructblipvideo"), "language_model"),
+    "kosmos-2": "text_model",
+}
 # Models that fill a cache, which generate() gives them, but make or return none of their own.
 UNRETURNED = ("granite4_vision", "recurrent_gemma")
 
@@ -154,13 +160,36 @@ def inputs_of(model: Any, sequences: int, tokens: int) -> Config:  # noqa: ANN40
             side = encoder.image_size
             pixels = torch.zeros(sequences, encoder.num_channels, *([side] * 2 if isinstance(side, int) else side))
             return {"pixel_values": pixels.to(model.dtype), "decoder_input_ids": ids}
+        encoder = getattr(model.config, "encoder_config", encoder)
         heard = torch.zeros(sequences, tokens, encoder.hidden_size, dtype=model.dtype)  # whatever its length was
         outputs = BaseModelOutput(last_hidden_state=heard)
         outputs.attention_mask = None  # Moonshine asks for it
         return {"encoder_outputs": outputs, "decoder_input_ids": ids}
+    if model.config.model_type == "dia":
+        codes = torch.zeros(sequences, tokens, model.config.decoder_config.num_channels, dtype=torch.long)
+        return {"input_ids": ids, "decoder_input_ids": codes}
     if getattr(model.config, "is_encoder_decoder", False):
         return {"input_ids": ids, "decoder_input_ids": ids}
     return {"input_ids": ids}
+
+
+def writer(model: Any) -> Any:  # noqa: ANN401
+    """What writes inside a class that takes no prompt without a picture, else the model itself."""
+    return getattr(model, WRITERS.get(model.config.model_type, ""), model)
+
+
+def seen(model: Any, sequences: int, tokens: int) -> Config:  # noqa: ANN401
+    """What a tower gave of one picture, where the prompt alone is not enough, and where words stand on a page."""
+    config, kind = model.config, model.config.model_type
+    if kind == "udop":
+        return {"bbox": torch.zeros(sequences, tokens, 4)}
+    if kind not in ("blip", "idefics"):
+        return {}
+    tower = model.vision_model if kind == "blip" else model.model.vision_model
+    patches = torch.zeros(sequences, tower.embeddings.num_positions, config.vision_config.hidden_size).to(model.dtype)
+    if kind == "blip":
+        return {"encoder_hidden_states": patches}
+    return {"image_encoder_embeddings": patches[:, None], "image_attention_mask": torch.ones(sequences, tokens, 1)}
 
 
 def as_loaded(model: Any) -> Any:  # noqa: ANN401
@@ -193,8 +222,8 @@ def caches(config: Config, network: Architecture) -> list[str]:
             with FakeTensorMode(allow_non_fake_inputs=True), torch.inference_mode(), no_init_weights():
                 model = as_loaded(cls._from_config(made, dtype=torch.bfloat16).eval())
                 given = transformers.DynamicCache(config=made) if made.model_type in UNRETURNED else None
-                inputs = inputs_of(model, sequences, tokens) | ({"past_key_values": given} if given else {})
-                output = model(**inputs, use_cache=True)
+                inputs = inputs_of(writer(model), sequences, tokens) | seen(model, sequences, tokens)
+                output = writer(model)(**inputs, **({"past_key_values": given} if given else {}), use_cache=True)
                 found = next((output[name] for name in CACHES if name in output), None)
                 real = held(cached_tensors([found, given]) + kept_by_modules(model))
             groups = cache_bytes(network, tokens, sequences, 16)

@@ -38,7 +38,6 @@ class Prefill:
     element_bytes: int  # of the model's dtype, 2 or 4
     implementation: str  # one of IMPLEMENTATIONS
     activation: str | None = None  # name in ACT2FN, None where it is not known
-    grouped_experts: bool = True  # False where PyTorch has no grouped product for the dtype: experts run one by one
     fused_kernels: bool = True  # False where the card has none for this dtype: attention is computed by its formula
     grouped_kernels: bool = True  # False where none takes fewer key heads than query heads
     multiprocessors: int = 132
@@ -62,12 +61,10 @@ class Prefill:
         """Moments that this pass may come to; UnprovenError where its class was not recorded."""
         network = self.architecture
         table = moments.load(network.model_type, network.name)
-        extra = [] if self.grouped_experts else ["experts"]
-        if moments.rank(self.activation) > moments.rank(table.activation(network.variant)):
-            extra.append("activation")
+        wider = moments.rank(self.activation) > moments.rank(table.activation(network.variant))
         # transformers repeats keys of wider heads as it does where there is a mask
         batch = self.sequences > 1 or any(group.head_dim > _FLASH_HEAD_DIM for group in network.attention)
-        return table.moments(network, self.implementation, window=self.slides, batch=batch, extra=extra)
+        return table.moments(network, self.implementation, window=self.slides, batch=batch, any_activation=wider)
 
     @property
     def always_masked(self) -> bool:
@@ -85,7 +82,7 @@ class Prefill:
     @cached_property
     def _squares(self) -> list[tuple[str, ...]]:
         table = moments.load(self.architecture.model_type, self.architecture.name)
-        plain = table.moments(self.architecture, self.implementation, window=False, batch=False, extra=())
+        plain = table.moments(self.architecture, self.implementation, window=False, batch=False)
         return [names for moment in plain for _, names in moment.terms if names.count("tokens") > 1]
 
 

@@ -78,22 +78,29 @@ class Recorded(NamedTuple):
 
     row: Mapping[str, Any]
 
-    def moments(self, network: Architecture, kernel: str, *, window: bool, batch: bool, extra: Sequence[str]) -> list[Moment]:
-        """Moments that a pass may come to; `extra` names switches: "activation", "experts". UnprovenError if unknown."""
-        regimes = [kernel, *([f"{kernel} window"] if window or batch else []), *([f"{kernel} batch"] if batch else [])]
-        variants: Mapping[str, Any] = self.row["variants"]
-        if network.variant not in variants:
+    def moments(
+        self, network: Architecture, kernel: str, *, window: bool, batch: bool, any_activation: bool = False
+    ) -> list[Moment]:
+        """Moments that a pass may come to, with `any_activation` whatever the MLP's function; UnprovenError if unknown."""
+        variant = self.row["variants"].get(network.variant)
+        if variant is None:
             raise UnprovenError(f"activations of {network.name} are not recorded for: {network.variant or 'its defaults'}")
-        variant = variants[network.variant]
         if kernel not in variant["regimes"]:
             raise UnprovenError(f"activations of {network.name} with attn_implementation {kernel} are not recorded")
-        tables = [variant["regimes"], *(variant[name] for name in extra if name in variant)]
-        return [read(row) for table in tables for regime in regimes for row in table.get(regime, ())]
+        rows = [row for name in _regimes(kernel, window, batch) for row in variant["regimes"].get(name, ())]
+        if any_activation:
+            other = "sdpa" if kernel == "flash_attention_2" else kernel  # whose MLP is the same
+            rows += [row for name in _regimes(other, window, batch) for row in variant.get("activation", {}).get(name, ())]
+        return [read(row) for row in rows]
 
     def activation(self, variant: str) -> str | None:
         """Name of the activation function that was recorded."""
         name: str | None = self.row["variants"].get(variant, {}).get("act")
         return name
+
+
+def _regimes(kernel: str, window: bool, batch: bool) -> list[str]:  # noqa: FBT001 - a private pair
+    return [kernel, *([f"{kernel} window"] if window or batch else []), *([f"{kernel} batch"] if batch else [])]
 
 
 def read(row: Mapping[str, Any]) -> Moment:

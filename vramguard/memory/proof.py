@@ -267,7 +267,6 @@ def _activations(case: _Case, tokens: int, cache: tuple[Term, ...]) -> tuple[Ter
         implementation=case.implementation,
         activation=case.activation,
         fused_kernels=ampere or case.dtype != "bfloat16",
-        grouped_experts=case.dtype == "bfloat16",
         grouped_kernels=ampere and case.dtype != "float32",
         multiprocessors=case.device.multiprocessors,
     )

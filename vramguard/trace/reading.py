@@ -73,7 +73,8 @@ class Reading:
         config = self.model.config
         if takes("input_ids"):
             return {}
-        if not takes("input_features") or not hasattr(config, "max_source_positions"):
+        sizes = ("num_mel_bins", "max_source_positions")
+        if not takes("input_features") or not all(hasattr(config, name) for name in sizes):
             raise TraceError(f"{type(self.model).__name__}: its encoder reads no text")
         frames = 2 * config.max_source_positions
         return {"input_features": torch.zeros(self.sequences, config.num_mel_bins, frames, dtype=self.model.dtype)}

@@ -102,16 +102,17 @@ class Values(TorchDispatchMode):  # type: ignore[misc]  # mypy does not follow t
                     found.known = torch.ones(tensor.shape, dtype=torch.bool).nonzero()
             return found
         if function is _SCALAR and getattr(tensor, "constant", None) is None:
-            answer = self._guess(tensor.dtype)
-            self._assume(f"a value of {str(tensor.dtype).removeprefix('torch.')} is {answer}")
-            return answer
+            return self._guess(tensor.dtype)
         return function(*args, **kwargs)
 
     def _guess(self, dtype: torch.dtype) -> bool | float:
-        """A condition on all tokens (none is padding) does not hold; a number of tokens is all of a sequence's."""
+        """A condition, such as that nothing is padding, does not hold; a number of tokens is all of a sequence's."""
         if dtype is torch.bool:
+            self._assume("a condition on values does not hold")
             return False
-        return 0.0 if dtype.is_floating_point else self._length
+        answer = 0.0 if dtype.is_floating_point else self._length
+        self._assume(f"a number is {answer}")
+        return answer
 
     def _assume(self, what: str) -> None:
         place = self.place()

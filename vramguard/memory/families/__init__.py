@@ -100,13 +100,15 @@ _HOLDS: Final = {
     "glm5": "glm5_next glm5_next_text glm5_next_vision",
     "omni": "nemotron_h_omni radio",
     "llava": "llava llava_next llava_next_video llava_onevision video_llava vipllava paligemma internvl qianfan_ocr "
-    "aya_vision cohere2_vision mistral3 lighton_ocr lfm2_vl lfm3_vl deepseek_vl video_llama_3 ovis2",
+    "aya_vision cohere2_vision mistral3 lighton_ocr lfm2_vl lfm3_vl deepseek_vl video_llama_3 ovis2 shieldgemma2 "
+    "fast_vlm perception_lm",
     "towers": "clip_vision_model kosmos_2_vision_model siglip_vision_model siglip2_vision_model idefics2_vision "
     "idefics3_vision smolvlm_vision blip_vision_model blip_2_vision_model instructblip_vision_model "
     "instructblipvideo_vision_model pixtral ovis2_vision janus_vision_model video_llama_3_vision",
     "towers_sam": "got_ocr2 pp_chart2table deepseek_vl_hybrid got_ocr2_vision pp_chart2table_vision sam_vision_model",
     "idefics3": "idefics3 smolvlm idefics2 aria",
-    "granite_vision": "granite4_vision granite_docling granite4_vision_text granite_docling_text granite_docling_vision",
+    "granite_vision": "granite4_vision granite_docling granite4_vision_text granite_docling_text "
+    "granite_docling_vision",
     "fuyu": "fuyu",
     "vqgan": "janus chameleon",
     "emu3": "emu3 emu3_text_model",
@@ -115,14 +117,36 @@ _HOLDS: Final = {
     "blip": "blip blip-2 instructblip instructblipvideo",
     "kosmos": "kosmos-2 kosmos-2.5 kosmos_2_5_vision_model pix2struct pix2struct_vision_model",
     "florence": "florence2 florence_vision",
+    "molmo2": "molmo2 molmo2_text molmo2_vision",
+    "minicpm_v": "minicpm_ocr minicpmv4_6 minicpmv4_7 kimi_k25 hyperclovax_vision_v2 cohere_compass "
+    "minicpm_ocr_vision minicpmv4_6_vision minicpmv4_7_vision kimi_k25_vision cohere_compass_vision",
+    "idefics": "idefics idefics_vision",
+    "udop": "udop",
+    "evolla": "evolla",
     "towers_intern": "internvl_vision qianfan_ocr_vision lfm3_vl_vision",
     "qwen_vl": "qwen2_vl qwen2_5_vl qwen3_vl qwen3_vl_moe qwen2_vl_text qwen2_5_vl_text qwen3_vl_text qwen3_vl_moe_text "
     "qwen2_vl_vision qwen2_5_vl_vision qwen3_vl_vision qwen3_vl_moe_vision",
-    "gemma_vl": "gemma3 gemma4 gemma4_unified gemma4_vision gemma4_audio",
+    "gemma_vl": "gemma3 gemma4 gemma4_unified gemma4_vision gemma4_audio diffusion_gemma diffusion_gemma_text",
     "mllama": "mllama mllama_text_model mllama_vision_model",
     "phi4_multimodal": "phi4_multimodal phi4_multimodal_vision phi4_multimodal_audio",
     "glm_v": "glm4v glm4v_moe glm46v glmga glm_ocr glm4v_text glm4v_moe_text glm_ocr_text glm4v_vision glm4v_moe_vision "
     "glm_ocr_vision",
+    "mistral4": "mistral4 mistral_large4 mistral_large4_text",
+    "qwen_omni": "qwen2_5_omni_thinker qwen3_omni_moe_thinker qwen2_5_omni_text qwen3_omni_moe_text "
+    "qwen2_5_omni_vision_encoder qwen3_omni_moe_vision_encoder qwen2_5_omni_audio_encoder qwen3_omni_moe_audio_encoder",
+    "exaone4_5": "exaone4_5 exaone4_5_vision",
+    "ernie_vl": "ernie4_5_vl_moe ernie4_5_vl_moe_text ernie4_5_vl_moe_vision",
+    "readers": "paddleocr_vl paddleocr_vl_text paddleocr_vl_vision hunyuan_vl hunyuan_vl_text hunyuan_vl_vision",
+    "step3p7": "step3p7 step3p5 step3p5_vision",
+    "muse": "muse_glimmer muse_spark muse_glimmer_text muse_spark_text muse_glimmer_vision muse_spark_vision "
+    "muse_spark_audio",
+    "minimax_vl": "minimax_m3_vl minimax_m3_vl_vision",
+    "inkling_vl": "inkling2 inkling_mm_model inkling2_vision",
+    "cosmos": "cosmos3_edge cosmos3_omni cosmos3_edge_text cosmos3_edge_vision",
+    "fun_asr": "fun_asr_nano fun_asr_nano_encoder",
+    "dia": "dia",
+    "pop2piano": "pop2piano",
+    "transcribers": "canary cohere_asr parakeet_encoder",
 }
 MODULES: Final = {model_type: module for module, types in _HOLDS.items() for model_type in types.split()}
 
@@ -187,8 +211,8 @@ _ACTIVATIONS: Final = (
 # Keys with several values that are understood.
 _CHOICES: Final = {
     "cache_implementation": ("dynamic", "hybrid"),  # generate() takes the second, of older Gemmas, for the first
-    "experts_implementation": ("grouped_mm", "eager"),
-    "_experts_implementation": ("grouped_mm", "eager"),
+    "experts_implementation": ("grouped_mm",),  # what transformers takes where nobody asks; only that was traced
+    "_experts_implementation": ("grouped_mm",),
     **dict.fromkeys(
         (
             *("hidden_act", "hidden_activation", "activation_function", "activation", "dense_act_fn"),

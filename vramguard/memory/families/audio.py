@@ -44,7 +44,7 @@ def glmasr_encoder(c: Fields) -> Body:
     return Body(hidden, (Stack("layers", [layer] * c.layers),), outside)
 
 
-def qwen3_asr_encoder(c: Fields) -> Body:
+def qwen3_asr_encoder(c: Fields, positions: str = "max_position_embeddings") -> Body:
     """Qwen3-ASR's encoder: three convolutions over the spectrogram as a picture, positions within a short window."""
     heads = even_heads(c, "d_model", "encoder_attention_heads")
     if heads.hidden % 2:
@@ -64,7 +64,7 @@ def qwen3_asr_encoder(c: Fields) -> Body:
         *convolution("conv2d3", (channels, channels, 3, 3), bias=True),
         *linear("conv_out", channels * bins, heads.hidden),
     )
-    table = buffer("positional_embedding.positional_embedding", c.size("max_position_embeddings"), heads.hidden)
+    table = buffer("positional_embedding.positional_embedding", c.size(positions), heads.hidden)
     return Body(heads.hidden, (Stack("layers", [layer] * c.layers),), outside, buffers=table)
 
 

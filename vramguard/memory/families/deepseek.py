@@ -50,13 +50,13 @@ def glm4_moe_lite(c: Fields) -> Body:
 
 def deepseek_v32(c: Fields) -> Body:
     """DeepSeek V3.2: V3 with an indexer in every layer."""
-    c = _counted(c)
+    c = counted(c)
     return decoder(c, pre_norm(c, _indexed(c, ["full"] * c.layers), _experts(c, _sparse_after_first(c))))
 
 
 def glm_moe_dsa(c: Fields) -> Body:
     """GLM-5: DeepSeek V3.2, some layers of which take the choice of the indexer before them."""
-    c = _counted(c)
+    c = counted(c)
     return decoder(c, pre_norm(c, _indexed(c, glm_indexers(c)), _experts(c, _sparse_after_first(c))))
 
 
@@ -112,7 +112,7 @@ def _experts(c: Fields, sparse: Sequence[bool], more: Tensors = ()) -> list[Bloc
     )
 
 
-def _counted(c: Fields) -> Fields:
+def counted(c: Fields) -> Fields:
     """The config with its number of experts under the class's own name; these classes take num_experts too."""
     if c.is_null("num_experts"):
         return c

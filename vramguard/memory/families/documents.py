@@ -11,9 +11,10 @@ from vramguard.memory.families.bart import Traits, decoder_side
 from vramguard.memory.families.blocks import Body, Heads, Stack, attention, embedding, norm, parameter, within
 from vramguard.memory.families.decoder import attend, decoder, dense, divide, everywhere, headed, pre_norm
 from vramguard.memory.families.experts import feed_forward, grouped_experts, sparse_layers, undeclared
+from vramguard.memory.families.fields import Fields, shown
 from vramguard.memory.families.seq2seq import joined
 from vramguard.memory.families.sight import answers, seeing, silent
-from vramguard.memory.families.towers import clip_tower, patches
+from vramguard.memory.families.towers import clip_tower
 from vramguard.memory.families.towers import dense as biased
 from vramguard.memory.families.towers_sam import halved_twice, sam
 
@@ -21,14 +22,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vramguard.memory.families.blocks import Network, Tensors
-    from vramguard.memory.families.fields import Fields
 
 # Caches all of the prompt, and of what is written after it the last sliding_window tokens.
 REFERENCE: Final = "reference_sliding_attention"
 
 
 def unlimited_text(c: Fields) -> Body:
-    """Unlimited-OCR: DeepSeek's experts behind plain attention; a window slides over what is written, not the prompt."""
+    """Unlimited-OCR: DeepSeek's experts behind plain attention; its window slides over what it writes alone."""
     if c.optional("sliding_window") is None:
         raise UnprovenError(f"config: {c.path}sliding_window is null")
     listed = c.texts("layer_types")
@@ -46,17 +46,19 @@ def deepseek_text(c: Fields) -> Body:
 
 
 def _experts_text(c: Fields, sparse: Callable[[int], bool]) -> Body:
-    # A given head_dim is set back to the quotient.
-    heads, head_dim, bias = c.size("num_attention_heads"), divide(c, "hidden_size", "num_attention_heads"), c.flag("mlp_bias")
+    heads, attention_bias, bias = _heads(c), c.flag("attention_bias"), c.flag("mlp_bias")
+    attends = [attention(heads, bias=attention_bias, output_bias=attention_bias)] * c.layers
+    mlp = feed_forward(sparse_layers(c, sparse), lambda: grouped_experts(c, bias=bias), lambda: dense(c, bias=bias)[0])
+    return decoder(c, pre_norm(c, attends, mlp))
+
+
+def _heads(c: Fields) -> Heads:
+    """Geometry of the text's attention; a given head_dim is set back to the quotient."""
+    heads, head_dim = c.size("num_attention_heads"), divide(c, "hidden_size", "num_attention_heads")
     kv_heads = c.optional("num_key_value_heads") or heads
     if heads % kv_heads:
         raise UnprovenError(f"config: {c.path}num_attention_heads is no multiple of num_key_value_heads {kv_heads}")
-    geometry, biased_ = Heads(c.size("hidden_size"), heads, kv_heads, head_dim), c.flag("attention_bias")
-    attends = [attention(geometry, bias=biased_, output_bias=biased_)] * c.layers
-    mlp = feed_forward(
-        sparse_layers(c, sparse), lambda: grouped_experts(c, bias=bias), lambda: dense(c, bias=bias)[0]
-    )
-    return decoder(c, pre_norm(c, attends, mlp))
+    return Heads(c.size("hidden_size"), heads, kv_heads, head_dim)
 
 
 def shrinking_sam(c: Fields) -> Body:
@@ -103,6 +105,17 @@ def _one_reader(c: Fields, hidden: int) -> Tensors:
     return (*biased("multi_modal_projector", inputs, hidden), *parameter("view_separator", hidden))
 
 
+def unlimited_ocr(c: Fields) -> Network:
+    """Unlimited-OCR: older configs call its text part otherwise, and hold its window beside it."""
+    windows = {"sliding_window": c.raw("sliding_window")} if c.given("sliding_window") else {}
+    if c.raw("text_config") is None:
+        older = c.raw("language_config") if c.given("language_config") else {}
+        if not isinstance(older, dict):
+            raise UnprovenError(f"config: language_config is {shown(older)}, not an object")
+        c.parts["text_config"] = Fields("unlimited_ocr_text", {**older, **windows}, c.table, f"{c.path}text_config.")
+    return answers(seeing(_two_readers))(c)
+
+
 def formula_vision(c: Fields) -> Body:
     """PP-FormulaNet's encoder: SAM's, halved twice and projected to the decoder's width."""
     first, second, third = (c.size(f"post_conv_{place}_channels") for place in ("in", "mid", "out"))
@@ -135,7 +148,7 @@ BODIES: Final = {
     "pp_formulanet_vision": formula_vision,
 }
 CLASSES: Final = {
-    "UnlimitedOcrForConditionalGeneration": answers(seeing(_two_readers)),
+    "UnlimitedOcrForConditionalGeneration": unlimited_ocr,
     "DeepseekOcr2ForConditionalGeneration": answers(seeing(_one_reader)),
     "PPFormulaNetForConditionalGeneration": pp_formulanet,
 }

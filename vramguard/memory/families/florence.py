@@ -35,7 +35,9 @@ def davit(c: Fields) -> Body:
         raise UnprovenError(f"config: {c.path}embed_dim and the other lists do not count the same stages")
     if not all(isinstance(flag, bool) for flag in first):
         raise UnprovenError(f"config: {c.path}patch_prenorm is {shown(first)}, not a list of booleans")
-    stacks, outside, inputs = [], [], c.size("in_channels")
+    stacks: list[Stack] = []
+    outside: Tensors = ()
+    inputs = c.size("in_channels")
     for width, layers, patch, before in zip(widths, depths, patches, first, strict=True):
         outside += within(
             "convs.*",
@@ -44,7 +46,7 @@ def davit(c: Fields) -> Body:
         )
         stacks.append(Stack("blocks.*", [_block(c, width)] * layers))
         inputs = width
-    return Body(widths[-1], tuple(stacks), tuple(outside))
+    return Body(widths[-1], tuple(stacks), outside)
 
 
 def _block(c: Fields, width: int) -> Layer:
@@ -67,7 +69,11 @@ def _block(c: Fields, width: int) -> Layer:
 def _projector(c: Fields, _: int) -> Tensors:
     """Positions by row and column, and a Linear to a width that the text model must have."""
     vision = c.part("vision_config")
-    seen, rows, outputs = vision.integers("embed_dim")[-1], vision.size("max_position_embeddings"), vision.size("projection_dim")
+    seen, rows, outputs = (
+        vision.integers("embed_dim")[-1],
+        vision.size("max_position_embeddings"),
+        vision.size("projection_dim"),
+    )
     return within(
         "multi_modal_projector",
         linear("image_projection", seen, outputs),

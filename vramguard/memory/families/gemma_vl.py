@@ -1,7 +1,8 @@
-"""Gemma 3 and 4 with what they see and hear: a text model, towers, and a projection of what these give into its width."""
+"""Gemma 3 and 4 with what they see and hear: a text model, towers, and projections of what these give."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.architecture import UnprovenError
@@ -9,8 +10,10 @@ from vramguard.memory.families import body_of
 from vramguard.memory.families.blocks import (
     Block,
     Body,
+    Network,
     Stack,
     convolution,
+    gated,
     head_norms,
     linear,
     norm,
@@ -20,11 +23,12 @@ from vramguard.memory.families.blocks import (
 )
 from vramguard.memory.families.decoder import headed, sandwiched
 from vramguard.memory.families.gemma import NORMS
+from vramguard.memory.families.gemma import gemma4 as gemma4_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vramguard.memory.families.blocks import Layer, Network, Tensors
+    from vramguard.memory.families.blocks import Layer, Tensors
     from vramguard.memory.families.fields import Fields
 
 
@@ -63,6 +67,41 @@ def gemma4_unified(c: Fields) -> Body:
     if c.has_part("audio_config"):
         whole = whole.beside(_projection("embed_audio", _frame(c.part("audio_config")), text))
     return whole
+
+
+def diffusion_text(c: Fields) -> Body:
+    """DiffusionGemma's text model: Gemma 4 with experts, without what its class leaves out as a choice."""
+    choices = {"enable_moe_block": True, "hidden_size_per_layer_input": 0, "num_kv_shared_layers": 0}
+    choices |= {"attention_k_eq_v": True, "use_double_wide_mlp": False}
+    if given := sorted(key for key in choices if c.given(key)):
+        raise UnprovenError(f"config: {c.path}{given[0]} is not known for {c.kind}")
+    return gemma4_text(replace(c, config={**c.config, **choices}))
+
+
+def diffusion(c: Fields) -> Network:
+    """DiffusionGemma: its decoder shares the encoder's weights but for biases, has one block more, caches nothing."""
+    tied, text = c.flag("tie_word_embeddings"), c.part("text_config")
+    body, tower = body_of(text), body_of(c.part("vision_config"))
+    encoder = body.within("language_model").beside(tower.within("vision_tower"))
+    encoder = encoder.beside(_projection("embed_vision", tower.hidden, body)).within("encoder")
+    again = within(
+        "self_conditioning", norm("pre_norm", body.hidden), gated(body.hidden, text.size("intermediate_size"))
+    )
+    decoder = _own_weights(body, tied=tied).beside(again).within("decoder")
+    return headed(c, encoder.beside(decoder).within("model"))
+
+
+def _own_weights(body: Body, *, tied: bool) -> Body:
+    """What a body does not share with one of the same shape: all of it, or where they are tied its biases."""
+
+    def own(tensors: Tensors) -> Tensors:
+        return tuple(tensor for tensor in tensors if not tied or tensor.name.endswith(".bias"))
+
+    stacks = tuple(
+        Stack(stack.path, [tuple(Block(own(block.tensors)) for block in layer) for layer in stack.layers])
+        for stack in body.stacks
+    )
+    return Body(body.hidden, stacks, own(body.outside))
 
 
 def _projection(name: str, seen: int, text: Body) -> Tensors:
@@ -198,9 +237,11 @@ BODIES: Final = {
     "gemma4_unified": gemma4_unified,
     "gemma4_vision": gemma4_vision,
     "gemma4_audio": gemma4_audio,
+    "diffusion_gemma_text": diffusion_text,
 }
 CLASSES: Final = {
     "Gemma3ForConditionalGeneration": conditional(gemma3),
     "Gemma4ForConditionalGeneration": conditional(gemma4),
     "Gemma4UnifiedForConditionalGeneration": conditional(gemma4_unified),
+    "DiffusionGemmaForBlockDiffusion": diffusion,
 }

@@ -56,7 +56,7 @@ def _copied(name: str, tensors: Tensors, copies: int) -> Tensors:
 
 
 def docling_vision(c: Fields) -> Body:
-    """Granite Docling's tower: SigLIP's layers, and the connector to the text inside it, on a coarse and a fine path."""
+    """Granite Docling's tower: SigLIP's layers, and inside it the connector, on a coarse and a fine path."""
     hidden, outputs, scale = c.size("hidden_size"), c.size("out_hidden_size"), c.size("scale_factor")
     paths = {"coarse": scale, "fine": scale // 2} if c.flag("use_fine_route") else {"coarse": scale}
     if not all(paths.values()):
@@ -70,7 +70,10 @@ def docling_vision(c: Fields) -> Body:
     )
     side = c.size("image_size") // c.size("patch_size")
     tables = (buffer(f"connector.{name}.pos_embed.pos_embed", (side // n) ** 2, outputs) for name, n in paths.items())
-    buffers = (*buffer("embeddings.position_ids", 1, patches(c), item=8), *(tensor for table in tables for tensor in table))
+    buffers = (
+        *buffer("embeddings.position_ids", 1, patches(c), item=8),
+        *(tensor for table in tables for tensor in table),
+    )
     return siglip_layers(c).beside(within("connector", connector), Body(0, buffers=buffers))
 
 
@@ -97,7 +100,12 @@ def _router(c: Fields, hidden: int) -> Tensors:
     if not vision.flag("use_fine_route"):
         raise UnprovenError(f"config: density_router_hidden_size is given, but {vision.path}use_fine_route is false")
     seen = vision.size("hidden_size")
-    router = (*dense("att", seen, 1), *norm("norm", seen, bias=True), *dense("fc1", seen, width), *dense("fc2", width, 1))
+    router = (
+        *dense("att", seen, 1),
+        *norm("norm", seen, bias=True),
+        *dense("fc1", seen, width),
+        *dense("fc2", width, 1),
+    )
     return within("density_router", router)
 
 

@@ -48,8 +48,6 @@ def _perceived(c: Fields, hidden: int) -> Tensors:
 def perceiver(c: Fields, hidden: int) -> Body:
     """Idefics 2's resampler, as wide as the text model whatever its own config says."""
     heads, kv_heads, head_dim = c.size("resampler_n_heads"), c.size("num_key_value_heads"), c.size("resampler_head_dim")
-    if heads % kv_heads:
-        raise UnprovenError(f"config: {c.path}resampler_n_heads is no multiple of num_key_value_heads {kv_heads}")
     attention = (
         *linear("q_proj", hidden, heads * head_dim),
         *linear("k_proj", hidden, kv_heads * head_dim),
@@ -89,9 +87,12 @@ def _queries(c: Fields) -> int:
     """Most queries of any number of patches."""
     table = c.raw("projector_patch_to_query_dict")
     table = {"1225": 128, "4900": 256} if table is None else table
-    if not isinstance(table, dict) or not table or not all(type(n) is int and 0 < n < MAX_SIZE for n in table.values()):
+    most = (
+        max(table.values(), default=0) if isinstance(table, dict) and all(type(n) is int for n in table.values()) else 0
+    )
+    if not 0 < most < MAX_SIZE:
         raise UnprovenError(f"config: projector_patch_to_query_dict is {shown(table)}, not a table of numbers")
-    return max(table.values())
+    return int(most)
 
 
 CLASSES: Final = {

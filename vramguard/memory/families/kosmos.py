@@ -29,7 +29,7 @@ from vramguard.memory.families.towers import dense
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vramguard.memory.families.blocks import Tensors
+    from vramguard.memory.families.blocks import Layer, Tensors
     from vramguard.memory.families.fields import Fields
 
 _WORDS: Final = Projections("query", "key", "value", "output")
@@ -131,14 +131,17 @@ def pix2struct(c: Fields) -> Network:
     if heads.query != hidden or tower.hidden != hidden:
         raise UnprovenError("config: text_config.hidden_size is not num_heads times d_kv, or not the tower's")
     tensors = within("attention", projected(heads, _WORDS, bias=False))
-    bias = embedding("self_attention.attention.relative_attention_bias", text.size("relative_attention_num_buckets"), number)
+    bias = embedding(
+        "self_attention.attention.relative_attention_bias", text.size("relative_attention_num_buckets"), number
+    )
     layer = (
         decodes("self_attention", (*tensors, *norm("layer_norm", hidden)), heads),
         crosses("encoder_decoder_attention", (*tensors, *norm("layer_norm", hidden)), heads),
-        Block(within("mlp", within("DenseReluDense", gated_mlp(hidden, text.size("d_ff"))), norm("layer_norm", hidden))),
+        Block(
+            within("mlp", within("DenseReluDense", gated_mlp(hidden, text.size("d_ff"))), norm("layer_norm", hidden))
+        ),
     )
-    layers = [layer] * depth(text, "num_layers")
-    layers[0] = (Block(bias), *layer)
+    layers: list[Layer] = [(Block(bias), *layer), *[layer] * (depth(text, "num_layers") - 1)]
     outside = (*embedding("embed_tokens", vocab, hidden), *norm("final_layer_norm", hidden))
     writes = Body(hidden, (Stack("layer", layers),), outside, vocab=vocab)
     tied = c.flag("tie_word_embeddings")

@@ -9,10 +9,11 @@ from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.families import body_of
 from vramguard.memory.families.blocks import convolution, embedding, linear, norm, parameter, within
 from vramguard.memory.families.fields import shown
+from vramguard.memory.families.gemma_vl import gemma3
 from vramguard.memory.families.sight import Names, answers, either_tie, levels, seeing
 
 if TYPE_CHECKING:
-    from vramguard.memory.families.blocks import Body, Tensors
+    from vramguard.memory.families.blocks import Body, Network, Tensors
     from vramguard.memory.families.fields import Fields
 
 
@@ -67,7 +68,7 @@ def _merger(c: Fields, seen: int) -> Tensors:
     return (*norm("norm", seen), *linear("patch_merger.merging_layer", wide, seen))
 
 
-def _merged(c: Fields, hidden: int) -> Tensors:
+def merged(c: Fields, hidden: int) -> Tensors:
     """Mistral 3: neighbouring patches become one."""
     seen, bias = c.part("vision_config").size("hidden_size"), c.flag("multimodal_projector_bias")
     joined = mlp(seen * levels(c), hidden, hidden, bias=bias)
@@ -164,7 +165,24 @@ def ovis2(c: Fields) -> Body:
     return text.within("language_model").beside(body_of(vision).within("vision_tower"), table)
 
 
+def timm(c: Fields) -> Network:
+    """FastVLM and Perception LM: their tower is a model of timm's, which the config names and does not describe."""
+    raise UnprovenError(
+        f"config: {c.part('vision_config').path}architecture is a model of timm's, whose shapes are not known"
+    )
+
+
+def _shield_tie(c: Fields) -> bool:
+    """ShieldGemma 2: as Gemma 3's text part says, or the outer config."""
+    if c.part("text_config").kind != "gemma3_text":  # one that knows no tie_word_embeddings would be tied
+        raise UnprovenError(
+            f"config: text_config.model_type {c.part('text_config').kind} is not supported for {c.kind}"
+        )
+    return either_tie(c)
+
+
 CLASSES: Final = {
+    "Gemma3ForConditionalGeneration": answers(gemma3, tie=_shield_tie),
     "LlavaForConditionalGeneration": answers(seeing(_projector), tie=either_tie),
     "LlavaNextForConditionalGeneration": answers(seeing(_with_newline)),
     "LlavaNextVideoForConditionalGeneration": answers(seeing(_pooled), tie=either_tie),
@@ -176,13 +194,12 @@ CLASSES: Final = {
     "QianfanOCRForConditionalGeneration": answers(seeing(_shuffled)),
     "AyaVisionForConditionalGeneration": answers(seeing(_aya)),
     "Cohere2VisionForConditionalGeneration": answers(seeing(_cohere)),
-    "Mistral3ForConditionalGeneration": answers(seeing(_merged)),
+    "Mistral3ForConditionalGeneration": answers(seeing(merged)),
     "LightOnOcrForConditionalGeneration": answers(seeing(_merged_plainly, Names(tower="vision_encoder"))),
     "Lfm2VlForConditionalGeneration": answers(seeing(_lfm2), tie=_lfm2_tie),
     "Lfm3VlForConditionalGeneration": answers(seeing(_lfm3)),
     "DeepseekVLForConditionalGeneration": answers(seeing(_aligner, Names(tower="vision_model"))),
-    "VideoLlama3ForConditionalGeneration": answers(
-        seeing(_readout, Names(tower="vision_model")), tie=either_tie
-    ),
+    "VideoLlama3ForConditionalGeneration": answers(seeing(_readout, Names(tower="vision_model")), tie=either_tie),
     "Ovis2ForConditionalGeneration": answers(ovis2),
+    **dict.fromkeys(("FastVlmForConditionalGeneration", "PerceptionLMForConditionalGeneration"), timm),
 }

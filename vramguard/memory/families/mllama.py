@@ -48,7 +48,9 @@ def mllama_text(c: Fields) -> Body:
     layers = [(crosses, gates, *common) if i in crossing else (attention(heads), *common) for i in range(c.layers)]
     vocab = c.size("vocab_size")
     outside = (*embedding("embed_tokens", vocab + _EXTRA, heads.hidden), *norm("norm", heads.hidden))
-    return Body(heads.hidden, (Stack("layers", layers),), outside, vocab=vocab, context=c.size("max_position_embeddings"))
+    return Body(
+        heads.hidden, (Stack("layers", layers),), outside, vocab=vocab, context=c.size("max_position_embeddings")
+    )
 
 
 def mllama_vision(c: Fields) -> Body:

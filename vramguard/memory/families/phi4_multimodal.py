@@ -60,7 +60,9 @@ def audio_tower(c: Fields) -> Body:
     hidden, heads, distance = c.size("hidden_size"), c.size("num_attention_heads"), c.size("bias_max_distance")
     outside = (
         *within("embed", _subsampler(c, hidden)),
-        *embedding("relative_attention_bias_layer.bias_values", distance * (1 if c.flag("bias_symmetric") else 2), heads),
+        *embedding(
+            "relative_attention_bias_layer.bias_values", distance * (1 if c.flag("bias_symmetric") else 2), heads
+        ),
     )
     return Body(hidden, (Stack("encoders", [_conformer_layer(c, hidden)] * c.size("num_blocks")),), outside)
 

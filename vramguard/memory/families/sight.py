@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.families import body_of
@@ -28,7 +28,7 @@ class Names(NamedTuple):
     tower: str = "vision_tower"
 
 
-USUAL = Names()
+USUAL: Final = Names()
 
 
 def seeing(projector: Projector, names: Names = USUAL) -> Bodies:

@@ -61,7 +61,9 @@ def _intern(c: Fields, layers: str) -> Body:
         *convolution("patch_embeddings.projection", (hidden, c.size("num_channels"), tall, wide), bias=True),
     )
     last = () if c.flag("use_mean_pooling") else norm("layernorm", hidden, bias=True)
-    return Body(hidden, (Stack(layers, [_intern_layer(c, hidden)] * c.layers),), (*within("embeddings", embeddings), *last))
+    return Body(
+        hidden, (Stack(layers, [_intern_layer(c, hidden)] * c.layers),), (*within("embeddings", embeddings), *last)
+    )
 
 
 def _intern_layer(c: Fields, hidden: int) -> Layer:
@@ -98,7 +100,9 @@ def lfm3_vision(c: Fields) -> Body:
         for kind in kinds
     ]
     inputs = c.size("in_channels") * c.size("temporal_patch_size") * c.size("patch_size") ** 2
-    return Body(hidden, (Stack("layers", layers),), (*linear("patch_embed", inputs, hidden), *norm("embedding_norm", hidden)))
+    return Body(
+        hidden, (Stack("layers", layers),), (*linear("patch_embed", inputs, hidden), *norm("embedding_norm", hidden))
+    )
 
 
 def _short_convolution(c: Fields, hidden: int) -> Tensors:

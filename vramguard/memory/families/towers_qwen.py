@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vramguard.memory.families.fields import Fields
 
 
-def qwen_vision(c: Fields) -> Body:
+def qwen_vision(c: Fields, merges: Tensors | None = None) -> Body:
     """Qwen 3.5's tower: patches of space and time, learned positions, and a merger of neighbouring patches."""
     hidden, patch = c.size("hidden_size"), c.size("patch_size")
     outside = (
@@ -32,7 +32,7 @@ def qwen_vision(c: Fields) -> Body:
             "patch_embed.proj", (hidden, c.size("in_channels"), c.size("temporal_patch_size"), patch, patch), bias=True
         ),
         *embedding("pos_embed", c.size("num_position_embeddings"), hidden),
-        *merger(c, hidden),
+        *(merger(c, hidden) if merges is None else merges),
     )
     return Body(hidden, (Stack("blocks", [_layer(hidden, c.size("intermediate_size"))] * c.size("depth")),), outside)
 

@@ -14,7 +14,7 @@ from vramguard.memory.families.towers import dense as biased
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vramguard.memory.families.blocks import Body, Network, Tensors
+    from vramguard.memory.families.blocks import Network, Tensors
     from vramguard.memory.families.fields import Fields
 
 
@@ -98,7 +98,11 @@ def up(c: Fields, pieces: Pieces) -> Tensors:
 def middle(channels: int, *, attention: bool = True) -> Tensors:
     """Between the levels and the codebook."""
     between = within("mid.attn_1", convolved_attention(channels)) if attention else ()
-    return (*within("mid.block_1", resnet(channels, channels)), *between, *within("mid.block_2", resnet(channels, channels)))
+    return (
+        *within("mid.block_1", resnet(channels, channels)),
+        *between,
+        *within("mid.block_2", resnet(channels, channels)),
+    )
 
 
 def written(c: Fields) -> int:
@@ -146,13 +150,18 @@ def codebook(c: Fields) -> Tensors:
 def janus_vqgan(c: Fields) -> Tensors:
     """Janus: its VQGAN attends at the innermost level."""
     last = len(multipliers(c)) - 1
-    pieces = Pieces(resnet, lambda channels: within("attn.*", convolved_attention(channels)), lambda level: level == last)
+    pieces = Pieces(
+        resnet, lambda channels: within("attn.*", convolved_attention(channels)), lambda level: level == last
+    )
     return (*encoder(c, pieces), *codebook(c), *picture_decoder(c, pieces))
 
 
 def _deepened(inputs: int, width: int, depth: int) -> Tensors:
     """A Linear to a width, and more of that width."""
-    return (*biased("fc1", inputs, width), *(t for _ in range(1, depth) for t in biased("hidden_layers.*", width, width)))
+    return (
+        *biased("fc1", inputs, width),
+        *(t for _ in range(1, depth) for t in biased("hidden_layers.*", width, width)),
+    )
 
 
 def _janus(c: Fields, _: int) -> Tensors:
