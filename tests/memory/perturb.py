@@ -404,7 +404,7 @@ FITTED["step3p5"] = (
 FITTED["diffusion_gemma_text"] = (
     lambda random, fields: {
         **random.choice([{}, {"global_head_dim": 48, "num_global_key_value_heads": 1}]),
-        "layer_types": random.choices(["sliding_attention", "full_attention"], k=fields["num_hidden_layers"])
+        "layer_types": random.choices(["sliding_attention", "full_attention"], k=fields["num_hidden_layers"]),
     },
 )
 FITTED["muse_spark"] = (
@@ -491,7 +491,16 @@ MIXED: dict[str, Config] = {
 # Types that list which layers slide.
 WINDOWED = (
     *("cohere2", "cohere_compass_text", "cwm", "exaone4", "flint", "gemma3_text", "gemma3n_text", "gemma4_text"),
-    *("gemma4_unified_text", "granite_swa", "kolibri1", "mellum", "ministral", "modernbert-decoder", "olmo3", "smollm3"),
+    *(
+        "gemma4_unified_text",
+        "granite_swa",
+        "kolibri1",
+        "mellum",
+        "ministral",
+        "modernbert-decoder",
+        "olmo3",
+        "smollm3",
+    ),
     *("t5_gemma_module", "vaultgemma"),
 )
 _SLIDING_OR_FULL = ("sliding_attention", "full_attention")

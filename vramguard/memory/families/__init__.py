@@ -260,14 +260,15 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         tied=network.tied,
         learned_positions=body.learned_positions,
         sizes={**fields.sizes(), **body.sizes},
-        variant=_variant(body),
+        variant=_variant(fields, body),
     )
 
 
-def _variant(body: Body) -> str:
-    """Switches that change what a pass allocates: the builder's, and whether queries share keys."""
+def _variant(fields: Fields, body: Body) -> str:
+    """Switches that change what a pass allocates: the builder's, and how queries are made."""
+    direct = any("q_lora_rank" in part.read and part.raw("q_lora_rank") is None for part in fields.all())
     grouped = any(role.kv_heads < role.heads for role in body.roles(Attention))
-    return " ".join(filter(None, (body.variant, "grouped" if grouped else "")))
+    return " ".join(filter(None, (body.variant, "direct" if direct else "", "grouped" if grouped else "")))
 
 
 def body_of(c: Fields) -> Body:

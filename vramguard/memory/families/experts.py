@@ -82,4 +82,4 @@ def feed_forward(sparse: Sequence[bool], experts: Callable[[], Block], dense: Ca
 
 def undeclared(c: Fields, key: str, default: int) -> int:
     """Read an integer that may be zero under a key which the class takes, but does not declare."""
-    return c.count(key) if c.given(key) else default
+    return c.derive(key, c.count(key) if c.given(key) else default)

@@ -36,6 +36,7 @@ class Fields:
     path: str = ""  # of a part: "text_config."
     read: set[str] = field(default_factory=set)  # keys that a builder has asked for
     parts: dict[str, Fields] = field(default_factory=dict)
+    derived: dict[str, int] = field(default_factory=dict)  # sizes that the config leaves to its class
 
     # One key
 
@@ -109,6 +110,11 @@ class Fields:
         """Number of layers."""
         return self.size("num_hidden_layers", MAX_LAYERS)
 
+    def derive(self, key: str, value: int) -> int:
+        """Note what the class makes of a key that is null or a word; formulas then know it by its name."""
+        self.derived[key] = value
+        return value
+
     # The whole
 
     def part(self, key: str) -> Fields:
@@ -142,7 +148,8 @@ class Fields:
     def sizes(self) -> dict[str, int]:
         """Every positive integer of the config and its parts by name, as text_hidden_size in a part."""
         prefix = self.path.replace("_config.", "_").replace(".", "_")
-        own = {f"{prefix}{key}".lower(): self._value(key, note=False) for key in self._fields}
+        values = {key: self._value(key, note=False) for key in self._fields} | self.derived
+        own = {f"{prefix}{key}".lower(): value for key, value in values.items()}
         mine = {key: value for key, value in own.items() if type(value) is int and 0 < value <= MAX_SIZE}
         for part in self.parts.values():
             mine |= part.sizes()

@@ -134,7 +134,7 @@ def grouped(c: Fields, inner: int, head_dim: int, keys: GroupedKeys) -> Grouped:
 
 def automatic(c: Fields, key: str, derived: int) -> int:
     """Read a size, `derived` where the config says "auto"."""
-    return derived if c.raw(key) == "auto" else c.size(key)
+    return c.derive(key, derived if c.raw(key) == "auto" else c.size(key))
 
 
 def time_step_rank(c: Fields, key: str) -> int:
