@@ -560,6 +560,7 @@ MIXED["t5gemma"] = {
 _GLM_V = {"rope_parameters": {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}}
 MIXED |= {kind: {"text_config": _GLM_V} for kind in ("glm4v", "glm46v", "glmga")}
 MIXED["glm4v_moe"] = {"text_config": _GLM_V | {"head_dim": 128}}
+MIXED["inkling_mm_model"] = {"vision_config": {"num_hidden_layers": 24}, "text_config": {"num_hidden_layers": 6}}
 MIXED["step3p7"] = {
     "text_config": {
         "num_hidden_layers": 4,

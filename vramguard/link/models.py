@@ -98,7 +98,7 @@ def is_language_model(config: Mapping[str, object]) -> bool:
 
 def _is_decoder(config: Mapping[str, object]) -> bool:
     """Whether the type is a decoder's whatever its head: a reward model of llama is as large as llama."""
-    from vramguard.memory.families import FAMILIES
+    from vramguard.memory.families import MODULES, tasks_of
 
     kind = config.get("model_type")
-    return isinstance(kind, str) and kind in FAMILIES
+    return isinstance(kind, str) and kind in MODULES and {"causal-lm"} == tasks_of(kind) - {"image-text-to-text"}

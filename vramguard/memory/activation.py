@@ -137,7 +137,8 @@ def _worst_moment(run: Prefill) -> Term:
     sampled = {**run.inputs, "vocab": run.architecture.vocab}
     # At the end of the last layer its output is alive beside the whole cache.
     lower = "sequences * tokens * hidden * bytes"
-    seen = bound(f"activations/{worst.at}", worst.formula, _only(inputs, *sorted(needed)), lower="0", source=source)
+    given = _only(inputs, *sorted(needed))
+    seen = bound(f"activations/{worst.at}", worst.formula, given, lower=f"min({worst.formula}, {lower})", source=source)
     drawn = bound("activations/sampling", sampling, sampled, lower=lower, source="transformers, generation/utils.py")
     return max(seen, drawn, key=lambda term: term.upper_bytes)
 

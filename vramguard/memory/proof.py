@@ -22,17 +22,17 @@ from vramguard.memory.architecture import Architecture, Cache, UnprovenError
 from vramguard.memory.cache import cache_bytes, cache_bytes_per_token
 from vramguard.memory.expression import FormulaError
 from vramguard.memory.families import architecture, recorded
-from vramguard.memory.ledger import Kind, Ledger, Term, exact
+from vramguard.memory.ledger import Kind, Ledger, Term
 from vramguard.memory.runtime import Device, loading, runtime
 from vramguard.memory.traced import Pass, Traced, Tracing, assumptions, fragmentation, traced_rows
 from vramguard.memory.verdict import Answer, Proof, Totals, Workload
+from vramguard.memory.weights import ELEMENT_BYTES, Loaded, buffers, load, packing, quantized_pass, scheme_of, weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from fractions import Fraction
 
 MODELED_VERSION: Final = "5.23.0"  # of transformers; every moment in activation.py was read there
-ELEMENT_BYTES: Final = {"float16": 2, "bfloat16": 2, "float32": 4}
 _AMPERE: Final = 8
 
 
@@ -40,9 +40,8 @@ _AMPERE: Final = 8
 class _Case:
     """A workload without open ends: everything that the ledger is a function of, but the context."""
 
-    network: Architecture
+    loaded: Loaded
     device: Device
-    dtype: str
     sequences: int
     implementation: str
     activation: str | None
@@ -50,8 +49,16 @@ class _Case:
     trace: Callable[[Pass], Traced] | None = None  # None: the pass is computed from the config, not traced
 
     @property
+    def network(self) -> Architecture:
+        return self.loaded.network
+
+    @property
+    def dtype(self) -> str:
+        return self.loaded.dtype
+
+    @property
     def element_bytes(self) -> int:
-        return ELEMENT_BYTES[self.dtype]
+        return self.loaded.element_bytes
 
     def traced(self, tokens: int) -> Traced | None:
         """Ask for the pass over `tokens` tokens, where passes are traced."""
@@ -143,8 +150,6 @@ def _refuse(network: Architecture, workload: Workload) -> None:
         value = getattr(workload, name)
         if value not in (None, 1):
             raise UnprovenError(f"{name} {value} is not supported yet")
-    if workload.quantization not in (None, "none"):
-        raise UnprovenError(f"quantization {workload.quantization} is not supported yet")
     if (workload.gpus or 1) > 1 and workload.device_map not in (None, "cuda", "cuda:0"):
         raise UnprovenError(f"device_map {workload.device_map} over {workload.gpus} GPUs is not supported yet")
     _refuse_sizes(network, workload)
@@ -166,14 +171,17 @@ def _refuse_sizes(network: Architecture, workload: Workload) -> None:
 def _case(config: Mapping[str, object], network: Architecture, proof: Proof, dtype: str) -> _Case:
     if dtype not in ELEMENT_BYTES:
         raise UnprovenError(f"dtype {dtype} is not supported: {', '.join(ELEMENT_BYTES)} are")
+    scheme = scheme_of(config, proof.workload.quantization)
+    if scheme is not None and proof.method == "trace":
+        raise UnprovenError(f"quantization {scheme.method}: a quantizer's modules cannot be traced; use --method analytic")
+    loaded = load(network, dtype, scheme, proof.device.capability)
     cached = proof.workload.kv_cache_dtype
-    if cached not in (None, "auto", dtype):
-        raise UnprovenError(f"kv_cache_dtype {cached} other than the model's {dtype} is not supported yet")
+    if cached not in (None, "auto", loaded.dtype):
+        raise UnprovenError(f"kv_cache_dtype {cached} other than the model's {loaded.dtype} is not supported yet")
     asked = proof.workload.attn_implementation or network.attn_implementation
     return _Case(
-        network=network,
+        loaded=loaded,
         device=proof.device,
-        dtype=dtype,
         sequences=proof.workload.concurrency or 1,
         implementation=asked or default_implementation(network),
         activation=activation_name(config, recorded()["configs"][network.model_type]["fields"]),
@@ -198,7 +206,7 @@ def _decide(case: _Case, empty: Proof) -> Proof:
         ledger=ledger,
         totals=totals,
         headroom_bytes=empty.budget_bytes - totals.peak_upper_bytes,
-        max_fitting_model_len=_longest(case, empty.budget_bytes) if case.trace is None else None,
+        max_fitting_model_len=_longest(case, empty.budget_bytes, tokens) if case.trace is None else None,
         min_fitting_gpus=1 if answer is Answer.FITS else None,
         spill_bytes=max(0, weights - case.device.capacity_bytes) if spills else 0,
         assumptions=(*_defaulted(empty.workload, case, tokens), *assumptions(case.traced(tokens)), *_ASSUMPTIONS),
@@ -222,18 +230,12 @@ def _answer(totals: Totals, budget_bytes: int) -> tuple[Answer, str | None]:
 
 def _ledger(case: _Case, tokens: int) -> Ledger:
     cache, traced = tuple(_cache(case, tokens)), case.traced(tokens)
-    serving = (*cache, *_activations(case, tokens, cache))
-    load = loading(case.network, case.element_bytes, sum(term.upper_bytes for term in serving))
+    serving = (*cache, *_activations(case, tokens, cache), *quantized_pass(case.loaded, tokens * case.sequences))
+    serving_bytes = sum(term.upper_bytes for term in serving)
+    load_rows = (*loading(case.network, case.element_bytes, serving_bytes), *packing(case.loaded, serving_bytes))
     kept = () if traced is None else (fragmentation(traced),)
-    return Ledger((*_weights(case), *serving, *runtime(case.network, case.device, case.element_bytes), *kept, *load))
-
-
-def _weights(case: _Case) -> Iterator[Term]:
-    """Every weight as `from_pretrained` loads it: in one dtype, tied ones once."""
-    for tensor in case.network.tensors:
-        sizes = {f"size_{axis}": size for axis, size in enumerate(tensor.shape)}
-        inputs = {"copies": tensor.copies, **sizes, "bytes": case.element_bytes}
-        yield exact(f"weights/{tensor.name}", " * ".join(inputs), inputs)
+    beside = (*runtime(case.network, case.device, case.element_bytes), *buffers(case.network), *kept, *load_rows)
+    return Ledger((*weights(case.loaded), *serving, *beside))
 
 
 def _cache(case: _Case, tokens: int) -> Iterator[Term]:
@@ -288,12 +290,14 @@ def _totals(ledger: Ledger) -> Totals:
     )
 
 
-def _longest(case: _Case, budget_bytes: int) -> int:
-    """Largest context, up to the config's own, whose upper bound is within the budget; 0 if none is.
+def _longest(case: _Case, budget_bytes: int, limit: int) -> int:
+    """Largest context, up to the config's own (`limit` where it names none), whose upper bound is within the budget.
+
+    0 if none is.
 
     The bound does not fall as the context grows, so bisection finds it.
     """
-    low, high = 0, case.network.context
+    low, high = 0, case.network.context or limit
     if _ledger(case, high).upper_bytes() <= budget_bytes:
         return high
     while low < high:
@@ -315,7 +319,7 @@ def _resolved(workload: Workload, case: _Case, tokens: int) -> Workload:
         tensor_parallel_size=1,
         pipeline_parallel_size=1,
         dtype=case.dtype,
-        quantization=None,
+        quantization=case.loaded.scheme.method if case.loaded.scheme else None,
         kv_cache_dtype=case.dtype,
         max_model_len=tokens,
         concurrency=case.sequences,
@@ -333,7 +337,8 @@ _ASSUMPTIONS: Final = (
     "loading: the checkpoint is in the model's dtype and is read tensor by tensor",
     "cuDNN's attention, which PyTorch may prefer from Hopper on, needs no more workspace than the rows for its others",
     "the prompt may be as long as the context and is read in one pass",
-    "no adapter, draft model or quantizer is loaded beside the model",
+    "no adapter or draft model is loaded beside the model",
+    "prompts are text: no picture and no sound passes a tower, whose weights are counted",
 )
 
 
@@ -351,6 +356,8 @@ def _defaulted(workload: Workload, case: _Case, tokens: int) -> Iterator[str]:
         yield f"dtype is not stated; the config's {case.dtype} is assumed"
     if workload.attn_implementation is None:
         yield f"attn_implementation is not stated; {case.implementation} is assumed"
+    if case.loaded.scheme is not None:
+        yield from case.loaded.scheme.assumptions
     if case.network.tied:
         yield "tied weights are equal in the checkpoint: transformers 5 keeps both where they differ"
     yield from _load(workload, case, tokens)

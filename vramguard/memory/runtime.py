@@ -27,9 +27,15 @@ class Device:
     multiprocessors: int = 132
 
     @property
+    def capability(self) -> tuple[int, int]:
+        """Compute capability as two numbers."""
+        major, _, minor = self.compute_capability.partition(".")
+        return int(major), int(minor or 0)
+
+    @property
     def generation(self) -> int:
         """Major number of the compute capability: 7 Turing, 8 Ampere and Ada, 9 Hopper, 10 Blackwell."""
-        return int(self.compute_capability.partition(".")[0])
+        return self.capability[0]
 
 
 def runtime(network: Architecture, device: Device, element_bytes: int) -> tuple[Term, ...]:
@@ -57,17 +63,17 @@ def _rounding(network: Architecture, element_bytes: int) -> Term:
     """What blocks hold beyond their tensors: under 512 bytes each up to 1 MiB, at most 1 MiB each above.
 
     A block above 1 MiB is split from its segment when more than 1 MiB would be left over. Counted are the weights,
-    the cache's two tensors per layer, 64 transient tensors, and one unfinished segment of each pool (20 and 2 MiB).
+    the cache's tensors (two per layer, and each state or series), 64 transient tensors, and one unfinished segment of each pool (20 and 2 MiB).
     """
     sizes = [(tensor.elements // tensor.copies * element_bytes, tensor.copies) for tensor in network.tensors]
     inputs = {
         "large_weights": sum(copies for size, copies in sizes if size > MIB),
         "small_weights": sum(copies for size, copies in sizes if size <= MIB),
-        "layers": network.layers,
+        "cached": sum(c.layers * (2 + len(c.states) + 2 * len(c.series)) for c in network.caches),
     }
     return bound(
         "runtime/allocator_rounding",
-        "(large_weights + 2 * layers + 64 + 22) * 1048576 + small_weights * 512",
+        "(large_weights + cached + 64 + 22) * 1048576 + small_weights * 512",
         inputs,
         source="PyTorch, c10/cuda/CUDACachingAllocator.cpp: kMinBlockSize, kSmallSize, kLargeBuffer, kRoundLarge",
     )

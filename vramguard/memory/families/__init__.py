@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from vramguard.memory.families.blocks import Body, Network
 
-__all__ = ["MODULES", "SWITCHES", "architecture", "body_of", "classes_of", "network_of", "recorded"]
+__all__ = ["MODULES", "SWITCHES", "architecture", "body_of", "classes_of", "network_of", "recorded", "tasks_of"]
 
 # Module -> the model types that it knows.
 _HOLDS: Final = {
@@ -124,13 +124,13 @@ _HOLDS: Final = {
     "udop": "udop",
     "evolla": "evolla",
     "towers_intern": "internvl_vision qianfan_ocr_vision lfm3_vl_vision",
-    "qwen_vl": "qwen2_vl qwen2_5_vl qwen3_vl qwen3_vl_moe qwen2_vl_text qwen2_5_vl_text qwen3_vl_text qwen3_vl_moe_text "
-    "qwen2_vl_vision qwen2_5_vl_vision qwen3_vl_vision qwen3_vl_moe_vision",
+    "qwen_vl": "qwen2_vl qwen2_5_vl qwen3_vl qwen3_vl_moe qwen2_vl_text qwen2_5_vl_text qwen3_vl_text "
+    "qwen3_vl_moe_text qwen2_vl_vision qwen2_5_vl_vision qwen3_vl_vision qwen3_vl_moe_vision",
     "gemma_vl": "gemma3 gemma4 gemma4_unified gemma4_vision gemma4_audio diffusion_gemma diffusion_gemma_text",
     "mllama": "mllama mllama_text_model mllama_vision_model",
     "phi4_multimodal": "phi4_multimodal phi4_multimodal_vision phi4_multimodal_audio",
-    "glm_v": "glm4v glm4v_moe glm46v glmga glm_ocr glm4v_text glm4v_moe_text glm_ocr_text glm4v_vision glm4v_moe_vision "
-    "glm_ocr_vision",
+    "glm_v": "glm4v glm4v_moe glm46v glmga glm_ocr glm4v_text glm4v_moe_text glm_ocr_text glm4v_vision "
+    "glm4v_moe_vision glm_ocr_vision",
     "mistral4": "mistral4 mistral_large4 mistral_large4_text",
     "qwen_omni": "qwen2_5_omni_thinker qwen3_omni_moe_thinker qwen2_5_omni_text qwen3_omni_moe_text "
     "qwen2_5_omni_vision_encoder qwen3_omni_moe_vision_encoder qwen2_5_omni_audio_encoder qwen3_omni_moe_audio_encoder",
@@ -261,7 +261,16 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         learned_positions=body.learned_positions,
         sizes={**fields.sizes(), **body.sizes},
         variant=_variant(fields, body),
+        float32=_kept(name, fields, "keep_in_fp32_modules_strict"),
+        float32_beside_float16=_kept(name, fields, "keep_in_fp32_modules"),
     )
+
+
+def _kept(name: str, fields: Fields, key: str) -> tuple[str, ...]:
+    """Patterns of weights that the class, or the class of a part, keeps in float32."""
+    classes = [name, *(other for part in fields.parts.values() for one in part.all() for other in classes_of(one.kind))]
+    rows = (recorded()["classes"][class_name] for class_name in classes)
+    return tuple(dict.fromkeys(pattern for row in rows for pattern in row.get(key, ())))
 
 
 def _variant(fields: Fields, body: Body) -> str:
@@ -296,6 +305,11 @@ def network_of(c: Fields) -> Network:
 def classes_of(model_type: str) -> tuple[str, ...]:
     """Classes that transformers' mappings name for a model type, for any task."""
     return tuple(name for name, row in recorded()["classes"].items() if model_type in row["types"])
+
+
+def tasks_of(model_type: str) -> set[str]:
+    """Tasks for which transformers' mappings have a class of the model type."""
+    return {task for row in recorded()["classes"].values() for task in row["types"].get(model_type, ())}
 
 
 def _builder(config: Mapping[str, Any]) -> tuple[str, str, Callable[[Fields], Network]]:
