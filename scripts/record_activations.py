@@ -56,6 +56,9 @@ def _record(path: Path, model_type: str, name: str, check: int) -> None:
     except UnprovenError as error:
         print(f"{model_type} {name}: {error}", flush=True)
         return
+    if not recording.variants:
+        print(f"{model_type} {name}: its language model's", flush=True)
+        return
     for line in recording.failures:
         print(f"    {model_type} {name} {line}", flush=True)
     print(f"{model_type} {name}: {recording.summary} in {time.time() - start:.1f} s", flush=True)

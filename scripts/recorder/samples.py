@@ -29,7 +29,7 @@ Path_ = tuple[str, ...]
 
 SAMPLES: Final = 4
 # Layers that can hold every kind of layer; primes, so that a size which counts layers is told from a constant.
-_LAYERS: Final = (5, 7, 11, 13, 17, 23)
+_LAYERS: Final = (2, 5, 7, 11, 13, 17, 23)
 _ELSEWHERE: Final = re.compile(r"(vision|audio|speech|image|video|qformer|perceiver|backbone|tower|codec|depth)\w*")
 _FACTORS: Final = {
     "hidden": (12, 60, 24, 180),

@@ -20,6 +20,7 @@ _FACTORS: Final = (1, 2, 3, 4, 5, 6, 8, 16)
 _TIMES: Final = (1, 2, 3, 4)  # factors in a sum
 _LONG: Final = 3  # names of a product that is too long for a sum of three
 _CHUNKS: Final = (16, 32, 64, 128, 256)  # sizes that code has fixed
+_TELLING: Final = 5  # layers; a multiple of so many is their number's
 _NAMED: Final = 8  # a number as small as these may be anything
 _SMALL: Final = 64  # a constant beside a size: a kernel's reach, a few extra rows
 
@@ -98,7 +99,7 @@ class Symbols:
         return self._sum(vector)
 
     def _constant(self, number: int) -> Polynomial:
-        if self._layers and number and number % self._layers == 0:
+        if self._layers >= _TELLING and number and number % self._layers == 0:
             return {("num_hidden_layers",): Fraction(number // self._layers)}
         chunks = -(-self._tokens[0] // 64)  # where every sample fills as many, their number looks like a constant
         if self._narrow and number and number % chunks == 0:

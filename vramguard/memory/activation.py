@@ -60,7 +60,7 @@ class Prefill:
     def moments(self) -> list[Moment]:
         """Moments that this pass may come to; UnprovenError where its class was not recorded."""
         network = self.architecture
-        table = moments.load(network.model_type, network.name)
+        table = moments.of(network)
         wider = moments.rank(self.activation) > moments.rank(table.activation(network.variant))
         # transformers repeats keys of wider heads as it does where there is a mask
         batch = self.sequences > 1 or any(group.head_dim > _FLASH_HEAD_DIM for group in network.attention)
@@ -81,7 +81,7 @@ class Prefill:
 
     @cached_property
     def _squares(self) -> list[tuple[str, ...]]:
-        table = moments.load(self.architecture.model_type, self.architecture.name)
+        table = moments.of(self.architecture)
         plain = table.moments(self.architecture, self.implementation, window=False, batch=False)
         return [names for moment in plain for _, names in moment.terms if names.count("tokens") > 1]
 

@@ -106,6 +106,7 @@ class Architecture:
     tied: bool = False  # one weight is embedding and head; a checkpoint in which the two differ is loaded untied
     learned_positions: bool = False  # there is no position beyond `context`
     sizes: Mapping[str, int] = field(default_factory=dict)
+    language: str | None = None  # model type of a language model that the class takes as a part, whichever it is
     variant: str = ""  # switches that change what a forward pass allocates, as the recorded formulas name them
     float32: tuple[str, ...] = ()  # patterns of weights that stay float32 beside bfloat16 and float16
     float32_beside_float16: tuple[str, ...] = ()  # likewise, beside float16 only

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 
 from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.expression import evaluate
+from vramguard.memory.families import recorded
 
 _FOLDER: Final = Path(__file__).with_name("recorded")
 # Activation functions of transformers 5.23 by the tensors as large as their input that they hold beyond it at once.
@@ -107,6 +108,17 @@ def read(row: Mapping[str, Any]) -> Moment:
     """A moment as the file holds it."""
     terms = ((Fraction(c), tuple(names.split(" * ")) if names else ()) for names, c in row["bytes"].items())
     return Moment(row["at"], tuple(terms))
+
+
+def of(network: Architecture) -> Recorded:
+    """What was recorded of a network's class, or of the language model in it; raises UnprovenError."""
+    if network.language is None:
+        return load(network.model_type, network.name)
+    classes = recorded()["classes"].items()
+    named = next((name for name, row in classes if "causal-lm" in row["types"].get(network.language, ())), None)
+    if named is None:
+        raise UnprovenError(f"activations of {network.language} in {network.name} are not recorded")
+    return load(network.language, named)
 
 
 @cache

@@ -11,6 +11,7 @@ not is UNKNOWN, by its key.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -225,6 +226,9 @@ _CHOICES: Final = {
 }
 
 
+_LANGUAGE: Final = ("text_config", "language_config", "llm_config")  # where a class keeps its language model
+
+
 @cache
 def recorded() -> Mapping[str, Any]:
     """What scripts/record_configs.py recorded: `configs` by model type and `classes` by name."""
@@ -259,11 +263,26 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         attn_implementation=_attn_implementation(config),
         tied=network.tied,
         learned_positions=body.learned_positions,
-        sizes={**fields.sizes(), **body.sizes},
+        sizes=_sizes(fields, body),
+        language=_language(fields),
         variant=_variant(fields, body),
         float32=_kept(name, fields, "keep_in_fp32_modules_strict"),
         float32_beside_float16=_kept(name, fields, "keep_in_fp32_modules"),
     )
+
+
+def _language(fields: Fields) -> str | None:
+    """Model type of the language model inside, where the class takes any: a prompt of text passes nothing else."""
+    part = next((fields.parts[key] for key in _LANGUAGE if key in fields.parts and fields.is_open(key)), None)
+    return None if part is None else part.kind
+
+
+def _sizes(fields: Fields, body: Body) -> dict[str, int]:
+    """The config's integers, those of a language model inside by its own names, and what follows from them."""
+    language = next((fields.parts[key] for key in _LANGUAGE if key in fields.parts and fields.is_open(key)), None)
+    inner = {} if language is None else replace(language, path="").sizes()
+    widths = {role.head_dim for role in body.roles(Attention)}
+    return {**({"head_dim": widths.pop()} if len(widths) == 1 else {}), **fields.sizes(), **inner, **body.sizes}
 
 
 def _kept(name: str, fields: Fields, key: str) -> tuple[str, ...]:

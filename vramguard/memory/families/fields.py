@@ -134,6 +134,10 @@ class Fields:
         self.parts[key] = Fields(kind, config, self.table, f"{self.path}{key}.")
         return self.parts[key]
 
+    def is_open(self, key: str) -> bool:
+        """Whether the config under the key may be of any class, as its own model_type says."""
+        return bool(self._row.get("parts", {}).get(key, {}).get("open"))
+
     def has_part(self, key: str) -> bool:
         """Whether there is a config under the key: given, or built from defaults because it is not optional."""
         spec = self._row.get("parts", {}).get(key)
