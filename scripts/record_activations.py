@@ -16,7 +16,6 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1] / "tests" / "memory")]
 import transformers  # noqa: E402
@@ -35,6 +34,7 @@ def main() -> None:
     parser.add_argument("types", nargs="*")
     parser.add_argument("--check", type=int, default=8, help="perturbed configs to try on the result")
     parser.add_argument("--missing", action="store_true", help="only classes that have no file yet")
+    parser.add_argument("--own", action="store_true", help="classes that need more than the language model in them")
     parser.add_argument("--part", default="0/1", help="one of several processes: its number, and how many there are")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -46,13 +46,13 @@ def main() -> None:
     for model_type, name in wanted[number::parts]:
         path = FOLDER / f"{model_type}.{name}.json"
         if not (options.missing and path.exists()):
-            _record(path, model_type, name, options.check)
+            _record(path, model_type, name, options.check, own=options.own)
 
 
-def _record(path: Path, model_type: str, name: str, check: int) -> None:
+def _record(path: Path, model_type: str, name: str, check: int, *, own: bool) -> None:
     start = time.time()
     try:
-        recording = record_class(model_type, name, check)
+        recording = record_class(model_type, name, check, own=own)
     except UnprovenError as error:
         print(f"{model_type} {name}: {error}", flush=True)
         return

@@ -62,7 +62,9 @@ def record(cls: Any) -> dict[str, object]:  # noqa: ANN401 - a config class
     fields = [field for field in dataclasses.fields(cls) if field.name not in _BASE]
     parts = {
         name: {
-            "type": spec.model_type if not issubclass(spec.config_class, PreTrainedConfig) else key_of(spec.config_class),
+            "type": spec.model_type
+            if not issubclass(spec.config_class, PreTrainedConfig)
+            else key_of(spec.config_class),
             "open": not issubclass(spec.config_class, PreTrainedConfig),
             **({"optional": True} if spec.optional else {}),
             **({"defaults": spec.init_kwargs} if spec.init_kwargs else {}),

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import perturb
 from recorder.moments import Moment, StructureError, covers, moments, prune
-from recorder.samples import SAMPLES, Config, Run, reduced, runs, spelled, switched, varied
+from recorder.samples import SAMPLES, Config, Run, reduced, runs, spelled, switched, varied, with_activation
 from recorder.symbols import Polynomial, Symbols, UnexpressedError
 
-from vramguard.memory.activation import activation_name
 from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.families import architecture, recorded
 from vramguard.memory.moments import WORST_ACTIVATION, rank, read
@@ -25,7 +23,6 @@ SAME: Final = (61,) * 4  # of one structure where code loops over tokens; no siz
 BATCH: Final = (2, 3, 5, 7)
 COVERED: Final = 64  # bytes a token that the row of the inputs counts: ids, masks and positions in int64, with copies
 CHECKED: Final = ((61, 1), (300, 3))  # tokens and sequences of the configs that try the result
-ACTIVATION_KEYS: Final = ("hidden_act", "hidden_activation", "activation_function", "activation", "mlp_hidden_act")
 
 Regimes = dict[str, list[dict[str, Any]]]
 
@@ -42,15 +39,17 @@ class Recording:
     @property
     def summary(self) -> str:
         """Moments of each variant and regime, and how the result was tried."""
-        counts = {v or "default": {k: len(rows) for k, rows in row["regimes"].items()} for v, row in self.variants.items()}
+        counts = {
+            v or "default": {k: len(rows) for k, rows in row["regimes"].items()} for v, row in self.variants.items()
+        }
         return f"{counts}, {self.tried} configs tried, {self.added} recorded too"
 
 
-def record_class(model_type: str, name: str, check: int) -> Recording:
+def record_class(model_type: str, name: str, check: int, *, own: bool) -> Recording:
     """Record the default config, the variants that a switch leads to, and whatever another config adds."""
     recording = Recording()
     base = reduced(perturb.base(model_type, name))
-    if architecture(base).language is not None:
+    if architecture(base).language is not None and not own:
         return recording  # whose moments are those of the language model's own class
     _record_variant(recording, base)
     if not recording.variants[architecture(base).variant]["regimes"]:
@@ -110,12 +109,17 @@ def _record_variant(recording: Recording, base: Config) -> None:
         recording.failures.append(f"{network.variant}: {_reason(base, kernels[0])}")
         return
     plain = "regimes" if rank(act) <= rank(row["act"]) else "activation"
-    _merge(recording, row, plain, _all_regimes(recording, samples))
+    _merge(row, plain, _all_regimes(recording, samples))
     if act is not None and rank(act) < rank(WORST_ACTIVATION):
-        _merge(recording, row, "activation", _all_regimes(recording, [_with_act(c) for c in samples], "activation"))
+        _merge(
+            recording,
+            row,
+            "activation",
+            _all_regimes(recording, [with_activation(c, WORST_ACTIVATION) for c in samples], "activation"),
+        )
 
 
-def _merge(recording: Recording, row: dict[str, Any], table: str, found: dict[str, list[Moment]]) -> None:
+def _merge(row: dict[str, Any], table: str, found: dict[str, list[Moment]]) -> None:
     """Lay moments over those that the table has; in a further table only what the first does not cover."""
     for regime, given in found.items():
         new = given
@@ -210,11 +214,15 @@ def _regime_names(network: Architecture, kernel: str, tokens: int, sequences: in
 
 def _kernels(config: Config) -> list[str]:
     row = recorded()["classes"][architecture(config).name]
-    return [*(name for name in ("sdpa",) if row[name]), "eager", *(name for name in ("flash_attention_2",) if row[name])]
+    return [
+        *(name for name in ("sdpa",) if row[name]),
+        "eager",
+        *(name for name in ("flash_attention_2",) if row[name]),
+    ]
 
 
 def _windows(network: Architecture) -> list[int]:
-    return [item.window for item in (*network.attention, *network.caches) if item.window]
+    return [window for window in network.windows if window]
 
 
 def _lengths(networks: list[Architecture], tokens: tuple[int, ...], *, long: bool) -> tuple[int, ...]:
@@ -233,14 +241,7 @@ def _lengths(networks: list[Architecture], tokens: tuple[int, ...], *, long: boo
 
 
 def _act(config: Config) -> str | None:
-    return activation_name(config, recorded()["configs"][config["model_type"]]["fields"])
-
-
-def _with_act(config: Config) -> Config:
-    changed = deepcopy(config)
-    fields = recorded()["configs"][config["model_type"]]["fields"]
-    changed.update({key: WORST_ACTIVATION for key in ACTIVATION_KEYS if key in fields})
-    return changed
+    return architecture(config).activation
 
 
 def _reason(config: Config, kernel: str) -> str:

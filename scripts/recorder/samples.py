@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 import sys
 from copy import deepcopy
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.families import architecture, recorded
+from vramguard.memory.families import ACTIVATION_KEYS, architecture, recorded
 from vramguard.trace.forward import trace
 from vramguard.trace.record import Trace, TraceError
 
@@ -118,6 +119,21 @@ def switched(config: Config) -> Iterator[Config]:
         yield changed
 
 
+def with_activation(config: Config, name: str) -> Config:
+    """The config with another activation function wherever a prompt of text passes one."""
+    changed = deepcopy(config)
+    for path in _texts(config, config["model_type"]):
+        _set(changed, path, name)
+    return changed
+
+
+def _texts(config: Config, kind: str, path: Path_ = ()) -> Iterator[Path_]:
+    row = recorded()["configs"][kind]
+    yield from ((*path, key) for key in ACTIVATION_KEYS if key in row["fields"])
+    for key, inner, kind_of in _parts(config, row):
+        yield from _texts(inner, kind_of, (*path, key))
+
+
 def run(config: Config, how: Run) -> Trace:
     """Trace a config, with its class's own default kernel where `how` names none."""
     return trace(config, how.tokens, how.sequences, implementation=how.implementation)
@@ -138,9 +154,7 @@ def _factors(key: str) -> tuple[int | Fraction, ...]:
     return _FACTORS[kind]
 
 
-def _integers(
-    config: Config, kind: str, sizes: Mapping[str, int], path: Path_ = ()
-) -> Iterator[tuple[Path_, int]]:
+def _integers(config: Config, kind: str, sizes: Mapping[str, int], path: Path_ = ()) -> Iterator[tuple[Path_, int]]:
     """Every integer that may be a size, with where it stands; one that is derived where it is null is spelled out.
 
     Configs of towers are left out.
@@ -211,12 +225,10 @@ def _with_layers(config: Config, kind: str, count: int) -> Config:
 def _kinds(config: Config) -> set[object] | None:
     """Kinds of layers by their weights and caches, whatever their number."""
     network = architecture(config)
-    by_layer: dict[int, set[object]] = {}
+    by_layer: dict[tuple[str, int], set[object]] = {}
     for tensor in network.tensors:
         for number in tensor.layers:
-            by_layer.setdefault(number, set()).add((tensor.name, tensor.shape))
+            by_layer.setdefault((tensor.name.partition("*")[0], number), set()).add((tensor.name, tensor.shape))
     weights = {frozenset(names) for names in by_layer.values()}
-    from dataclasses import replace
-
     roles = {replace(role, layers=1) for role in (*network.attention, *network.caches)}
     return {*weights, *roles}

@@ -41,7 +41,9 @@ def multiply(left: Polynomial, right: Polynomial) -> Polynomial:
 def text(polynomial: Mapping[Monomial, Fraction]) -> str:
     """A polynomial in the ledger's grammar, rounded up; shared factors stand in front."""
     whole = reduce(lcm, (c.denominator for c in polynomial.values()), 1)
-    terms = [(c * whole, list(names)) for names, c in sorted(polynomial.items(), key=lambda item: (-len(item[0]), item[0]))]
+    terms = [
+        (c * whole, list(names)) for names, c in sorted(polynomial.items(), key=lambda item: (-len(item[0]), item[0]))
+    ]
     shared: list[str] = []
     for name in terms[0][1][:] if len(terms) > 1 else []:
         if all(name in names for _, names in terms):
@@ -63,7 +65,9 @@ class Symbols:
         varied = {name: vector for name, vector in names.items() if len({*vector}) > 1}
         # What no sample could change keeps its name where its number is no other's.
         values = [vector[0] for name, vector in names.items() if name not in varied]
-        self._steady = {v[0]: n for n, v in names.items() if n not in varied and v[0] >= _NAMED and values.count(v[0]) == 1}
+        self._steady = {
+            v[0]: n for n, v in names.items() if n not in varied and v[0] >= _NAMED and values.count(v[0]) == 1
+        }
         self._table = _products({**varied, **_prompt(tokens, sequences)}, self._derived(varied))
         self._parts = {v: names for v, names in self._table.items() if len(names) < _LONG and "tokens" not in names[1:]}
 
@@ -81,7 +85,9 @@ class Symbols:
         derived: dict[str, Vector] = {}
         for name, vector in varied.items():
             if "chunk" in name:
-                derived[f"ceil_div(tokens, {name})"] = tuple(-(-t // v) for t, v in zip(self._tokens, vector, strict=True))
+                derived[f"ceil_div(tokens, {name})"] = tuple(
+                    -(-t // v) for t, v in zip(self._tokens, vector, strict=True)
+                )
             if "window" in name or "chunk" in name:
                 derived[f"min(tokens, {name})"] = tuple(min(t, v) for t, v in zip(self._tokens, vector, strict=True))
         for size in _CHUNKS:

@@ -38,6 +38,21 @@ INDEXER: Config = {
     "eos_token_id": 2,
 }
 WORKING: dict[str, Config] = {
+    "moonshine_streaming": {"num_key_value_heads": 8},
+    "perception_lm": {
+        "vision_config": {
+            "architecture": "vit_pe_core_large_patch14_336",
+            "model_args": {
+                "embed_dim": 1024,
+                "depth": 23,
+                "img_size": [448, 448],
+                "global_pool": "",
+                "init_values": 0.1,
+                "ref_feat_shape": [32, 32],
+                "use_post_transformer_norm": False,
+            },
+        }
+    },
     "diffusion_gemma": {"text_config": {"num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 704}},
     "hunyuan_vl": {
         "text_config": {
@@ -534,12 +549,39 @@ FITTED["mellum"] += (_listed("mlp_layer_types", "sparse", "dense"),)
 FITTED["flint"] += (_listed("mlp_only_layers", 0, 1, 2, 3, 4),)
 FITTED["smollm3"] += (_one_of({"sliding_window": 64}, {"sliding_window": 64, "use_sliding_window": True}),)
 FITTED["lfm3"] = (_listed("layer_types", "conv", *_SLIDING_OR_FULL),)
+FITTED["gemma3n_audio"] = (
+    lambda random, _: {
+        "conf_num_hidden_layers": random.randint(1, 3),
+        "conf_attention_chunk_size": random.choice([12, 96]),
+        "sscp_conv_channel_size": random.choices([8, 16, 24], k=2),
+        "sscp_conv_kernel_size": random.choices([[3, 3], [2, 5], [4, 1]], k=2),
+        "sscp_conv_stride_size": random.choices([[2, 2], [1, 3], [2, 1]], k=2),
+    },
+)
+FITTED["perception_lm"] = (
+    lambda random, fields: {
+        "vision_config": {
+            "model_type": "timm_wrapper",
+            "architecture": f"vit_pe_core_{random.choice(['large_patch14_336', 'gigantic_patch14_448'])}",
+            "model_args": fields["vision_config"]["model_args"]
+            | {
+                "embed_dim": 64 * random.randint(1, 4),
+                "depth": random.randint(1, 4),
+                "img_size": random.choices([14, 100, 224, 448], k=2),
+            },
+        }
+    },
+)
+FITTED["moonshine_streaming"] = (lambda _, fields: {"num_key_value_heads": fields["num_attention_heads"]},)
 MIXED |= {
     kind: {"num_hidden_layers": 4, "sliding_window": 16, "layer_types": [*_SLIDING_OR_FULL] * 2} for kind in WINDOWED
 }
 MIXED["modernbert-decoder"] = {"num_hidden_layers": 4, "local_attention": 32}
 MIXED["gemma3n_text"] |= {"num_kv_shared_layers": 2}
 MIXED["gemma4_text"] |= {"num_kv_shared_layers": 2}
+MIXED["gemma3n"] = {"text_config": MIXED["gemma3n_text"]}
+# The tower's default counts the experts of each of its 42 layers.
+MIXED["dots3_note"] = {"vision_config": {"num_hidden_layers": 2, "mlp_layer_types": ["dense", "sparse"]}}
 MIXED["lfm3"] = {
     "num_hidden_layers": 4,
     "sliding_window": 16,

@@ -1,19 +1,25 @@
 """Every architecture of transformers against ours: exact, UNKNOWN or wrong, by default config and by perturbed ones.
 
     python tests/memory/scoreboard.py [MODEL_TYPE ...] [--perturbed 10] [--seed 0] [--cache] [--verbose]
+    python tests/memory/scoreboard.py --rows FOLDER --cache --part 1/2     one of two processes; may be interrupted
+    python tests/memory/scoreboard.py --rows FOLDER --write                recorded_scoreboard.json, once they are done
 
-Exact: every weight by name and shape, tied ones once, every large buffer, and with --cache every byte of the cache after
-a prefill. UNKNOWN: we say so, with the reason. Wrong: anything else, and there must be none.
+Exact: every weight by name and shape, tied ones once, every large buffer, and with --cache every byte of the cache
+after a prefill. UNKNOWN: we say so, with the reason. Wrong: anything else, and there must be none.
 """
+
+# ruff: noqa: T201 - a command
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import sys
 import warnings
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +29,17 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers.core_model_loading import build_glob_alternation
 from transformers.initialization import no_init_weights
 from transformers.modeling_outputs import BaseModelOutput
-from transformers.models.auto import modeling_auto
 
-sys.path.insert(0, str(Path(__file__).parent))
-import perturb  # noqa: E402
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from memory import perturb, scores, torchvision_stub
+from memory.scores import pairs
 
-from vramguard.memory.architecture import Architecture, UnprovenError  # noqa: E402
-from vramguard.memory.cache import cache_bytes  # noqa: E402
-from vramguard.memory.families import architecture, recorded  # noqa: E402
+from vramguard.memory.architecture import Architecture, UnprovenError
+from vramguard.memory.cache import cache_bytes
+from vramguard.memory.families import architecture, recorded
 
+torchvision_stub.install()
 Config = dict[str, Any]
-MAPPINGS = (
-    modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
-    modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
-    modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
-    modeling_auto.MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES,
-    modeling_auto.MODEL_FOR_MASKED_LM_MAPPING_NAMES,
-)
 SMALL_BUFFER = 4096  # elements; tables of a few numbers are counted as an allowance, not one by one
 LENGTHS = (5, 37, 300)
 CACHES = ("past_key_values", "cache_params", "state", "mems", "past_buckets_states")  # where an output keeps its cache
@@ -55,23 +55,51 @@ UNRETURNED = ("granite4_vision", "recurrent_gemma")
 
 @dataclass
 class Score:
-    """Outcomes of one class."""
+    """Outcomes of one class; scores.py says what they are."""
 
     model_type: str
     name: str
-    default: str = ""
+    instantiates: bool
+    default: str
+    parameters: int | None = None
     perturbed: Counter[str] = field(default_factory=Counter)
+    cache: str | None = None
+    reason: str = ""  # why the default config, or its cache, is not exact
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def is_wrong(self) -> bool:
+        """Whether anything that we claim is not so."""
+        return "wrong" in (self.default, self.cache) or self.perturbed["wrong"] > 0
 
-def pairs() -> list[tuple[str, str]]:
-    """(model type, class) of every mapping, each once."""
-    found: dict[tuple[str, str], None] = {}
-    for mapping in MAPPINGS:
-        for model_type, names in mapping.items():
-            for name in (names,) if isinstance(names, str) else names:
-                found[model_type, name] = None
-    return [*found]
+    @property
+    def row(self) -> scores.Row:
+        """The class as the table holds it."""
+        return {
+            "model_type": self.model_type,
+            "class": self.name,
+            "instantiates": self.instantiates,
+            "default": self.default,
+            "parameters": self.parameters,
+            "reason": self.reason[:300] or None,
+            "perturbed": dict(sorted(self.perturbed.items())),
+            "cache": self.cache,
+        }
+
+    @classmethod
+    def of(cls, row: scores.Row) -> Score:
+        """Read a score back from a row with its notes."""
+        return cls(
+            model_type=row["model_type"],
+            name=row["class"],
+            instantiates=row["instantiates"],
+            default=row["default"],
+            parameters=row["parameters"],
+            perturbed=Counter(row["perturbed"]),
+            cache=row["cache"],
+            reason=row["reason"] or "",
+            notes=row["notes"],
+        )
 
 
 def class_and_config(config: Config) -> tuple[Any, Any]:
@@ -211,7 +239,7 @@ def kept_by_modules(model: Any) -> list[torch.Tensor]:  # noqa: ANN401
 
 
 def caches(config: Config, network: Architecture) -> list[str]:
-    """Where the bytes of our caches differ from transformers' after a prefill, at each of LENGTHS, for 1 and 3 prompts."""
+    """Where the bytes of our caches differ from transformers' after a prefill of LENGTHS tokens, 1 prompt or 3."""
     cls, made = class_and_config(config)
     lines = []
     for tokens in LENGTHS:
@@ -233,8 +261,8 @@ def caches(config: Config, network: Architecture) -> list[str]:
     return lines
 
 
-def judge(config: Config, *, cache: bool = False) -> tuple[str, list[str]]:
-    """refused (by transformers), exact, unknown or wrong, with what there is to say."""
+def judge(config: Config) -> tuple[str, list[str]]:
+    """Outcome of a config, refused being transformers' own, and what there is to say."""
     try:
         model = build(config)
     except Exception as error:  # noqa: BLE001 - whatever makes transformers refuse a config
@@ -246,27 +274,36 @@ def judge(config: Config, *, cache: bool = False) -> tuple[str, list[str]]:
     except Exception as error:  # noqa: BLE001 - a crash of ours is as bad as a wrong count
         return "wrong", [f"{type(error).__name__}: {error}"]
     lines = difference(network, model)
-    if not lines and cache:
-        try:
-            lines = caches(config, network)
-        except Exception as error:  # noqa: BLE001 - a pass that cannot be traced says nothing
-            return "exact", [f"cache not traced: {type(error).__name__}: {str(error)[:160]}"]
     return ("wrong", lines) if lines else ("exact", [])
 
 
-def score(model_type: str, name: str, perturbed: int, seed: int, *, cache: bool) -> Score:
-    """Judge the default config of a class, and perturbed ones if it is exact."""
-    result = Score(model_type, name)
+def judge_cache(config: Config) -> tuple[str, list[str]]:
+    """Outcome of a config's cache, none where neither side keeps one, and what there is to say."""
+    try:
+        network = architecture(config)
+    except UnprovenError as error:
+        return "not traced", [str(error)]
+    try:
+        lines = caches(config, network)
+    except Exception as error:  # noqa: BLE001 - a pass that cannot be traced says nothing
+        return "not traced", [f"{type(error).__name__}: {str(error)[:160]}"]
+    if lines:
+        return "wrong", lines
+    return ("exact" if network.caches else "none"), []
+
+
+def score(model_type: str, name: str, perturbed: int, seed: str, *, cache: bool) -> Score:
+    """Judge the default config of a class, and perturbed ones if it is known."""
     config = perturb.base(model_type, name)
-    result.default, lines = judge(config, cache=False)
-    result.notes += lines
-    if result.default == "exact" and cache:
-        small = perturb.shallow(config)
-        outcome, lines = judge(small, cache=True)
-        result.notes += lines
-        if outcome == "wrong":
-            result.default = "wrong"
-    for number in range(perturbed if result.default in ("exact", "wrong") else 0):
+    outcome, lines = judge(config)
+    result = Score(model_type, name, instantiates(model_type, name), outcome, reason="; ".join(lines), notes=lines)
+    if outcome == "exact":
+        result.parameters = architecture(config).parameters
+        if cache:
+            result.cache, lines = judge_cache(perturb.shallow(config))
+            result.reason = "; ".join(lines)
+            result.notes += lines
+    for number in range(perturbed if outcome in ("exact", "wrong") else 0):
         changed = perturb.perturbed(model_type, name, f"{seed}-{number}")
         outcome, lines = judge(changed)
         result.perturbed[outcome] += 1
@@ -275,34 +312,61 @@ def score(model_type: str, name: str, perturbed: int, seed: int, *, cache: bool)
     return result
 
 
+def instantiates(model_type: str, name: str) -> bool:
+    """Whether transformers builds the class from its default config alone."""
+    try:
+        build({"model_type": model_type, "architectures": [name]})
+    except Exception:  # noqa: BLE001 - whatever makes transformers refuse a config
+        return False
+    return True
+
+
+def judged(model_type: str, name: str, options: argparse.Namespace) -> Score:
+    """Score of a class: what --rows has of it, else a new one, which is left there."""
+    file = None if options.rows is None else options.rows / f"{model_type}.{name}.json"
+    if file is not None and file.exists():
+        return Score.of(json.loads(file.read_text(encoding="utf-8")))
+    result = score(model_type, name, options.perturbed, options.seed, cache=options.cache or options.write)
+    if file is not None:
+        options.rows.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(result.row | {"notes": result.notes}), encoding="utf-8")
+    return result
+
+
 def main() -> int:
     """Print one line a class and the counts."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("types", nargs="*")
-    parser.add_argument("--perturbed", type=int, default=10)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("types", nargs="*", help="model types or classes; all where none is given")
+    parser.add_argument("--perturbed", type=int, default=10, help="changed configs of each class")
     parser.add_argument("--seed", default="0")
-    parser.add_argument("--cache", action="store_true")
+    parser.add_argument("--cache", action="store_true", help="trace caches too; --write always does")
+    parser.add_argument("--part", default="1/1", help="i/n: every n-th class, from the i-th on")
+    parser.add_argument(
+        "--rows", type=Path, help="folder that keeps what was judged: a class in it is not judged again"
+    )
+    parser.add_argument("--write", action="store_true", help=f"put the classes into {scores.TABLE.name}")
     parser.add_argument("--verbose", "-v", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
     transformers.logging.set_verbosity_error()
-    totals: Counter[str] = Counter()
-    perturbed: Counter[str] = Counter()
-    for model_type, name in pairs():
-        if options.types and model_type not in options.types and name not in options.types:
-            continue
-        result = score(model_type, name, options.perturbed, options.seed, cache=options.cache)
-        totals[result.default] += 1
-        perturbed.update(result.perturbed)
+    asked = [pair for pair in pairs() if not options.types or {*pair} & {*options.types}]
+    part, parts = map(int, options.part.split("/"))
+    found = []
+    for model_type, name in asked[part - 1 :: parts]:
+        result = judged(model_type, name, options)
+        found.append(result)
         counts = ", ".join(f"{n} {kind}" for kind, n in sorted(result.perturbed.items()))
-        print(f"{model_type:28} {name:45} {result.default:8} {counts}", flush=True)
-        if options.verbose or result.default == "wrong" or result.perturbed["wrong"]:
-            for line in result.notes:
-                print(f"    {line}")
+        print(f"{model_type:28} {name:45} {result.default:8} cache {result.cache or '-':10} {counts}", flush=True)
+        if options.verbose or result.is_wrong:
+            print("".join(f"    {line}\n" for line in result.notes), end="", flush=True)
+    rows = [result.row for result in found]
+    if options.write:
+        others = {*pairs()} - {(result.model_type, result.name) for result in found}
+        rows += [row for row in scores.read() if (row["model_type"], row["class"]) in others]
+        scores.write(rows, transformers.__version__, datetime.now(tz=UTC).date().isoformat())
     print(f"transformers {transformers.__version__} (recorded: {recorded()['transformers']})")
-    print("default configs: " + ", ".join(f"{n} {kind}" for kind, n in sorted(totals.items())))
-    print("perturbed configs: " + ", ".join(f"{n} {kind}" for kind, n in sorted(perturbed.items())))
-    return 1 if totals["wrong"] or perturbed["wrong"] else 0
+    print("\n".join(scores.summary(rows)))
+    return 1 if any(result.is_wrong for result in found) else 0
 
 
 if __name__ == "__main__":

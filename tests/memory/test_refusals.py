@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.families import FAMILIES, architecture
+from vramguard.memory.families import MODULES, architecture, recorded
 from vramguard.memory.families.fields import MAX_LAYERS
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ GARBAGE: SearchStrategy[object] = st.recursive(
 OTHER_KEYS = ("architectures", "quantization_config", "dtype", "torch_dtype", "attn_implementation", "layer_types")
 
 
-@given(st.data(), st.sampled_from(sorted(FAMILIES)))
+@given(st.data(), st.sampled_from(sorted(MODULES)))
 @settings(max_examples=300, deadline=None)
 def test_any_value_under_any_key_is_a_network_or_unproven(data: st.DataObject, model_type: str) -> None:
     family = FAMILIES[model_type]

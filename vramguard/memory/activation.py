@@ -2,8 +2,8 @@
 
 The peak of a forward pass is the peak of its worst moment. The moments of each class are recorded (moments.py): traces
 of transformers' own modules, as formulas of the config. To the worst of them come what `generate()` adds before and
-after the pass and what only CUDA's kernels take. The cache is counted in full from the start, so a moment before a layer
-has cached its keys and values leaves those two tensors out. docs/memory-model.md gives the argument.
+after the pass and what only CUDA's kernels take. The cache is counted in full from the start, so a moment before a
+layer has cached its keys and values leaves those two tensors out. docs/memory-model.md gives the argument.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 IMPLEMENTATIONS: Final = ("sdpa", "eager", "flash_attention_2")
 SOURCE: Final = "transformers {}, {}, traced by scripts/record_activations.py"
-_ACTIVATION_KEYS: Final = ("hidden_act", "hidden_activation", "activation_function", "activation", "mlp_hidden_act")
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,6 @@ class Prefill:
     sequences: int
     element_bytes: int  # of the model's dtype, 2 or 4
     implementation: str  # one of IMPLEMENTATIONS
-    activation: str | None = None  # name in ACT2FN, None where it is not known
     fused_kernels: bool = True  # False where the card has none for this dtype: attention is computed by its formula
     grouped_kernels: bool = True  # False where none takes fewer key heads than query heads
     multiprocessors: int = 132
@@ -52,16 +50,14 @@ class Prefill:
     @property
     def slides(self) -> bool:
         """Whether the prompt is longer than a window: then a mask is built."""
-        network = self.architecture
-        windows = [item.window for item in (*network.attention, *network.caches) if item.window is not None]
-        return any(self.tokens >= window for window in windows)
+        return any(self.tokens >= window for window in self.architecture.windows)
 
     @cached_property
     def moments(self) -> list[Moment]:
         """Moments that this pass may come to; UnprovenError where its class was not recorded."""
         network = self.architecture
         table = moments.of(network)
-        wider = moments.rank(self.activation) > moments.rank(table.activation(network.variant))
+        wider = moments.rank(network.activation) > moments.rank(table.activation(network.variant))
         # transformers repeats keys of wider heads as it does where there is a mask
         batch = self.sequences > 1 or any(group.head_dim > _FLASH_HEAD_DIM for group in network.attention)
         return table.moments(network, self.implementation, window=self.slides, batch=batch, any_activation=wider)
@@ -89,15 +85,6 @@ class Prefill:
 def default_implementation(network: Architecture) -> str:
     """What transformers 5 chooses where nobody asks: sdpa, except for classes that rule it out."""
     return "sdpa" if recorded()["classes"][network.name]["sdpa"] else "eager"
-
-
-def activation_name(config: Mapping[str, object], defaults: Mapping[str, object]) -> str | None:
-    """Name of the MLP's activation function in a config or its class's default; None for a value that is no name."""
-    for key in _ACTIVATION_KEYS:
-        if key in config or key in defaults:
-            name = config.get(key, defaults.get(key))
-            return name if isinstance(name, str) else None
-    return None
 
 
 def activations(run: Prefill) -> tuple[Term, ...]:

@@ -1,7 +1,7 @@
 """What a network is made of: the shapes that decide its weights, its cache and its activations.
 
-Values only. `families` builds an `Architecture` from a Hugging Face config; `ledger.py` and its neighbours turn one into
-bytes. Shapes follow PyTorch: a Linear's weight is (out_features, in_features).
+Values only. `families` builds an `Architecture` from a Hugging Face config; `ledger.py` and its neighbours turn one
+into bytes. Shapes follow PyTorch: a Linear's weight is (out_features, in_features).
 """
 
 from __future__ import annotations
@@ -106,6 +106,7 @@ class Architecture:
     tied: bool = False  # one weight is embedding and head; a checkpoint in which the two differ is loaded untied
     learned_positions: bool = False  # there is no position beyond `context`
     sizes: Mapping[str, int] = field(default_factory=dict)
+    activation: str | None = None  # name of the MLP's activation function, None where the config names none
     language: str | None = None  # model type of a language model that the class takes as a part, whichever it is
     variant: str = ""  # switches that change what a forward pass allocates, as the recorded formulas name them
     float32: tuple[str, ...] = ()  # patterns of weights that stay float32 beside bfloat16 and float16
@@ -115,6 +116,13 @@ class Architecture:
     def parameters(self) -> int:
         """Number of parameters, tied ones once."""
         return sum(tensor.elements for tensor in self.tensors)
+
+    @property
+    def windows(self) -> tuple[int, ...]:
+        """Tokens that its sliding layers see."""
+        attended = (group.window for group in self.attention)
+        cached = (cache.window for cache in self.caches)
+        return tuple(window for window in (*attended, *cached) if window is not None)
 
     @property
     def active_parameters(self) -> int:

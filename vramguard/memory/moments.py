@@ -9,16 +9,18 @@ needs, so that the bound cannot fall as a prompt or a batch grows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cache
 from math import lcm, prod
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.expression import evaluate
 from vramguard.memory.families import recorded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
 
 _FOLDER: Final = Path(__file__).with_name("recorded")
 # Activation functions of transformers 5.23 by the tensors as large as their input that they hold beyond it at once.
@@ -82,16 +84,20 @@ class Recorded(NamedTuple):
     def moments(
         self, network: Architecture, kernel: str, *, window: bool, batch: bool, any_activation: bool = False
     ) -> list[Moment]:
-        """Moments that a pass may come to, with `any_activation` whatever the MLP's function; UnprovenError if unknown."""
+        """Moments that a pass may come to (`any_activation`: whatever the MLP's function); UnprovenError if unknown."""
         variant = self.row["variants"].get(network.variant)
         if variant is None:
-            raise UnprovenError(f"activations of {network.name} are not recorded for: {network.variant or 'its defaults'}")
+            raise UnprovenError(
+                f"activations of {network.name} are not recorded for: {network.variant or 'its defaults'}"
+            )
         if kernel not in variant["regimes"]:
             raise UnprovenError(f"activations of {network.name} with attn_implementation {kernel} are not recorded")
         rows = [row for name in _regimes(kernel, window, batch) for row in variant["regimes"].get(name, ())]
         if any_activation:
             other = "sdpa" if kernel == "flash_attention_2" else kernel  # whose MLP is the same
-            rows += [row for name in _regimes(other, window, batch) for row in variant.get("activation", {}).get(name, ())]
+            rows += [
+                row for name in _regimes(other, window, batch) for row in variant.get("activation", {}).get(name, ())
+            ]
         return [read(row) for row in rows]
 
     def activation(self, variant: str) -> str | None:
@@ -111,13 +117,12 @@ def read(row: Mapping[str, Any]) -> Moment:
 
 
 def of(network: Architecture) -> Recorded:
-    """What was recorded of a network's class, or of the language model in it; raises UnprovenError."""
-    if network.language is None:
+    """What was recorded of a network's class, or else of the language model in it; raises UnprovenError."""
+    own = _FOLDER / f"{network.model_type}.{network.name}.json"
+    if network.language is None or own.is_file():
         return load(network.model_type, network.name)
     classes = recorded()["classes"].items()
-    named = next((name for name, row in classes if "causal-lm" in row["types"].get(network.language, ())), None)
-    if named is None:
-        raise UnprovenError(f"activations of {network.language} in {network.name} are not recorded")
+    named = next(name for name, row in classes if "causal-lm" in row["types"].get(network.language, ()))
     return load(network.language, named)
 
 

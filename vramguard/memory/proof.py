@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.activation import (
     Prefill,
-    activation_name,
     activations,
     activations_beside,
     default_implementation,
@@ -21,7 +20,7 @@ from vramguard.memory.activation import (
 from vramguard.memory.architecture import Architecture, Cache, UnprovenError
 from vramguard.memory.cache import cache_bytes, cache_bytes_per_token
 from vramguard.memory.expression import FormulaError
-from vramguard.memory.families import architecture, recorded
+from vramguard.memory.families import architecture
 from vramguard.memory.ledger import Kind, Ledger, Term
 from vramguard.memory.runtime import Device, loading, runtime
 from vramguard.memory.traced import Pass, Traced, Tracing, assumptions, fragmentation, traced_rows
@@ -44,7 +43,6 @@ class _Case:
     device: Device
     sequences: int
     implementation: str
-    activation: str | None
     cached: bool  # False where the config asks for no cache, which a generation_config.json may overrule
     trace: Callable[[Pass], Traced] | None = None  # None: the pass is computed from the config, not traced
 
@@ -173,7 +171,9 @@ def _case(config: Mapping[str, object], network: Architecture, proof: Proof, dty
         raise UnprovenError(f"dtype {dtype} is not supported: {', '.join(ELEMENT_BYTES)} are")
     scheme = scheme_of(config, proof.workload.quantization)
     if scheme is not None and proof.method == "trace":
-        raise UnprovenError(f"quantization {scheme.method}: a quantizer's modules cannot be traced; use --method analytic")
+        raise UnprovenError(
+            f"quantization {scheme.method}: a quantizer's modules cannot be traced; use --method analytic"
+        )
     loaded = load(network, dtype, scheme, proof.device.capability)
     cached = proof.workload.kv_cache_dtype
     if cached not in (None, "auto", loaded.dtype):
@@ -184,7 +184,6 @@ def _case(config: Mapping[str, object], network: Architecture, proof: Proof, dty
         device=proof.device,
         sequences=proof.workload.concurrency or 1,
         implementation=asked or default_implementation(network),
-        activation=activation_name(config, recorded()["configs"][network.model_type]["fields"]),
         cached=config.get("use_cache") is not False,
     )
 
@@ -267,7 +266,6 @@ def _activations(case: _Case, tokens: int, cache: tuple[Term, ...]) -> tuple[Ter
         sequences=case.sequences,
         element_bytes=case.element_bytes,
         implementation=case.implementation,
-        activation=case.activation,
         fused_kernels=ampere or case.dtype != "bfloat16",
         grouped_kernels=ampere and case.dtype != "float32",
         multiprocessors=case.device.multiprocessors,
@@ -356,8 +354,7 @@ def _defaulted(workload: Workload, case: _Case, tokens: int) -> Iterator[str]:
         yield f"dtype is not stated; the config's {case.dtype} is assumed"
     if workload.attn_implementation is None:
         yield f"attn_implementation is not stated; {case.implementation} is assumed"
-    if case.loaded.scheme is not None:
-        yield from case.loaded.scheme.assumptions
+    yield from () if case.loaded.scheme is None else case.loaded.scheme.assumptions
     if case.network.tied:
         yield "tied weights are equal in the checkpoint: transformers 5 keeps both where they differ"
     yield from _load(workload, case, tokens)
@@ -369,7 +366,7 @@ def _defaulted(workload: Workload, case: _Case, tokens: int) -> Iterator[str]:
 def _load(workload: Workload, case: _Case, tokens: int) -> Iterator[str]:
     if workload.max_model_len is None:
         yield f"max_model_len is not stated; the config's full context of {tokens} is assumed"
-    elif tokens > case.network.context:
+    elif 0 < case.network.context < tokens:
         yield f"max_model_len {tokens} is above the config's {case.network.context}, which no code enforces"
     if workload.concurrency is None:
         yield "concurrency is not stated; one sequence at a time, not padded, is assumed"

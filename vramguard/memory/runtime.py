@@ -63,7 +63,8 @@ def _rounding(network: Architecture, element_bytes: int) -> Term:
     """What blocks hold beyond their tensors: under 512 bytes each up to 1 MiB, at most 1 MiB each above.
 
     A block above 1 MiB is split from its segment when more than 1 MiB would be left over. Counted are the weights,
-    the cache's tensors (two per layer, and each state or series), 64 transient tensors, and one unfinished segment of each pool (20 and 2 MiB).
+    the cache's tensors (two per layer, and each state or series), 64 transient tensors, and one unfinished segment of
+    each pool (20 and 2 MiB).
     """
     sizes = [(tensor.elements // tensor.copies * element_bytes, tensor.copies) for tensor in network.tensors]
     inputs = {

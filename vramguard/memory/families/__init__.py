@@ -25,7 +25,17 @@ if TYPE_CHECKING:
 
     from vramguard.memory.families.blocks import Body, Network
 
-__all__ = ["MODULES", "SWITCHES", "architecture", "body_of", "classes_of", "network_of", "recorded", "tasks_of"]
+__all__ = [
+    "ACTIVATION_KEYS",
+    "MODULES",
+    "SWITCHES",
+    "architecture",
+    "body_of",
+    "classes_of",
+    "network_of",
+    "recorded",
+    "tasks_of",
+]
 
 # Module -> the model types that it knows.
 _HOLDS: Final = {
@@ -50,7 +60,7 @@ _HOLDS: Final = {
     "deepseek_v4": "deepseek_v4",
     "deberta": "deberta deberta-v2",
     "modernbert": "modernbert eurobert ultrabert esmc nomic_bert gte jina_embeddings_v3 neomme modernvbert ultravbert",
-    "whisper": "whisper speech_to_text moonshine",
+    "whisper": "whisper speech_to_text moonshine moonshine_streaming",
     "prophetnet": "prophetnet",
     "inkling": "inkling_text inkling2_text",
     "zaya": "zaya",
@@ -128,6 +138,8 @@ _HOLDS: Final = {
     "qwen_vl": "qwen2_vl qwen2_5_vl qwen3_vl qwen3_vl_moe qwen2_vl_text qwen2_5_vl_text qwen3_vl_text "
     "qwen3_vl_moe_text qwen2_vl_vision qwen2_5_vl_vision qwen3_vl_vision qwen3_vl_moe_vision",
     "gemma_vl": "gemma3 gemma4 gemma4_unified gemma4_vision gemma4_audio diffusion_gemma diffusion_gemma_text",
+    "gemma3n": "gemma3n gemma3n_audio",
+    "towers_timm": "timm_wrapper gemma3n_vision",
     "mllama": "mllama mllama_text_model mllama_vision_model",
     "phi4_multimodal": "phi4_multimodal phi4_multimodal_vision phi4_multimodal_audio",
     "glm_v": "glm4v glm4v_moe glm46v glmga glm_ocr glm4v_text glm4v_moe_text glm_ocr_text glm4v_vision "
@@ -226,6 +238,10 @@ _CHOICES: Final = {
 }
 
 
+_TOWERS: Final = ("vision", "audio", "image", "speech", "sound")  # what a part's key begins with that reads no text
+ACTIVATION_KEYS: Final = (
+    "hidden_act", "hidden_activation", "activation_function", "activation", "mlp_hidden_act", "dense_act_fn"
+)  # fmt: skip
 _LANGUAGE: Final = ("text_config", "language_config", "llm_config")  # where a class keeps its language model
 
 
@@ -245,9 +261,9 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
     model_type, name, builder = _builder(config)
     fields = Fields(model_type, config, recorded()["configs"])
     network = builder(fields)
-    for part in fields.all():
-        _refuse_unknown_mechanisms(part)
-    body = network.body
+    for inner in fields.all():
+        _refuse_unknown_mechanisms(inner)
+    body, language = network.body, _language(fields)
     return Architecture(
         model_type=model_type,
         name=name,
@@ -264,22 +280,34 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         tied=network.tied,
         learned_positions=body.learned_positions,
         sizes=_sizes(fields, body),
-        language=_language(fields),
+        language=None if language is None else language.kind,
+        activation=_activation(fields),
         variant=_variant(fields, body),
         float32=_kept(name, fields, "keep_in_fp32_modules_strict"),
         float32_beside_float16=_kept(name, fields, "keep_in_fp32_modules"),
     )
 
 
-def _language(fields: Fields) -> str | None:
-    """Model type of the language model inside, where the class takes any: a prompt of text passes nothing else."""
-    part = next((fields.parts[key] for key in _LANGUAGE if key in fields.parts and fields.is_open(key)), None)
-    return None if part is None else part.kind
+def _language(fields: Fields) -> Fields | None:
+    """Config of a language model inside that has a class of its own: a prompt of text passes nothing else."""
+    parts = (fields.parts[key] for key in _LANGUAGE if key in fields.parts)
+    return next((part for part in parts if "causal-lm" in tasks_of(part.kind)), None)
+
+
+def _activation(fields: Fields) -> str | None:
+    """Name of the activation function of the MLPs that a token of the prompt passes."""
+    texts = [part for key, part in fields.parts.items() if not key.startswith(_TOWERS)]
+    for part in (fields, *(inner for text in texts for inner in text.all())):
+        for key in ACTIVATION_KEYS:
+            name = part.raw(key)
+            if isinstance(name, str):
+                return name
+    return None
 
 
 def _sizes(fields: Fields, body: Body) -> dict[str, int]:
     """The config's integers, those of a language model inside by its own names, and what follows from them."""
-    language = next((fields.parts[key] for key in _LANGUAGE if key in fields.parts and fields.is_open(key)), None)
+    language = _language(fields)
     inner = {} if language is None else replace(language, path="").sizes()
     widths = {role.head_dim for role in body.roles(Attention)}
     return {**({"head_dim": widths.pop()} if len(widths) == 1 else {}), **fields.sizes(), **inner, **body.sizes}

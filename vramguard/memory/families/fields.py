@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import isnan
 from reprlib import Repr
 from typing import Any, Final
 
@@ -27,7 +28,7 @@ class Fields:
 
     Types are as strict as those of transformers' config classes: no text, no float and no boolean is a size. A key may
     be read by any of its names; where a config spells it twice, the other name wins over the field's own, as it does in
-    transformers (attribute_map). `table` holds the config classes by name (configs.json), for the configs inside this one.
+    transformers (attribute_map). `table` holds the config classes by name (configs.json), for the configs inside.
     """
 
     kind: str  # the config class's name in the table: a model type
@@ -62,7 +63,7 @@ class Fields:
     def number(self, key: str) -> Fraction:
         """Read a number that need not be whole, exactly as Python reads its float."""
         value = self._present(key)
-        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MAX_SIZE or value != value:
+        if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MAX_SIZE or isnan(value):
             raise UnprovenError(f"config: {self.path}{key} is {shown(value)}, not a number")
         return Fraction(value)
 
@@ -134,17 +135,13 @@ class Fields:
         self.parts[key] = Fields(kind, config, self.table, f"{self.path}{key}.")
         return self.parts[key]
 
-    def is_open(self, key: str) -> bool:
-        """Whether the config under the key may be of any class, as its own model_type says."""
-        return bool(self._row.get("parts", {}).get(key, {}).get("open"))
-
     def has_part(self, key: str) -> bool:
         """Whether there is a config under the key: given, or built from defaults because it is not optional."""
         spec = self._row.get("parts", {}).get(key)
         return spec is not None and (self._value(key) is not None or not spec.get("optional", False))
 
     def all(self) -> Iterator[Fields]:
-        """This config and every part that was read, outermost first."""
+        """Yield the config itself and every part that was read, outermost first."""
         yield self
         for part in self.parts.values():
             yield from part.all()

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from vramguard.memory.families.blocks import Layer, Tensors
     from vramguard.memory.families.fields import Fields
 
+    Projection = Callable[[str, int, int], Tensors]
+
 
 def gemma3(c: Fields) -> Body:
     """Gemma 3: a SigLIP tower, whose patches are averaged and projected by a weight that is no Linear's."""
@@ -170,9 +172,9 @@ def gemma4_audio(c: Fields) -> Body:
     hidden, output = c.size("hidden_size"), c.size("output_proj_dims")
     c.size("attention_chunk_size")  # changes no weight
     layer: Layer = (
-        Block((*_half_step("feed_forward1", hidden), *_half_step("feed_forward2", hidden))),
+        Block((*half_step("feed_forward1", hidden), *half_step("feed_forward2", hidden))),
         Block(within("self_attn", _hears(c))),
-        Block(within("lconv1d", _convolves(c))),
+        Block(within("lconv1d", convolves(hidden, c.size("conv_kernel_size")))),
         *(rms_norm(name, hidden) for name in ("norm_pre_attn", "norm_post_attn", "norm_out")),
     )
     outside = (
@@ -197,11 +199,12 @@ def _subsampler(c: Fields) -> Tensors:
     )
 
 
-def _half_step(name: str, hidden: int) -> Tensors:
+def half_step(name: str, hidden: int, project: Projection = _clipping) -> Tensors:
+    """A conformer's MLP, of which there is one before and one after attention."""
     return within(
         name,
-        _clipping("ffw_layer_1", hidden, 4 * hidden),
-        _clipping("ffw_layer_2", 4 * hidden, hidden),
+        project("ffw_layer_1", hidden, 4 * hidden),
+        project("ffw_layer_2", 4 * hidden, hidden),
         norm("pre_layer_norm", hidden),
         norm("post_layer_norm", hidden),
     )
@@ -215,12 +218,12 @@ def _hears(c: Fields) -> Tensors:
     return (*projections, *_clipping("post", hidden, hidden), *position)
 
 
-def _convolves(c: Fields) -> Tensors:
-    hidden = c.size("hidden_size")
+def convolves(hidden: int, kernel: int, project: Projection = _clipping) -> Tensors:
+    """A conformer's convolution over neighbouring frames."""
     return (
-        *_clipping("linear_start", hidden, 2 * hidden),
-        *_clipping("linear_end", hidden, hidden),
-        *convolution("depthwise_conv1d", (hidden, 1, c.size("conv_kernel_size"))),
+        *project("linear_start", hidden, 2 * hidden),
+        *project("linear_end", hidden, hidden),
+        *convolution("depthwise_conv1d", (hidden, 1, kernel)),
         *norm("pre_layer_norm", hidden),
         *norm("conv_norm", hidden),
     )

@@ -47,6 +47,9 @@ def gpt_neox(c: Fields) -> Body:
 
 def falcon(c: Fields) -> Body:
     """Falcon: one key head (7B), grouped ones (the new decoder of 40B and 180B), or one for each query head."""
+    if c.given("n_embed") and c.raw("n_embed") is not None:  # an older name, which wins over the present one
+        width = c.derive("hidden_size", c.size("n_embed"))
+        c = replace(c, config={**c.config, "hidden_size": width})
     heads, new, bias = _falcon_heads(c), c.flag("new_decoder_architecture"), c.flag("bias")
     hidden, width = heads.hidden, c.optional("ffn_hidden_size") or 4 * heads.hidden
     qkv = linear("query_key_value", hidden, heads.query + 2 * heads.key, bias=bias)
@@ -69,8 +72,6 @@ def _wide_mlp(hidden: int, width: int, *, bias: bool) -> Block:
 
 
 def _falcon_heads(c: Fields) -> Heads:
-    if c.given("n_embed") and c.raw("n_embed") != c.raw("hidden_size"):
-        raise UnprovenError("config: n_embed and hidden_size differ")
     heads = c.size("num_attention_heads")
     kv_heads = c.optional("num_kv_heads") or heads
     if c.flag("new_decoder_architecture"):

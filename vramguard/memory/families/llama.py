@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vramguard.memory.families.blocks import (
-    Block,
-    fused_attention,
-    fused_gated_mlp,
-    linear,
-    rms_norm,
-    stacked_experts,
-    within,
-)
+from vramguard.memory.families.blocks import fused_attention, fused_gated_mlp, linear, rms_norm
 from vramguard.memory.families.decoder import (
     attend,
     by_layer,
@@ -25,6 +17,7 @@ from vramguard.memory.families.decoder import (
     routing,
     window,
 )
+from vramguard.memory.families.experts import mixture
 
 if TYPE_CHECKING:
     from vramguard.memory.families.blocks import Body
@@ -46,11 +39,7 @@ def mistral(c: Fields) -> Body:
 def mixtral(c: Fields) -> Body:
     """Mixtral: Mistral with experts in every layer."""
     hidden, routed = c.size("hidden_size"), routing(c)
-    tensors = (
-        *linear("gate", hidden, routed.experts),
-        *stacked_experts(hidden, c.size("intermediate_size"), routed),
-    )
-    mlp = [Block(within("mlp", tensors))] * c.layers
+    mlp = [mixture(hidden, c.size("intermediate_size"), routed)] * c.layers
     return decoder(c, pre_norm(c, attend(c, everywhere(c, window(c))), mlp))
 
 

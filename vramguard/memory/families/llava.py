@@ -10,10 +10,11 @@ from vramguard.memory.families import body_of
 from vramguard.memory.families.blocks import convolution, embedding, linear, norm, parameter, within
 from vramguard.memory.families.fields import shown
 from vramguard.memory.families.gemma_vl import gemma3
-from vramguard.memory.families.sight import Names, answers, either_tie, levels, seeing
+from vramguard.memory.families.sight import Names, answers, either_tie, levels, own_tie, seeing
+from vramguard.memory.families.towers_timm import perception_width
 
 if TYPE_CHECKING:
-    from vramguard.memory.families.blocks import Body, Network, Tensors
+    from vramguard.memory.families.blocks import Body, Tensors
     from vramguard.memory.families.fields import Fields
 
 
@@ -165,11 +166,15 @@ def ovis2(c: Fields) -> Body:
     return text.within("language_model").beside(body_of(vision).within("vision_tower"), table)
 
 
-def timm(c: Fields) -> Network:
-    """FastVLM and Perception LM: their tower is a model of timm's, which the config names and does not describe."""
-    raise UnprovenError(
-        f"config: {c.part('vision_config').path}architecture is a model of timm's, whose shapes are not known"
-    )
+def _perceived(c: Fields, hidden: int) -> Tensors:
+    """PerceptionLM: an MLP of the text's width."""
+    seen = perception_width(c.part("vision_config"))
+    return within("multi_modal_projector", mlp(seen, hidden, hidden))
+
+
+def _inherited_tie(c: Fields) -> bool:
+    """PerceptionLM: as its text part says where the outer config does not."""
+    return c.part("text_config").flag("tie_word_embeddings") if c.is_null("tie_word_embeddings") else own_tie(c)
 
 
 def _shield_tie(c: Fields) -> bool:
@@ -201,5 +206,6 @@ CLASSES: Final = {
     "DeepseekVLForConditionalGeneration": answers(seeing(_aligner, Names(tower="vision_model"))),
     "VideoLlama3ForConditionalGeneration": answers(seeing(_readout, Names(tower="vision_model")), tie=either_tie),
     "Ovis2ForConditionalGeneration": answers(ovis2),
-    **dict.fromkeys(("FastVlmForConditionalGeneration", "PerceptionLMForConditionalGeneration"), timm),
+    "FastVlmForConditionalGeneration": answers(seeing(_projector), tie=either_tie),
+    "PerceptionLMForConditionalGeneration": answers(seeing(_perceived), tie=_inherited_tie),
 }

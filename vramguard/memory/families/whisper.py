@@ -17,8 +17,10 @@ from vramguard.memory.families.blocks import (
     layer_norm,
     linear,
     norm,
+    parameter,
     within,
 )
+from vramguard.memory.families.decoder import grouped_heads
 from vramguard.memory.families.seq2seq import (
     Projections,
     crosses,
@@ -154,6 +156,63 @@ def _moonshine_encoder(c: Fields, layers: Sequence[Layer]) -> Body:
     return Body(hidden, (Stack("layers", layers),), outside)
 
 
+def moonshine_streaming(c: Fields) -> Body:
+    """Moonshine that listens as it goes: the tower has sizes of its own, and the decoder gives its frames positions."""
+    hidden, ears, bias = c.size("hidden_size"), c.part("encoder_config"), c.flag("attention_bias")
+    heads = _streaming_heads(c)
+    tensors = projected(heads, Projections(output="o_proj"), bias=bias, output_bias=False)
+    norms = [Block(norm(f"{n}norm", hidden)) for n in ("input_layer", "post_attention_layer", "final_layer")]
+    width, heard = c.size("intermediate_size"), ears.size("hidden_size")
+    layer = (
+        decodes("self_attn", tensors, heads),
+        crosses("encoder_attn", tensors, heads),
+        *norms,
+        _two(hidden, 2 * width, width),
+    )
+    decoder = Body(
+        hidden=hidden,
+        stacks=(Stack("layers", [layer] * c.layers),),
+        outside=(
+            *norm("norm", hidden),
+            *embedding("pos_emb", c.size("max_position_embeddings"), heard),
+            *(linear("proj", heard, hidden) if heard != hidden else ()),
+        ),
+        vocab=c.size("vocab_size"),
+        context=c.size("max_position_embeddings"),
+    )
+    return _heard(_streaming_encoder(ears), decoder)
+
+
+def _streaming_heads(c: Fields) -> Heads:
+    """Geometry of Moonshine's streaming decoder, which splits queries into as many heads as keys."""
+    heads = grouped_heads(c)
+    if not c.given("num_key_value_heads") or heads.kv_heads != heads.heads:
+        raise UnprovenError("config: num_key_value_heads is not num_attention_heads")
+    return heads
+
+
+def _streaming_encoder(c: Fields) -> Body:
+    """Frames of the wave itself through a Linear and two convolutions; norms have a scale that is called gamma."""
+    heads, hidden, bias = grouped_heads(c), c.size("hidden_size"), c.flag("attention_bias")
+    frame = round(c.size("sample_rate") * float(c.number("frame_ms")) / 1000)
+    if frame < 1:
+        raise UnprovenError(f"config: {c.path}frame_ms is less than a sample")
+    width = c.size("intermediate_size")
+    layer = (
+        Block(within("self_attn", projected(heads, Projections(output="o_proj"), bias=bias))),
+        *(Block(parameter(f"{n}_layernorm.gamma", hidden)) for n in ("input", "post_attention")),
+        _two(hidden, width, width),
+    )
+    embeds = within(
+        "embedder",
+        parameter("comp.log_k"),
+        convolution("conv1", (2 * hidden, hidden, 5), bias=True),
+        convolution("conv2", (hidden, 2 * hidden, 5), bias=True),
+        linear("linear", frame, hidden),
+    )
+    return Body(hidden, (Stack("layers", [layer] * c.layers),), (*embeds, *parameter("final_norm.gamma", hidden)))
+
+
 def _two(hidden: int, up: int, down: int) -> Block:
     return Block(within("mlp", linear("fc1", hidden, up, bias=True), linear("fc2", down, hidden, bias=True)))
 
@@ -164,4 +223,5 @@ CLASSES: Final = {
     "WhisperForCausalLM": whisper_alone,
     "Speech2TextForConditionalGeneration": generator(speech_to_text),
     "MoonshineForConditionalGeneration": generator(moonshine, head="proj_out"),
+    "MoonshineStreamingForConditionalGeneration": generator(moonshine_streaming, head="proj_out"),
 }
