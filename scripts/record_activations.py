@@ -35,6 +35,7 @@ def main() -> None:
     parser.add_argument("--check", type=int, default=8, help="perturbed configs to try on the result")
     parser.add_argument("--missing", action="store_true", help="only classes that have no file yet")
     parser.add_argument("--own", action="store_true", help="classes that need more than the language model in them")
+    parser.add_argument("--quick", action="store_true", help="without flash_attention_2 and other activation functions")
     parser.add_argument("--part", default="0/1", help="one of several processes: its number, and how many there are")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
@@ -46,13 +47,13 @@ def main() -> None:
     for model_type, name in wanted[number::parts]:
         path = FOLDER / f"{model_type}.{name}.json"
         if not (options.missing and path.exists()):
-            _record(path, model_type, name, options.check, own=options.own)
+            _record(path, model_type, name, options)
 
 
-def _record(path: Path, model_type: str, name: str, check: int, *, own: bool) -> None:
+def _record(path: Path, model_type: str, name: str, options: argparse.Namespace) -> None:
     start = time.time()
     try:
-        recording = record_class(model_type, name, check, own=own)
+        recording = record_class(model_type, name, options.check, own=options.own, thorough=not options.quick)
     except UnprovenError as error:
         print(f"{model_type} {name}: {error}", flush=True)
         return

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import perturb
+
 from recorder.moments import Moment, StructureError, covers, moments, prune
 from recorder.samples import SAMPLES, Config, Run, reduced, runs, spelled, switched, varied, with_activation
 from recorder.symbols import Polynomial, Symbols, UnexpressedError
-
 from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.families import architecture, recorded
 from vramguard.memory.moments import WORST_ACTIVATION, rank, read
@@ -32,6 +32,7 @@ class Recording:
     """What was recorded of one class."""
 
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
+    thorough: bool = True  # flash_attention_2 and other activation functions too
     failures: list[str] = field(default_factory=list)
     tried: int = 0
     added: int = 0
@@ -45,9 +46,9 @@ class Recording:
         return f"{counts}, {self.tried} configs tried, {self.added} recorded too"
 
 
-def record_class(model_type: str, name: str, check: int, *, own: bool) -> Recording:
+def record_class(model_type: str, name: str, check: int, *, own: bool, thorough: bool = True) -> Recording:
     """Record the default config, the variants that a switch leads to, and whatever another config adds."""
-    recording = Recording()
+    recording = Recording(thorough=thorough)
     base = reduced(perturb.base(model_type, name))
     if architecture(base).language is not None and not own:
         return recording  # whose moments are those of the language model's own class
@@ -61,6 +62,8 @@ def record_class(model_type: str, name: str, check: int, *, own: bool) -> Record
             variant = architecture(config).variant
         except UnprovenError:
             continue
+        if f"{variant} grouped".strip() in recording.variants:
+            continue  # whose keys are as many as its queries: it needs no more
         if variant not in recording.variants:
             if runs(config, Run(_kernels(config)[0], 301, 1)) is not None:
                 _record_variant(recording, config)
@@ -110,9 +113,8 @@ def _record_variant(recording: Recording, base: Config) -> None:
         return
     plain = "regimes" if rank(act) <= rank(row["act"]) else "activation"
     _merge(row, plain, _all_regimes(recording, samples))
-    if act is not None and rank(act) < rank(WORST_ACTIVATION):
+    if recording.thorough and act is not None and rank(act) < rank(WORST_ACTIVATION):
         _merge(
-            recording,
             row,
             "activation",
             _all_regimes(recording, [with_activation(c, WORST_ACTIVATION) for c in samples], "activation"),
@@ -135,13 +137,16 @@ def _merge(row: dict[str, Any], table: str, found: dict[str, list[Moment]]) -> N
 
 def _all_regimes(recording: Recording, samples: list[Config], table: str = "") -> dict[str, list[Moment]]:
     found: dict[str, list[Moment]] = {}
+    modes = (SAME,) if _reads_tokens_one_by_one(samples[0], _kernels(samples[0])[0]) else (WIDE, NARROW)
     for regime, kernel, batch, long in _regimes(samples[0]):
+        if not recording.thorough and kernel == "flash_attention_2":
+            continue
         if table and (kernel == "flash_attention_2" or regime.endswith("window")):  # whose MLP is that of the others
             continue
         try:
             # A later regime adds to the earlier ones of its kernel.
             known = [m.bytes for name, held in found.items() if name.split()[0] == kernel for m in held]
-            new = _record(samples, kernel, batch=batch, long=long)
+            new = _record(samples, kernel, modes, batch=batch, long=long)
             found[regime] = [m for m in new if not any(covers(k, m.bytes) for k in known)]
         except (StructureError, UnexpressedError) as error:
             failure = f"{table} {regime}: {type(error).__name__} {str(error)[:300]}"
@@ -149,12 +154,12 @@ def _all_regimes(recording: Recording, samples: list[Config], table: str = "") -
     return found
 
 
-def _record(samples: list[Config], kernel: str, *, batch: bool, long: bool) -> list[Moment]:
+def _record(samples: list[Config], kernel: str, modes: tuple[tuple[int, ...], ...], *, batch: bool, long: bool) -> list[Moment]:
     networks = [architecture(config) for config in samples]
     names = {key: tuple(n.sizes.get(key, 0) for n in networks) for key in networks[0].sizes}
     sequences = BATCH if batch else (1,) * SAMPLES
     failure = StructureError("not tried")
-    for tokens in (SAME,) if _reads_tokens_one_by_one(samples[0], kernel) else (WIDE, NARROW):
+    for tokens in modes:
         counts = _lengths(networks, tokens, long=long) if tokens is not SAME else SAME
         traced = [runs(c, Run(kernel, n, b)) for c, n, b in zip(samples, counts, sequences, strict=True)]
         complete = [one for one in traced if one is not None]

@@ -20,7 +20,7 @@ from vramguard.trace.forward import trace
 from vramguard.trace.record import Trace, TraceError
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "memory"))
-from perturb import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS, LEFT_ALONE  # noqa: E402
+from perturb import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS, LEFT_ALONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

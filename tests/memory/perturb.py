@@ -572,6 +572,24 @@ FITTED["perception_lm"] = (
         }
     },
 )
+FITTED["dots3_note_text"] = (
+    lambda _, fields: {"num_key_value_heads": fields["num_attention_heads"], "n_group": 1, "topk_group": 1},
+)
+FITTED["dots3_note_vision_encoder"] = (
+    lambda random, fields: {
+        "mlp_layer_types": random.choices(["sparse", "dense"], k=fields["num_hidden_layers"]),
+        "adapter_in_dim": fields["hidden_size"],
+        "adapter_merge_size": fields["spatial_merge_size"],
+    },
+)
+FITTED["dots3_note"] = (
+    lambda _, fields: {
+        f"{sense}_config": fields[f"{sense}_config"]
+        | {"adapter_out_dim": _own(fields["text_config"], "dots3_note_text", "hidden_size")}
+        for sense in ("vision", "audio")
+    },
+)
+FITTED["dots3_note_audio_encoder"] = (lambda _, fields: {"adapter_input_size": fields["hidden_size"]},)
 FITTED["moonshine_streaming"] = (lambda _, fields: {"num_key_value_heads": fields["num_attention_heads"]},)
 MIXED |= {
     kind: {"num_hidden_layers": 4, "sliding_window": 16, "layer_types": [*_SLIDING_OR_FULL] * 2} for kind in WINDOWED

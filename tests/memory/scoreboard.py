@@ -1,11 +1,11 @@
 """Every architecture of transformers against ours: exact, UNKNOWN or wrong, by default config and by perturbed ones.
 
     python tests/memory/scoreboard.py [MODEL_TYPE ...] [--perturbed 10] [--seed 0] [--cache] [--verbose]
-    python tests/memory/scoreboard.py --rows FOLDER --cache --part 1/2     one of two processes; may be interrupted
+    python tests/memory/scoreboard.py --rows FOLDER --cache --part 0/2     one of two processes; may be interrupted
     python tests/memory/scoreboard.py --rows FOLDER --write                recorded_scoreboard.json, once they are done
 
-Exact: every weight by name and shape, tied ones once, every large buffer, and with --cache every byte of the cache
-after a prefill. UNKNOWN: we say so, with the reason. Wrong: anything else, and there must be none.
+Exact: every weight by name and shape, tied ones once, which of them stay float32, every large buffer, and with --cache
+every byte of the cache after a prefill. UNKNOWN: we say so, with the reason. Wrong: anything else, and there must be none.
 """
 
 # ruff: noqa: T201 - a command
@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from memory import perturb, scores, torchvision_stub
 from memory.scores import pairs
 
+from vramguard.memory import weights
 from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.cache import cache_bytes
 from vramguard.memory.families import architecture, recorded
@@ -124,23 +125,36 @@ def starred(name: str) -> str:
 
 def theirs(model: Any) -> tuple[Counter[Any], Counter[Any]]:  # noqa: ANN401
     """Weights and large buffers of a model by name and shape."""
-    weights = Counter((starred(name), tuple(p.shape)) for name, p in model.named_parameters())
+    params = Counter((starred(name), tuple(p.shape)) for name, p in model.named_parameters())
     buffers = Counter(
         (starred(name), tuple(b.shape), b.itemsize) for name, b in model.named_buffers() if b.numel() > SMALL_BUFFER
     )
-    return weights, buffers
+    return params, buffers
 
 
 def ours(network: Architecture) -> tuple[Counter[Any], Counter[Any]]:
     """Weights and large buffers as we count them."""
-    weights: Counter[Any] = Counter()
+    params: Counter[Any] = Counter()
     for tensor in network.tensors:
-        weights[tensor.name, tensor.shape] += tensor.copies
+        params[tensor.name, tensor.shape] += tensor.copies
     buffers: Counter[Any] = Counter()
     for tensor in network.buffers:
         if tensor.elements // tensor.copies > SMALL_BUFFER:
             buffers[tensor.name, tensor.shape, tensor.item] += tensor.copies
-    return weights, buffers
+    return params, buffers
+
+
+def wide(model: Any, dtype: torch.dtype) -> set[str]:  # noqa: ANN401
+    """Weights that from_pretrained keeps in float32 although another dtype is asked for."""
+    plan = model._get_dtype_plan(dtype)
+    kept = build_glob_alternation(list(plan))[0] if plan else None
+    return {starred(name) for name, _ in model.named_parameters() if kept is not None and kept.search(name)}
+
+
+def our_wide(network: Architecture, dtype: str) -> set[str]:
+    """The same as we count them."""
+    rows = weights.weights(weights.Loaded(network, dtype))
+    return {row.name.removeprefix("weights/") for row in rows if row.inputs["bytes"] == torch.float32.itemsize}
 
 
 def difference(network: Architecture, model: Any) -> list[str]:  # noqa: ANN401
@@ -149,6 +163,9 @@ def difference(network: Architecture, model: Any) -> list[str]:  # noqa: ANN401
     for what, mine, real in zip(("weight", "buffer"), ours(network), theirs(model), strict=True):
         lines += [f"{what} {key} x{n} too many" for key, n in sorted((mine - real).items())]
         lines += [f"{what} {key} x{n} missing" for key, n in sorted((real - mine).items())]
+    for dtype in ("float16", "bfloat16"):
+        other = our_wide(network, dtype) ^ wide(model, getattr(torch, dtype))
+        lines += [f"{name} beside {dtype}: float32 for one of us only" for name in sorted(other)]
     return lines
 
 
@@ -340,7 +357,7 @@ def main() -> int:
     parser.add_argument("--perturbed", type=int, default=10, help="changed configs of each class")
     parser.add_argument("--seed", default="0")
     parser.add_argument("--cache", action="store_true", help="trace caches too; --write always does")
-    parser.add_argument("--part", default="1/1", help="i/n: every n-th class, from the i-th on")
+    parser.add_argument("--part", default="0/1", help="one of several processes: its number, and how many there are")
     parser.add_argument(
         "--rows", type=Path, help="folder that keeps what was judged: a class in it is not judged again"
     )
@@ -352,7 +369,7 @@ def main() -> int:
     asked = [pair for pair in pairs() if not options.types or {*pair} & {*options.types}]
     part, parts = map(int, options.part.split("/"))
     found = []
-    for model_type, name in asked[part - 1 :: parts]:
+    for model_type, name in asked[part::parts]:
         result = judged(model_type, name, options)
         found.append(result)
         counts = ", ".join(f"{n} {kind}" for kind, n in sorted(result.perturbed.items()))

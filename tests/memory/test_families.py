@@ -19,8 +19,9 @@ import pytest
 from memory import perturb, scores
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.families import MODULES, SWITCHES, architecture, recorded
+from vramguard.memory.families import MODULES, architecture, recorded
 from vramguard.memory.families.fields import Fields
+from vramguard.memory.families.refusals import SWITCHES
 
 if TYPE_CHECKING:
     from types import ModuleType

@@ -10,9 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama import LLAMA_8B, LLAMA_70B
+from memory import perturb
+from memory.test_independent import PAIRS
 
 from vramguard.data import gpus
 from vramguard.memory import Answer, Device, Kind, Proof, Workload, evaluate, prove
+from vramguard.memory.families import architecture
+from vramguard.memory.weights import Loaded, load, scheme_of, weights
 
 MISTRAL = LLAMA_8B | {
     "model_type": "mistral",
@@ -139,7 +143,8 @@ def test_every_default_is_an_assumption() -> None:
         ({"engine_version": "4.44.0"}, "transformers 4.44.0"),
         ({"tensor_parallel_size": 2}, "tensor_parallel_size 2"),
         ({"pipeline_parallel_size": 4}, "pipeline_parallel_size 4"),
-        ({"quantization": "awq"}, "quantization awq"),
+        ({"quantization": "awq"}, "quantization awq: the config has no quantization_config"),
+        ({"quantization": "q4"}, "quantization 'q4' is not known"),
         ({"kv_cache_dtype": "fp8"}, "kv_cache_dtype fp8"),
         ({"gpus": 2, "device_map": "auto"}, "over 2 GPUs"),
         ({"dtype": "int8"}, "dtype int8"),
@@ -158,12 +163,135 @@ def test_unsupported_is_unknown_and_named(changes: dict[str, Any], message: str)
 
 @pytest.mark.parametrize(
     "config",
-    [{}, {"model_type": "bert"}, {"model_type": 3}, LLAMA_8B | {"hidden_size": "x"}, LLAMA_8B | {"vocab_size": 10**80}],
+    [
+        {},
+        {"model_type": "clip"},
+        {"model_type": "bert"},  # causal or masked?
+        {"model_type": 3},
+        LLAMA_8B | {"hidden_size": "x"},
+        LLAMA_8B | {"vocab_size": 10**80},
+        LLAMA_8B | {"quantization_config": "awq"},
+        LLAMA_8B | {"quantization_config": {"quant_method": "awq", "bits": 5}},
+        LLAMA_8B | {"quantization_config": {"quant_method": "unheard-of"}},
+    ],
 )
 def test_bad_config_is_unknown(config: dict[str, Any]) -> None:
     found = proof(config)
     assert found.answer is Answer.UNKNOWN
     assert found.reason
+
+
+def test_a_class_without_a_longest_context_needs_one() -> None:
+    mamba = perturb.base("mamba", "MambaForCausalLM")
+    found = proof(mamba, Workload(dtype="bfloat16"))
+    assert found.answer is Answer.UNKNOWN
+    assert found.reason == "neither the workload nor the config of a mamba names a context"
+    assert proof(mamba, Workload(dtype="bfloat16", max_model_len=4096)).answer is Answer.FITS
+
+
+# Of Llama 8B: weights of the projections, rows and columns of them all together, and the bytes of all else.
+LINEAR = 32 * (2 * 4096 * 4096 + 2 * 1024 * 4096 + 3 * 4096 * 14336)
+ROWS = 32 * (2 * 4096 + 2 * 1024 + 2 * 14336 + 4096)
+COLUMNS = 32 * (4 * 4096 + 2 * 4096 + 14336)
+MATRICES = 32 * 7
+REST = 2 * (2 * 128256 * 4096 + 65 * 4096)
+CT: dict[str, Any] = {
+    "quant_method": "compressed-tensors",
+    "quantization_status": "compressed",
+    "ignore": ["lm_head"],
+}
+W4 = {"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128}
+W8 = {"num_bits": 8, "type": "float", "strategy": "channel"}
+A8 = {"num_bits": 8, "type": "float", "strategy": "token", "dynamic": True}
+
+
+def grouped(**group: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
+    return CT | {"config_groups": {"group_0": {"targets": ["Linear"], **group}}}
+
+
+@pytest.mark.parametrize(
+    ("quantization", "expected"),
+    [
+        # packed, a scale in float32 for 64 weights, the code book of each matrix
+        ("nf4", LINEAR // 2 + 4 * LINEAR // 64 + 64 * MATRICES),
+        # a scale in float32 for each row
+        ("int8", LINEAR + 4 * ROWS),
+        # packed, and a scale and a zero point for 128 weights
+        ({"quant_method": "awq", "bits": 4, "group_size": 128}, LINEAR // 2 + 2 * LINEAR // 128 + LINEAR // 256),
+        # the same, and the group of each column
+        (
+            {"quant_method": "gptq", "bits": 4, "group_size": 128},
+            LINEAR // 2 + 2 * LINEAR // 128 + LINEAR // 256 + 4 * COLUMNS,
+        ),
+        # a scale in float32 for each block of 128 x 128
+        ({"quant_method": "fp8"}, LINEAR + 4 * LINEAR // 128**2),
+        # the first pass unpacks the weights and keeps the scales: of 128 weights, with both sizes of each matrix ...
+        (grouped(weights=W4), 2 * LINEAR + 2 * LINEAR // 128 + 16 * MATRICES),
+        # ... or of each row
+        (grouped(weights=W8, input_activations=A8), 2 * LINEAR + 2 * ROWS),
+    ],
+    ids=["nf4", "int8", "awq", "gptq", "fp8", "compressed-tensors-w4", "compressed-tensors-w8a8"],
+)
+def test_quantized_weights_decide(quantization: str | dict[str, Any], expected: int) -> None:
+    flag, given = (quantization, None) if isinstance(quantization, str) else (None, quantization)
+    config = LLAMA_8B | {"quantization_config": given}
+    found = proof(config, Workload(quantization=flag, max_model_len=8192))
+    assert found.model_weight_bytes == expected + REST
+    assert found.answer is Answer.FITS
+    assert found.workload.quantization is not None
+    assert found.parameters == 8_030_261_248
+    assert proof(config, Workload(quantization=flag, max_model_len=1_000_000)).answer is Answer.EXCEEDS
+
+
+def test_quantizing_makes_70b_fit() -> None:
+    assert proof(LLAMA_70B, Workload(max_model_len=8192)).answer is Answer.EXCEEDS
+    assert proof(LLAMA_70B, Workload(max_model_len=8192, quantization="nf4")).answer is Answer.FITS
+
+
+def test_a_flag_that_contradicts_the_config_is_unknown() -> None:
+    given = LLAMA_8B | {"quantization_config": {"quant_method": "awq", "bits": 4, "group_size": 128}}
+    assert "contradicts" in (proof(given, Workload(quantization="nf4")).reason or "")
+
+
+def loaded(model_type: str, name: str, dtype: str, flag: str | None = None) -> Loaded:
+    network = architecture(perturb.base(model_type, name))
+    return load(network, dtype, scheme_of({}, flag), (9, 0))
+
+
+@pytest.mark.parametrize(("model_type", "name"), PAIRS)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+def test_quantizing_never_adds_weights(model_type: str, name: str, dtype: str) -> None:
+    """Scales and code books of no class outweigh what packing its matrices saves."""
+    dense = sum(term.upper_bytes for term in weights(loaded(model_type, name, dtype)))
+    for flag in ("nf4", "bnb-nf4-dq", "bnb-fp4", "int8"):
+        assert sum(term.upper_bytes for term in weights(loaded(model_type, name, dtype, flag))) < dense
+
+
+@pytest.mark.parametrize(
+    ("model_type", "name", "dtype", "pattern", "wide"),
+    [
+        ("t5", "T5ForConditionalGeneration", "float16", "DenseReluDense.wo.", True),
+        ("t5", "T5ForConditionalGeneration", "bfloat16", "DenseReluDense.wo.", False),
+        ("t5", "T5ForConditionalGeneration", "float16", "DenseReluDense.wi.", False),
+        ("ernie4_5_moe", "Ernie4_5_MoeForCausalLM", "bfloat16", "e_score_correction_bias", True),
+        ("ernie4_5_moe", "Ernie4_5_MoeForCausalLM", "bfloat16", "mlp.experts.", False),
+    ],
+)
+def test_some_weights_stay_wide(model_type: str, name: str, dtype: str, pattern: str, wide: bool) -> None:  # noqa: FBT001
+    rows = [term for term in weights(loaded(model_type, name, dtype)) if pattern in term.name]
+    assert rows
+    assert {term.inputs["bytes"] for term in rows} == {4 if wide else 2}
+    wider = {term.inputs["bytes"] for term in weights(loaded(model_type, name, "float32"))}
+    assert wider == {4}
+
+
+def test_large_tables_beside_the_weights_are_rows() -> None:
+    found = proof(perturb.base("gptj", "GPTJForCausalLM"), Workload(dtype="float16", max_model_len=64))
+    rows = {term.name: term for term in found.ledger}
+    (table,) = (name for name in rows if name.startswith("runtime/buffers/"))
+    # sines and cosines of 64 dimensions at 2048 positions in each of 28 layers, in float32 whatever the dtype
+    assert rows[table].lower_bytes == rows[table].upper_bytes == 28 * 2048 * 64 * 4
+    assert rows["runtime/small_buffers"].upper_bytes == 28 * 2 * 4096 * 4 + (1 << 20)
 
 
 def test_learned_positions_end() -> None:
@@ -239,7 +367,7 @@ def test_budget_is_a_share() -> None:
     assert prove(LLAMA_8B, Workload(), device(), Fraction(1)).budget_fraction == "1.00"
 
 
-CONFIGS = st.sampled_from([LLAMA_8B, LLAMA_70B, MISTRAL, GPT2, MIXTRAL])
+CONFIGS = st.sampled_from([LLAMA_8B, LLAMA_70B, MISTRAL, GPT2, MIXTRAL, *(perturb.base(*pair) for pair in PAIRS)])
 TOKENS = st.integers(1, 1024) | st.integers(1, 200_000)
 
 
@@ -267,15 +395,20 @@ def test_answer_follows_from_the_ledger(
     assert (found.answer is Answer.EXCEEDS) == (lower > found.budget_bytes)
 
 
-@settings(max_examples=40)
-@given(CONFIGS, st.integers(1, 1024), st.integers(0, 100_000), st.integers(1, 8), st.integers(0, 8))
+@pytest.mark.parametrize("pair", PAIRS, ids=str)
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 1024), st.integers(1, 8), st.integers(0, 100_000), st.integers(0, 8), st.data())
 def test_more_never_needs_less(
-    config: dict[str, Any], tokens: int, more: int, concurrency: int, more_concurrency: int
+    pair: tuple[str, str], tokens: int, sequences: int, more_tokens: int, more_sequences: int, data: st.DataObject
 ) -> None:
-    small = Workload(dtype="float16", max_model_len=tokens, concurrency=concurrency)
-    large = replace(small, concurrency=concurrency + more_concurrency)
-    if config is not GPT2:
-        large = replace(large, max_model_len=tokens + more)
+    config = perturb.base(*pair)
+    network = architecture(config)
+    limit = network.context if network.learned_positions else 10**9
+    kernel = data.draw(st.sampled_from([None, "eager"]))
+    small = Workload(
+        dtype="float16", max_model_len=min(tokens, limit), concurrency=sequences, attn_implementation=kernel
+    )
+    large = replace(small, concurrency=sequences + more_sequences, max_model_len=min(tokens + more_tokens, limit))
     first, second = proof(config, small).totals, proof(config, large).totals
     wide = proof(config, replace(small, dtype="float32")).totals
     assert first is not None

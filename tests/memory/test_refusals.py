@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from memory import perturb, scores
 
 from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.families import MODULES, architecture, recorded
@@ -17,18 +18,16 @@ from vramguard.memory.families.fields import MAX_LAYERS
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-Config = dict[str, object]
+Config = dict[str, Any]
 
 REFUSED: list[tuple[Config, str]] = [
     ({"model_type": None}, "model_type is missing"),
-    ({"model_type": "mamba"}, "model_type 'mamba'"),
+    ({"model_type": "clip"}, "model_type 'clip'"),
     ({"model_type": ["llama"]}, "model_type"),
     ({"architectures": ["LlamaForSequenceClassification"]}, "LlamaForSequenceClassification"),
     ({"architectures": ["MistralForCausalLM"]}, "MistralForCausalLM"),
     ({"architectures": ["MyForCausalLM"], "auto_map": {"AutoModelForCausalLM": "modeling.MyForCausalLM"}}, "MyFor"),
     ({"architectures": "LlamaForCausalLM"}, "architectures"),
-    ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "quant_method 'awq'"),
-    ({"quantization_config": "awq"}, "quantization_config"),
     ({"vocab_size": None}, "vocab_size is null"),
     ({"vocab_size": "40"}, "vocab_size"),
     ({"hidden_size": 32.0}, "hidden_size"),
@@ -62,10 +61,22 @@ REFUSED: list[tuple[Config, str]] = [
     ({"output_scores": True}, "output_scores is True"),
     ({"cache_implementation": "static"}, "cache_implementation is 'static'"),
     ({"experts_implementation": "batched_mm"}, "experts_implementation is 'batched_mm'"),
+    ({"experts_implementation": "eager"}, "experts_implementation is 'eager'"),
     ({"_experts_implementation": ["eager"]}, "_experts_implementation"),
     ({"hidden_act": "xielu"}, "hidden_act is 'xielu'"),
     ({"hidden_act": ["silu"]}, "hidden_act"),
 ]
+PERCEPTION: dict[str, Any] = {
+    "architecture": "vit_pe_core_large_patch14_336",
+    "model_args": {
+        "embed_dim": 64,
+        "depth": 2,
+        "img_size": [28, 28],
+        "global_pool": "",
+        "init_values": 0.1,
+        "use_post_transformer_norm": False,
+    },
+}
 REFUSED_ELSEWHERE: list[tuple[str, Config, str]] = [
     ("mistral", {"num_key_value_heads": None}, "num_key_value_heads is null"),
     ("mistral", {"sliding_window": 1}, "sliding_window is 1"),
@@ -89,6 +100,27 @@ REFUSED_ELSEWHERE: list[tuple[str, Config, str]] = [
     ("falcon", {"new_decoder_architecture": True, "parallel_attn": False}, "do not go together"),
     ("falcon", {"num_ln_in_parallel_attn": 2}, "do not go together"),
     ("falcon", {"alibi": True}, "alibi"),
+    ("gemma3n", {"vision_config": {"architecture": "resnet50"}}, "vision_config.architecture 'resnet50'"),
+    ("gemma3n", {"vision_config": {"model_args": {"depth": 2}}}, "vision_config.model_args"),
+    ("gemma3n", {"audio_config": {"sscp_conv_kernel_size": [[3, 3]]}}, "audio_config.sscp_conv_kernel_size"),
+    ("gemma3n", {"audio_config": {"sscp_conv_kernel_size": [[3, 999], [3, 3]]}}, "sscp_conv_kernel_size is wider"),
+    ("gemma3n", {"audio_config": {"sscp_conv_channel_size": [0, 8]}}, "sscp_conv_channel_size has [0, 8]"),
+    ("fast_vlm", {"vision_config": {"hidden_size": 8}}, "vision_config.architecture 'resnet50'"),
+    ("fast_vlm", {"vision_config": {"architecture": "fastvit_mci3", "hidden_size": 3072}}, "model_args is {}"),
+    *(
+        ("perception_lm", {"vision_config": PERCEPTION | {"model_args": PERCEPTION["model_args"] | changes}}, named)
+        for changes, named in (
+            ({"embed_dim": 100}, "model_args.embed_dim 100 is no multiple of 64"),
+            ({"depth": 0}, "model_args.depth is 0"),
+            ({"img_size": 448}, "model_args.img_size is 448"),
+            ({"img_size": [448, 13]}, "holds no patch of 14"),
+            ({"global_pool": "map"}, "asks for a head"),
+            ({"init_values": None}, "model_args.init_values is None"),
+            ({"swiglu_mlp": True}, "model_args.swiglu_mlp"),
+        )
+    ),
+    ("moonshine_streaming", {}, "num_key_value_heads"),
+    ("moonshine_streaming", {"num_key_value_heads": 8, "encoder_config": {"frame_ms": 0.01}}, "encoder_config.frame"),
 ]
 
 
@@ -100,31 +132,54 @@ def test_refuses_and_names_the_reason(model_type: str, changes: Config, named: s
         architecture({"model_type": model_type, **changes})
 
 
+# Sizes that fit nothing, and words and numbers that some class knows beside them.
 GARBAGE: SearchStrategy[object] = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**12),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([*range(-1, 9), MAX_LAYERS, 10**9, 10**12])
+    | st.floats()
+    | st.text(max_size=5)
+    | st.sampled_from(["full_attention", "sliding_attention", "auto", "global"]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
-OTHER_KEYS = ("architectures", "quantization_config", "dtype", "torch_dtype", "attn_implementation", "layer_types")
+OTHER_KEYS = ("architectures", "dtype", "torch_dtype", "attn_implementation", "layer_types", "per_layer_config")
+SECONDS = 5
 
 
-@given(st.data(), st.sampled_from(sorted(MODULES)))
-@settings(max_examples=300, deadline=None)
-def test_any_value_under_any_key_is_a_network_or_unproven(data: st.DataObject, model_type: str) -> None:
-    family = FAMILIES[model_type]
-    spelled = {name for names in family.spellings.values() for name in names}
-    keys = sorted({*family.defaults, *spelled, *OTHER_KEYS})
-    changes = data.draw(st.dictionaries(st.sampled_from(keys), GARBAGE, max_size=3))
+def changed(data: st.DataObject, kind: str, config: Config) -> Config:
+    """A config with garbage under some of the keys that its class declares, or inside one of its parts."""
+    row = recorded()["configs"][kind]
+    keys = sorted({*row["fields"], *row.get("names", ()), *row.get("parts", ()), *OTHER_KEYS})
+    garbage = data.draw(st.dictionaries(st.sampled_from(keys), GARBAGE, max_size=3))
+    if not row.get("parts") or data.draw(st.booleans()):
+        return {**config, **garbage}
+    part = data.draw(st.sampled_from(sorted(row["parts"])))
+    spec, given = row["parts"][part], config.get(part)
+    inner = dict(given) if isinstance(given, dict) else dict(spec.get("defaults", {}))
+    if spec["open"]:
+        others = st.sampled_from(sorted({*MODULES} & {*recorded()["configs"]}))
+        inner["model_type"] = data.draw(st.just(inner.get("model_type", spec["type"])) | others)
+    return {**config, part: changed(data, str(inner.get("model_type", spec["type"])), inner)}
+
+
+@given(st.data(), st.sampled_from(scores.pairs()))
+@settings(max_examples=500, deadline=None)
+def test_any_value_under_any_key_is_a_network_or_unproven(data: st.DataObject, pair: tuple[str, str]) -> None:
+    kind = "gpt2" if pair[0] == "gpt-sw3" else pair[0]
+    config = changed(data, kind, perturb.base(*pair))
+    started, message = perf_counter(), "a network"
     try:
-        network = architecture({"model_type": model_type, **changes})
+        network = architecture(config)
     except UnprovenError as unproven:
         message = str(unproven)
     else:
-        message = ""
         assert network.parameters > 0
-        assert sum(group.layers for group in network.attention) == network.layers
-        assert sum(group.layers for group in network.feed_forward) == network.layers
-    assert len(message) < 400
+        assert all(tensor.copies > 0 and min(tensor.shape, default=1) >= 0 for tensor in network.tensors)
+        assert all(min(group.layers, group.heads, group.kv_heads, group.head_dim) > 0 for group in network.attention)
+    assert 0 < len(message) < 400
+    assert perf_counter() - started < SECONDS
 
 
 def test_the_deepest_network_allowed_takes_no_time() -> None:

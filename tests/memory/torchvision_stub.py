@@ -59,7 +59,7 @@ def install() -> bool:
     if importlib.util.find_spec("torchvision") is None:
         _with_stand_in()
     for name in READERS:
-        module = importlib.import_module(name)
+        module: Any = importlib.import_module(name)
         module.calculate_drop_path_rates = _with_real_tensors(module.calculate_drop_path_rates)
     return True
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory import moments
@@ -162,14 +163,15 @@ def _sdpa_on_cuda(run: Prefill, inputs: Mapping[str, int]) -> Iterator[Term]:
             {**_only(inputs, "sequences", "tokens", "bytes"), "masks": inputs["heads"] if run.mask_per_head else 1},
             source=source.format("convert_boolean_attn_mask, preprocess_mask, pad_bias"),
         )
-    if any(_decomposed(run, group) for group in run.architecture.attention):
+    plain = max((_by_formula(run, group) for group in run.architecture.attention), key=prod)
+    if prod(plain):
         # scores, softmax and its guard against empty rows (13 bytes each), the causal mask, and queries, keys,
         # values and output in float32, two of them scaled
         yield bound(
             "activations/cuda_math_attention",
             "sequences * heads * tokens * tokens * 13 + sequences * tokens * tokens * 5"
             " + sequences * tokens * heads * head_dim * 28",
-            _only(inputs, "sequences", "tokens", "heads", "head_dim"),
+            {**_only(inputs, "heads", "head_dim"), "sequences": plain[0], "tokens": plain[1]},
             source=source.format("_scaled_dot_product_attention_math"),
         )
     flash = run.grouped_kernels and not masked and inputs["head_dim"] <= _FLASH_HEAD_DIM
@@ -188,21 +190,23 @@ def _sees_mask(run: Prefill, group: Attention) -> bool:
     return run.sequences > 1 or windowed or run.always_masked
 
 
-def _passes_groups_on(run: Prefill, group: Attention) -> bool:
-    """Whether transformers gives sdpa the keys as they are, not repeated for every query head (use_gqa_in_sdpa)."""
-    return not _sees_mask(run, group) and group.head_dim <= _FLASH_HEAD_DIM
-
-
 _FLASH_HEAD_DIM: Final = 256
 
 
-def _decomposed(run: Prefill, group: Attention) -> bool:
-    """Whether PyTorch has no fused kernel for this call and computes attention by its formula, score by score."""
+def _by_formula(run: Prefill, group: Attention) -> tuple[int, int]:
+    """Sequences and tokens for which PyTorch has no fused kernel and computes attention score by score; 0 for none.
+
+    Keys are passed on as they are, fewer than the queries, only where there is no mask (use_gqa_in_sdpa): one prompt,
+    within its window. A larger request counts such a smaller one, which may come instead.
+    """
     fewer = group.kv_heads < group.heads
     if run.architecture.model_type == "falcon" and fewer:
-        return True  # one key head against many query heads, which no fused kernel takes without enable_gqa
-    grouped = fewer and _passes_groups_on(run, group)
-    return not run.fused_kernels or (grouped and not run.grouped_kernels) or group.head_dim % 8 != 0
+        return run.sequences, run.tokens  # one key head, which no fused kernel takes without enable_gqa
+    if not run.fused_kernels or group.head_dim % 8 != 0:
+        return run.sequences, run.tokens
+    if fewer and not run.grouped_kernels and group.head_dim <= _FLASH_HEAD_DIM and not run.always_masked:
+        return 1, run.tokens if group.window is None else min(run.tokens, group.window - 1)
+    return 0, 0
 
 
 # Flash attention, which takes half precision without a mask, needs no buffer; wider outputs than this do not stay in

@@ -85,7 +85,9 @@ class Recorded(NamedTuple):
         self, network: Architecture, kernel: str, *, window: bool, batch: bool, any_activation: bool = False
     ) -> list[Moment]:
         """Moments that a pass may come to (`any_activation`: whatever the MLP's function); UnprovenError if unknown."""
-        variant = self.row["variants"].get(network.variant)
+        variants: Mapping[str, Any] = self.row["variants"]
+        # Where keys are as many as queries, nothing is repeated: it needs no more than where they are fewer.
+        variant = variants.get(network.variant, variants.get(f"{network.variant} grouped".strip()))
         if variant is None:
             raise UnprovenError(
                 f"activations of {network.name} are not recorded for: {network.variant or 'its defaults'}"
@@ -93,6 +95,8 @@ class Recorded(NamedTuple):
         if kernel not in variant["regimes"]:
             raise UnprovenError(f"activations of {network.name} with attn_implementation {kernel} are not recorded")
         rows = [row for name in _regimes(kernel, window, batch) for row in variant["regimes"].get(name, ())]
+        if any_activation and "activation" not in variant:
+            raise UnprovenError(f"activations of {network.name} are not recorded for hidden_act {network.activation}")
         if any_activation:
             other = "sdpa" if kernel == "flash_attention_2" else kernel  # whose MLP is the same
             rows += [
@@ -102,7 +106,8 @@ class Recorded(NamedTuple):
 
     def activation(self, variant: str) -> str | None:
         """Name of the activation function that was recorded."""
-        name: str | None = self.row["variants"].get(variant, {}).get("act")
+        variants: Mapping[str, Any] = self.row["variants"]
+        name: str | None = variants.get(variant, variants.get(f"{variant} grouped".strip(), {})).get("act")
         return name
 
 

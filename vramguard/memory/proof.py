@@ -22,10 +22,20 @@ from vramguard.memory.cache import cache_bytes, cache_bytes_per_token
 from vramguard.memory.expression import FormulaError
 from vramguard.memory.families import architecture
 from vramguard.memory.ledger import Kind, Ledger, Term
-from vramguard.memory.runtime import Device, loading, runtime
+from vramguard.memory.runtime import Device, runtime
 from vramguard.memory.traced import Pass, Traced, Tracing, assumptions, fragmentation, traced_rows
 from vramguard.memory.verdict import Answer, Proof, Totals, Workload
-from vramguard.memory.weights import ELEMENT_BYTES, Loaded, buffers, load, packing, quantized_pass, scheme_of, weights
+from vramguard.memory.weights import (
+    ELEMENT_BYTES,
+    Loaded,
+    buffers,
+    load,
+    loading,
+    quantized_pass,
+    quantizer_assumptions,
+    scheme_of,
+    weights,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -231,10 +241,9 @@ def _ledger(case: _Case, tokens: int) -> Ledger:
     cache, traced = tuple(_cache(case, tokens)), case.traced(tokens)
     serving = (*cache, *_activations(case, tokens, cache), *quantized_pass(case.loaded, tokens * case.sequences))
     serving_bytes = sum(term.upper_bytes for term in serving)
-    load_rows = (*loading(case.network, case.element_bytes, serving_bytes), *packing(case.loaded, serving_bytes))
-    kept = () if traced is None else (fragmentation(traced),)
-    beside = (*runtime(case.network, case.device, case.element_bytes), *buffers(case.network), *kept, *load_rows)
-    return Ledger((*weights(case.loaded), *serving, *beside))
+    kept, held = () if traced is None else (fragmentation(traced),), tuple(weights(case.loaded))
+    beside = (*runtime(case.network, case.device, held), *buffers(case.network), *kept)
+    return Ledger((*held, *serving, *beside, loading(case.loaded, serving_bytes)))
 
 
 def _cache(case: _Case, tokens: int) -> Iterator[Term]:
@@ -330,7 +339,7 @@ _ASSUMPTIONS: Final = (
     "sole tenant of the card: no other process, display or MIG neighbour uses its memory",
     "no leak: nothing but the weights, the cache and one forward pass is kept from one request to the next",
     "one process, one CUDA stream, no CUDA graphs, no torch.compile",
-    "generate() under inference_mode: logits of the last token only, no attention weights, no hidden states returned",
+    "generate() without gradients: logits of the last token only, no attention weights, no hidden states returned",
     "generate() draws one answer to a prompt, one beam and the default cache, whatever generation_config.json says",
     "loading: the checkpoint is in the model's dtype and is read tensor by tensor",
     "cuDNN's attention, which PyTorch may prefer from Hopper on, needs no more workspace than the rows for its others",
@@ -354,7 +363,7 @@ def _defaulted(workload: Workload, case: _Case, tokens: int) -> Iterator[str]:
         yield f"dtype is not stated; the config's {case.dtype} is assumed"
     if workload.attn_implementation is None:
         yield f"attn_implementation is not stated; {case.implementation} is assumed"
-    yield from () if case.loaded.scheme is None else case.loaded.scheme.assumptions
+    yield from quantizer_assumptions(case.loaded)
     if case.network.tied:
         yield "tied weights are equal in the checkpoint: transformers 5 keeps both where they differ"
     yield from _load(workload, case, tokens)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final
 from vramguard.memory.ledger import Term, bound, measured
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from vramguard.memory.architecture import Architecture
 
 MIB: Final = 1 << 20
@@ -38,12 +40,12 @@ class Device:
         return self.capability[0]
 
 
-def runtime(network: Architecture, device: Device, element_bytes: int) -> tuple[Term, ...]:
-    """Rows of the ledger for one process on `device`."""
+def runtime(network: Architecture, device: Device, weights: Sequence[Term]) -> tuple[Term, ...]:
+    """Rows of the ledger for one process on `device`; `weights` are the rows of what it has loaded."""
     return (
         measured("runtime/cuda_context", device.context_lower_bytes, device.context_upper_bytes, device.context_source),
         _workspaces(device),
-        _rounding(network, element_bytes),
+        _rounding(network, weights),
     )
 
 
@@ -59,17 +61,17 @@ def _workspaces(device: Device) -> Term:
     )
 
 
-def _rounding(network: Architecture, element_bytes: int) -> Term:
+def _rounding(network: Architecture, weights: Sequence[Term]) -> Term:
     """What blocks hold beyond their tensors: under 512 bytes each up to 1 MiB, at most 1 MiB each above.
 
     A block above 1 MiB is split from its segment when more than 1 MiB would be left over. Counted are the weights,
     the cache's tensors (two per layer, and each state or series), 64 transient tensors, and one unfinished segment of
     each pool (20 and 2 MiB).
     """
-    sizes = [(tensor.elements // tensor.copies * element_bytes, tensor.copies) for tensor in network.tensors]
+    blocks = [(term.upper_bytes // term.inputs["copies"], term.inputs["copies"]) for term in weights]
     inputs = {
-        "large_weights": sum(copies for size, copies in sizes if size > MIB),
-        "small_weights": sum(copies for size, copies in sizes if size <= MIB),
+        "large_weights": sum(copies for size, copies in blocks if size > MIB),
+        "small_weights": sum(copies for size, copies in blocks if size <= MIB),
         "cached": sum(c.layers * (2 + len(c.states) + 2 * len(c.series)) for c in network.caches),
     }
     return bound(
@@ -78,17 +80,3 @@ def _rounding(network: Architecture, element_bytes: int) -> Term:
         inputs,
         source="PyTorch, c10/cuda/CUDACachingAllocator.cpp: kMinBlockSize, kSmallSize, kLargeBuffer, kRoundLarge",
     )
-
-
-def loading(network: Architecture, element_bytes: int, serving_bytes: int) -> tuple[Term, ...]:
-    """What loading needs beyond serving: nothing, unless experts are stacked and the cache is small.
-
-    transformers 5 stacks a checkpoint's experts on the card: the parts and one intermediate exist beside the result,
-    when there are no cache and no activations yet. `serving_bytes` are those of both.
-    """
-    experts = [tensor.elements // tensor.copies for tensor in network.tensors if ".experts." in tensor.name]
-    if not experts:
-        return ()
-    inputs = {"largest_experts": max(experts), "bytes": element_bytes, "serving": serving_bytes}
-    source = "transformers 5.23.0, core_model_loading.py (MergeModulelist, Concatenate)"
-    return (bound("runtime/loading", "max(0, 2 * largest_experts * bytes - serving)", inputs, source=source),)

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from vramguard.memory import quantization
 from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.ledger import Term, bound, exact
 
 if TYPE_CHECKING:
+    from vramguard.memory import quantization
     from vramguard.memory.architecture import Architecture, Tensor
     from vramguard.memory.quantization import Scheme
 
@@ -46,8 +46,10 @@ class Loaded(NamedTuple):
     @property
     def quantized(self) -> quantization.Network:
         """What a quantizer's rule may ask of the network."""
+        from vramguard.memory.quantization import Network  # loaded only where something is quantized
+
         network = self.network
-        return quantization.Network(network.tensors, self.float32, network.model_type, network.tied)
+        return Network(network.tensors, self.float32, network.model_type, network.tied)
 
 
 def load(network: Architecture, dtype: str, scheme: Scheme | None, capability: tuple[int, int]) -> Loaded:
@@ -57,10 +59,8 @@ def load(network: Architecture, dtype: str, scheme: Scheme | None, capability: t
     if scheme.refused is not None:
         raise UnprovenError(f"quantization {scheme.method}: {scheme.refused}")
     if capability < scheme.capability:
-        if scheme.below != "dense":
-            least = ".".join(map(str, scheme.capability))
-            raise UnprovenError(f"quantization {scheme.method} needs a card of compute capability {least}")
-        return Loaded(network, dtype)
+        least = ".".join(map(str, scheme.capability))
+        raise UnprovenError(f"quantization {scheme.method} needs a card of compute capability {least}")
     return Loaded(network, scheme.loads_as(dtype), scheme)
 
 
@@ -86,20 +86,41 @@ def buffers(network: Architecture) -> Iterator[Term]:
     )
 
 
-def packing(loaded: Loaded, serving_bytes: int) -> Iterator[Term]:
-    """What loading takes beside the weights, where that is more than serving; raises UnprovenError."""
-    if loaded.scheme is None:
-        return
-    for term in quantization.loading(loaded.quantized, loaded.scheme, loaded.element_bytes):
-        inputs = {**term.inputs, "serving": serving_bytes}
-        yield bound(term.name, f"max(0, {term.formula} - serving)", inputs, source=term.source)
+def loading(loaded: Loaded, serving_bytes: int) -> Term:
+    """What loading needs beyond serving, whose cache and activations (`serving_bytes`) do not exist yet then.
+
+    transformers 5 stacks a checkpoint's experts on the card: the parts and one intermediate exist beside the result. A
+    weight that is packed while it is loaded exists in both forms. Raises UnprovenError.
+    """
+    experts = [t.elements // t.copies for t in loaded.network.tensors if ".experts." in t.name]
+    inputs = {"largest_experts": max(experts, default=0), "bytes": loaded.element_bytes, "packing": 0}
+    if loaded.scheme is not None:
+        from vramguard.memory import quantization
+
+        packed = quantization.loading(loaded.quantized, loaded.scheme, loaded.element_bytes)
+        inputs["packing"] = max((term.upper_bytes for term in packed), default=0)
+    source = "transformers 5.23.0, core_model_loading.py (MergeModulelist, Concatenate); quantization/loading.py"
+    formula = "max(0, 2 * largest_experts * bytes - serving, packing - serving)"
+    return bound("runtime/loading", formula, {**inputs, "serving": serving_bytes}, source=source)
 
 
 def quantized_pass(loaded: Loaded, tokens: int) -> tuple[Term, ...]:
     """What a quantizer's forward pass takes beyond a dense one's, for `tokens` tokens at once; raises UnprovenError."""
     if loaded.scheme is None:
         return ()
+    from vramguard.memory import quantization
+
     return quantization.forward(loaded.quantized, loaded.scheme, loaded.element_bytes, tokens)
+
+
+def quantizer_assumptions(loaded: Loaded) -> tuple[str, ...]:
+    """What a proof of quantized weights assumes, in sentences."""
+    if loaded.scheme is None:
+        return ()
+    from vramguard.memory.quantization.bitsandbytes import ANY_KERNEL
+
+    kernels = () if loaded.scheme.method == "bitsandbytes" else (ANY_KERNEL,)
+    return (*loaded.scheme.assumptions, *kernels)
 
 
 def scheme_of(config: Mapping[str, Any], flag: str | None) -> Scheme | None:
@@ -107,7 +128,12 @@ def scheme_of(config: Mapping[str, Any], flag: str | None) -> Scheme | None:
     given = config.get("quantization_config")
     if given is not None and not isinstance(given, Mapping):
         raise UnprovenError("config: quantization_config is no object")
-    return quantization.scheme_of(given, None if flag == "none" else flag)
+    flag = None if flag == "none" else flag
+    if not given and flag is None:
+        return None
+    from vramguard.memory import quantization
+
+    return quantization.scheme_of(given, flag)
 
 
 def _rows(loaded: Loaded) -> Iterator[Term]:
@@ -115,6 +141,8 @@ def _rows(loaded: Loaded) -> Iterator[Term]:
     if scheme is None:
         yield from (_dense(tensor, loaded.element_bytes) for tensor in loaded.network.tensors)
         return
+    from vramguard.memory import quantization
+
     # Where the first forward pass unpacks every weight, the peak is what comes after it.
     rows = quantization.unpacked if scheme.unpacks else quantization.quantize
     yield from rows(loaded.quantized, scheme, loaded.element_bytes)

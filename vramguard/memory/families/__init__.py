@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.memory.architecture import Architecture, Attention, Cache, UnprovenError
 from vramguard.memory.families.fields import Fields, shown
+from vramguard.memory.families.refusals import refuse, refuse_shapes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ACTIVATION_KEYS",
     "MODULES",
-    "SWITCHES",
     "architecture",
     "body_of",
     "classes_of",
@@ -162,81 +162,9 @@ _HOLDS: Final = {
     "transcribers": "canary cohere_asr parakeet_encoder",
 }
 MODULES: Final = {model_type: module for module, types in _HOLDS.items() for model_type in types.split()}
+_READ_AS: Final = {"gpt-sw3": "gpt2"}  # a model type that transformers reads as another: its config class is that one's
 
 DTYPES: Final = ("float16", "bfloat16", "float32", "float64")
-
-# Keys that transformers reads from any config, whether or not its class declares them: null, or read by the builder.
-_READ_ANYWHERE: Final = (
-    "sliding_window",
-    "layer_types",
-    "attention_chunk_size",
-    "kv_sharing_modes",
-    "per_layer_config",
-    "fusion_config",
-    "distributed_config",
-    "text_config",
-    "text_encoder",
-    "decoder",
-    "generator",
-)
-# Switches of the class, the forward pass or the cache: the class's default, this value, or read by the builder.
-SWITCHES: Final = {
-    "is_encoder_decoder": False,
-    "add_cross_attention": False,
-    "is_causal": True,
-    "use_bidirectional_attention": False,
-    "alibi": False,
-    "reorder_and_upcast_attn": False,
-    "output_attentions": False,
-    "output_hidden_states": False,
-    "output_router_logits": False,
-    # generate() reads these from config.json where a checkpoint has no generation_config.json.
-    "num_beams": 1,
-    "num_return_sequences": 1,
-    "output_scores": False,
-    "output_logits": False,
-}
-# Activations of transformers 5.23 that have no weights. prelu and xielu do, and xielu widens what passes through it.
-_ACTIVATIONS: Final = (
-    "gelu",
-    "gelu_10",
-    "gelu_accurate",
-    "gelu_fast",
-    "gelu_new",
-    "gelu_python",
-    "gelu_python_tanh",
-    "gelu_pytorch_tanh",
-    "hardswish",
-    "laplace",
-    "leaky_relu",
-    "linear",
-    "mish",
-    "quick_gelu",
-    "relu",
-    "relu2",
-    "relu6",
-    "sigmoid",
-    "silu",
-    "sqrtsoftplus",
-    "swish",
-    "tanh",
-)
-# Keys with several values that are understood.
-_CHOICES: Final = {
-    "cache_implementation": ("dynamic", "hybrid"),  # generate() takes the second, of older Gemmas, for the first
-    "experts_implementation": ("grouped_mm",),  # what transformers takes where nobody asks; only that was traced
-    "_experts_implementation": ("grouped_mm",),
-    **dict.fromkeys(
-        (
-            *("hidden_act", "hidden_activation", "activation_function", "activation", "dense_act_fn"),
-            *("encoder_hidden_act", "decoder_hidden_act", "speech_encoder_hidden_act", "projector_hidden_act"),
-            *("feat_extract_activation", "pooler_act"),
-        ),
-        _ACTIVATIONS,
-    ),
-    "feed_forward_proj": (*_ACTIVATIONS, *(f"gated-{name}" for name in _ACTIVATIONS)),
-}
-
 
 _TOWERS: Final = ("vision", "audio", "image", "speech", "sound")  # what a part's key begins with that reads no text
 ACTIVATION_KEYS: Final = (
@@ -262,8 +190,10 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
     fields = Fields(model_type, config, recorded()["configs"])
     network = builder(fields)
     for inner in fields.all():
-        _refuse_unknown_mechanisms(inner)
+        refuse(inner)
     body, language = network.body, _language(fields)
+    tensors = (*body.tensors, *network.head)
+    refuse_shapes((*tensors, *body.buffers))
     return Architecture(
         model_type=model_type,
         name=name,
@@ -272,7 +202,7 @@ def architecture(config: Mapping[str, Any]) -> Architecture:
         vocab=body.vocab,
         context=body.context,
         dtype=_dtype(config),
-        tensors=(*body.tensors, *network.head),
+        tensors=tensors,
         attention=body.roles(Attention),
         caches=body.roles(Cache),
         buffers=body.buffers,
@@ -364,6 +294,7 @@ def _builder(config: Mapping[str, Any]) -> tuple[str, str, Callable[[Fields], Ne
     model_type = config.get("model_type")
     if model_type is None:
         raise UnprovenError("config: model_type is missing")
+    model_type = _READ_AS.get(model_type, model_type) if isinstance(model_type, str) else model_type
     if not isinstance(model_type, str) or model_type not in MODULES:
         raise UnprovenError(f"config: model_type {shown(model_type)} is not supported")
     known: Mapping[str, Any] = getattr(_load(MODULES[model_type]), "CLASSES", {})
@@ -393,19 +324,6 @@ def _class_name(config: Mapping[str, Any], model_type: str) -> str:
 @cache
 def _load(module: str) -> Any:  # noqa: ANN401 - a module with the tables that this package's docstring describes
     return import_module(f"vramguard.memory.families.{module}")
-
-
-def _refuse_unknown_mechanisms(c: Fields) -> None:
-    for key in _READ_ANYWHERE:
-        if c.config.get(key) is not None and key not in c.read:
-            raise UnprovenError(f"config: {c.path}{key} is not supported for {c.kind}")
-    defaults = recorded()["configs"][c.kind]["fields"]
-    for key, understood in SWITCHES.items():
-        if c.config.get(key) not in (None, understood, defaults.get(key)) and key not in c.read:
-            raise UnprovenError(f"config: {c.path}{key} is {shown(c.config[key])}, which is not supported")
-    for key, choices in _CHOICES.items():
-        if c.config.get(key) is not None and c.config[key] not in (*choices, defaults.get(key)):
-            raise UnprovenError(f"config: {c.path}{key} is {shown(c.config[key])}, which is not supported")
 
 
 def _dtype(config: Mapping[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -13,7 +14,8 @@ from vramguard.memory.architecture import UnprovenError
 
 # No real network comes near either; the bounds keep an absurd config from costing time or outgrowing a formula.
 MAX_SIZE: Final = 10**9
-MAX_LAYERS: Final = 10_000
+MAX_LAYERS: Final = 4_096
+_LAYERS: Final = re.compile(r"(.*_)?(layers?|depth|blocks)")  # keys that count layers
 
 _REPR: Final = Repr()
 _REPR.maxstring = 80
@@ -66,6 +68,13 @@ class Fields:
         if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > MAX_SIZE or isnan(value):
             raise UnprovenError(f"config: {self.path}{key} is {shown(value)}, not a number")
         return Fraction(value)
+
+    def ratio(self, key: str) -> float:
+        """Read a number above zero, for a class that computes with floats."""
+        value = self.number(key)
+        if value * MAX_SIZE < 1:
+            raise UnprovenError(f"config: {self.path}{key} is {shown(self.raw(key))}, not above zero")
+        return float(value)
 
     def text(self, key: str) -> str:
         """Read a string."""
@@ -193,6 +202,7 @@ class Fields:
     def _integer(self, key: str, value: object, least: int, most: int) -> int:
         if type(value) is not int:  # a bool is an int to isinstance
             raise UnprovenError(f"config: {self.path}{key} is {shown(value)}, not an integer")
+        most = min(most, MAX_LAYERS) if _LAYERS.fullmatch(key) else most
         if not least <= value <= most:
             raise UnprovenError(f"config: {self.path}{key} is {shown(value)}, not between {least} and {most}")
         return value

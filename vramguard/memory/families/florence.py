@@ -51,7 +51,7 @@ def davit(c: Fields) -> Body:
 
 def _block(c: Fields, width: int) -> Layer:
     """Attention within windows, then between channels, each after a convolution for every channel."""
-    bias, wide = c.flag("qkv_bias"), int(width * float(c.number("mlp_ratio")))
+    bias, wide = c.flag("qkv_bias"), int(width * c.ratio("mlp_ratio"))
     attention = (*linear("qkv", width, 3 * width, bias=bias), *dense("proj", width, width))
     mlp = (*dense("fc1", width, wide), *dense("fc2", wide, width))
 

@@ -121,7 +121,7 @@ def gemma3n(c: Fields) -> Body:
     body = decoder(c, layers)
     streams = c.size("altup_num_inputs") - 1
     joins = tuple(
-        tensor._replace(copies=streams)
+        tensor._replace(copies=streams, layers=tuple(range(streams)))
         for name in ("altup_projections.*", "altup_unembed_projections.*")
         for tensor in linear(name, body.hidden, body.hidden)
         if streams

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 def inkling2_vision(c: Fields) -> Body:
     """Inkling 2's tower: a class token, a grid of positions, layer scales, and a merger of neighbouring patches."""
     hidden, output, bias = hidden_of(c), c.size("text_hidden_size"), c.flag("projector_bias")
-    width = c.optional("intermediate_size") or int(hidden * float(c.number("mlp_ratio")))
+    width = c.optional("intermediate_size") or int(hidden * c.ratio("mlp_ratio"))
     layer = (
         layer_norm("layernorm_before", hidden),
         Block(within("self_attn", attends(hidden))),

@@ -84,7 +84,7 @@ def _width(c: Fields) -> int:
     width = c.size("block_ff_dim" if c.given("block_ff_dim") else "intermediate_size")
     if not c.flag("block_auto_adjust_ff_dim"):
         return width
-    multiple, scale = c.size("block_multiple_of"), float(c.number("block_ffn_dim_multiplier"))
+    multiple, scale = c.size("block_multiple_of"), c.ratio("block_ffn_dim_multiplier")
     return -(-int(scale * (2 * width // 3)) // multiple) * multiple
 
 

@@ -84,7 +84,7 @@ def _merged_plainly(c: Fields, hidden: int) -> Tensors:
 
 def _shuffled(c: Fields, hidden: int) -> Tensors:
     """InternVL: a square of patches side by side, normed."""
-    ratio = float(c.number("downsample_ratio"))
+    ratio = c.ratio("downsample_ratio")
     if not 0 < ratio <= 1:
         raise UnprovenError(f"config: downsample_ratio is {shown(ratio)}, not above 0 and at most 1")
     inputs = c.part("vision_config").size("hidden_size") * int(1 / ratio) ** 2

@@ -102,7 +102,7 @@ def spark_audio(c: Fields) -> Body:
     steps, widths, depths = (c.integers(key) for key in ("patch_sizes", "hidden_sizes", "depths"))
     if not len(steps) == len(widths) == len(depths) == c.layers or min((*steps, *widths), default=0) < 1:
         raise UnprovenError(f"config: {c.path}patch_sizes, hidden_sizes and depths are not sizes of each layer")
-    ratio, output = float(c.number("mlp_ratio")), c.size("out_hidden_size")
+    ratio, output = c.ratio("mlp_ratio"), c.size("out_hidden_size")
     stages = []
     for step, before, width, depth in zip(steps, (1, *widths), widths, depths, strict=False):
         blocks = within("conv_blocks.*", _convolves(width, int(width * ratio), c.size("conv_kernel_size")))

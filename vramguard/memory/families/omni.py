@@ -66,7 +66,7 @@ def nemotron_omni(c: Fields) -> Network:
         raise UnprovenError("config: video_temporal_patch_size and that of vision_config differ")
     language = headed(text, body_of(text).within("model"), tied=False)
     hidden, width = language.body.hidden, c.size("vision_hidden_size")
-    sees = width * int(1 / float(c.number("downsample_ratio"))) ** 2
+    sees = width * int(1 / c.ratio("downsample_ratio")) ** 2
     final = norm("vision_final_layernorm", width, bias=True) if text.count("num_nextn_predict_layers") else ()
     projector = _projector("multi_modal_projector", sees, c.size("projector_hidden_size"), hidden)
     body = language.body.within("language_model").beside(body_of(vision).within("vision_model"), final, projector)
@@ -110,7 +110,7 @@ def _radio_attention(c: Fields) -> Block:
 
 def _radio_mlp(c: Fields) -> Block:
     hidden = c.size("hidden_size")
-    width = int(hidden * float(c.number("mlp_ratio")))
+    width = int(hidden * c.ratio("mlp_ratio"))
     if c.flag("use_swiglu_ffn"):
         return gated_mlp(hidden, (2 * width // 3 + 7) // 8 * 8, bias=True)
     return plain_mlp(linear("fc1", hidden, width, bias=True), linear("fc2", width, hidden, bias=True))

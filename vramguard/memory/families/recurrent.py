@@ -166,7 +166,7 @@ def _matrix_memory(c: Fields, *, bias: bool) -> Block:
 
 def _xlstm_mlp(c: Fields, *, bias: bool) -> Block:
     hidden, multiple = c.size("hidden_size"), c.size("ffn_round_up_to_multiple_of")
-    width = int((hidden * float(c.number("ffn_proj_factor")) + multiple - 1) // multiple * multiple)
+    width = int((hidden * c.ratio("ffn_proj_factor") + multiple - 1) // multiple * multiple)
     ups = {"proj_up_gate_z": 2 * width} if _fused(c) else {"proj_up_gate": width, "proj_up": width}
     up = tuple(t for name, outputs in ups.items() for t in linear(name, hidden, outputs, bias=bias))
     return Block(within("ffn", up, linear("proj_down", width, hidden, bias=bias)))
@@ -174,7 +174,7 @@ def _xlstm_mlp(c: Fields, *, bias: bool) -> Block:
 
 def _factored(c: Fields, key: str, heads: int) -> int:
     """Width by a factor of the hidden size; the states round it up to 64, which must be what it is."""
-    width = int(c.size("hidden_size") * float(c.number(key)))
+    width = int(c.size("hidden_size") * c.ratio(key))
     if width <= 0 or width % 64 or width % heads:
         raise UnprovenError(f"config: {key} makes a width of {width}, no multiple of 64 and num_heads {heads}")
     return width

@@ -127,7 +127,7 @@ def step_vision(c: Fields) -> Body:
         c.size(older if c.given(older) else key)
         for older, key in (("width", "hidden_size"), ("layers", "num_hidden_layers"), ("heads", "num_attention_heads"))
     )
-    width = int(hidden * float(c.number("mlp_ratio")))
+    width = int(hidden * c.ratio("mlp_ratio"))
     layer = (
         layer_norm("layernorm_before", hidden),
         Block(within("self_attn", attends(hidden))),

@@ -217,7 +217,7 @@ def janus_vision(c: Fields) -> Body:
         *dense("projection_layer", hidden, hidden),
         *norms,
     )
-    width = int(hidden * float(c.number("mlp_ratio")))  # a product of floats, as transformers takes it
+    width = int(hidden * c.ratio("mlp_ratio"))  # a product of floats, as transformers takes it
     layer = clip_layer(c, attention, two_linears(hidden, width))
     body = vit(c, layer, (*patch_embedding(c), *positions(c, patches(c))))
     return body.beside(Body(0, buffers=buffer("embeddings.position_ids", 1, patches(c), item=8)))

@@ -58,7 +58,7 @@ def _layer(c: Fields, side: int) -> Layer:
 def _width(c: Fields) -> int:
     """Width of the MLP, which the older configs give as a ratio."""
     width = c.optional("mlp_dim")
-    return width or int(c.size("hidden_size") * float(c.number("mlp_ratio")))
+    return width or int(c.size("hidden_size") * c.ratio("mlp_ratio"))
 
 
 def neck(c: Fields) -> Tensors:

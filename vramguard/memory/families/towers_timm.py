@@ -5,6 +5,7 @@ A config may pass arguments on to timm; those that were not compared are UNKNOWN
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vramguard.memory.architecture import UnprovenError
@@ -25,6 +26,8 @@ from vramguard.memory.families.fields import MAX_LAYERS, MAX_SIZE, shown
 from vramguard.memory.families.towers import dense, two_linears
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from vramguard.memory.families.blocks import Layer, Tensors
     from vramguard.memory.families.decoder import Bodies
     from vramguard.memory.families.fields import Fields
@@ -50,6 +53,12 @@ def _arguments(c: Fields) -> dict[str, Any]:
 def _exactly(c: Fields, **arguments: object) -> None:
     if (given := _arguments(c)) != arguments:
         raise UnprovenError(f"config: {c.path}model_args is {shown(given)}, which is not supported")
+
+
+def _listed(name: str, blocks: Iterable[Block]) -> Block:
+    """Blocks that a stage keeps in one list, equal weights counted."""
+    counted = Counter(tensor for block in blocks for tensor in block.tensors)
+    return Block(within(name, tuple(tensor._replace(copies=n) for tensor, n in counted.items())))
 
 
 def _depthwise(name: str, channels: int, kernel: int, *, bias: bool = False) -> Tensors:
@@ -132,16 +141,15 @@ _FUSED: Final = 2048
 def _mobilenet(c: Fields) -> Body:
     """MobileNet V5: convolutions, then convolutions and attention in turns; outputs of two stages are fused."""
     _exactly(c)
-    channels, stacks = _STEM, []
+    channels, stages = _STEM, []
     for outputs, blocks in _STAGES:
         inputs = (channels, *[outputs] * (len(blocks) - 1))
-        layers = [(one.block(given, outputs),) for one, given in zip(blocks, inputs, strict=True)]
-        stacks.append(Stack("blocks.*", layers))
+        stages.append((_listed("*", (one.block(given, outputs) for one, given in zip(blocks, inputs, strict=True))),))
         channels = outputs
     stem = within("conv_stem", convolution("conv", (_STEM, 3, 3, 3), bias=True), norm("bn", _STEM))
     (third, _), (fourth, _) = _STAGES[-2:]
     fusion = _Inverted(0, 0, 2).block(third + fourth, _FUSED, scaled=False).tensors
-    return Body(_FUSED, tuple(stacks), (*stem, *within("msfa.ffn", fusion), *norm("msfa.norm", _FUSED)))
+    return Body(_FUSED, (Stack("blocks", stages),), (*stem, *within("msfa.ffn", fusion), *norm("msfa.norm", _FUSED)))
 
 
 # FastViT, which FastVLM has
@@ -167,30 +175,38 @@ def _fastvit(c: Fields) -> Body:
     _exactly(c, inference_mode=True)
     first, last = _MCI3[0].channels, _MCI3[-1].channels
     wide = 2 * last
-    outside = (
-        *convolution("stem.*.reparam_conv", (first, 3, 3, 3), bias=True),
-        *_depthwise("stem.*.reparam_conv", first, 3, bias=True),
-        *_pointwise("stem.*.reparam_conv", first, first, bias=True),
-        *(tensor for stage in _MCI3[1:] for tensor in _between(stage)),
-        *within("final_conv.se", _pointwise("fc1", wide, wide // 16, bias=True)),
-        *within("final_conv.se", _pointwise("fc2", wide // 16, wide, bias=True)),
-        *_depthwise("final_conv.reparam_conv", wide, 3, bias=True),
+    stem = (
+        convolution("reparam_conv", (first, 3, 3, 3), bias=True),
+        _depthwise("reparam_conv", first, 3, bias=True),
+        _pointwise("reparam_conv", first, first, bias=True),
     )
-    return Body(wide, tuple(Stack("stages.*.blocks", [_mixes(one)] * one.depth) for one in _MCI3), outside)
+    stages = [(*((_between(one),) if number else ()), _mixes(one)) for number, one in enumerate(_MCI3)]
+    last_convolution = within(
+        "final_conv",
+        _pointwise("se.fc1", wide, wide // 16, bias=True),
+        _pointwise("se.fc2", wide // 16, wide, bias=True),
+        _depthwise("reparam_conv", wide, 3, bias=True),
+    )
+    stacks = (Stack("stem", [(Block(one),) for one in stem]), Stack("stages", stages))
+    return Body(wide, stacks, last_convolution)
 
 
-def _between(stage: _Stage) -> Tensors:
+def _between(stage: _Stage) -> Block:
     """What halves the picture before a stage, and tells attention where it is."""
-    where = _depthwise("pos_emb.reparam_conv", stage.channels, 7, bias=True) if stage.attends else ()
-    return within(
-        "stages.*",
-        _depthwise("downsample.proj.*.reparam_conv", stage.channels, 7, bias=True),
-        _pointwise("downsample.proj.*.reparam_conv", stage.channels, stage.channels, bias=True),
-        where,
+    halves = (
+        *_depthwise("downsample.proj.*.reparam_conv", stage.channels, 7, bias=True),
+        *_pointwise("downsample.proj.*.reparam_conv", stage.channels, stage.channels, bias=True),
     )
+    where = _depthwise("pos_emb.reparam_conv", stage.channels, 7, bias=True) if stage.attends else ()
+    return Block((*halves, *where))
 
 
-def _mixes(stage: _Stage) -> Layer:
+def _mixes(stage: _Stage) -> Block:
+    """The blocks of a stage."""
+    return _listed("blocks.*", _mixer(stage) * stage.depth)
+
+
+def _mixer(stage: _Stage) -> Layer:
     channels = stage.channels
     mlp = plain_mlp(
         (*_depthwise("conv.conv", channels, 7), *norm("conv.bn", channels, bias=True)),
@@ -270,7 +286,8 @@ def _patches(c: Fields) -> int:
         raise UnprovenError(f"config: {c.path}model_args.img_size is {shown(sides)}, not two sizes")
     if not all(_PATCH <= side <= MAX_SIZE for side in sides):
         raise UnprovenError(f"config: {c.path}model_args.img_size {shown(sides)} holds no patch of {_PATCH}")
-    return (sides[0] // _PATCH) * (sides[1] // _PATCH)
+    high, wide = (int(side) // _PATCH for side in sides)
+    return high * wide
 
 
 _ARCHITECTURES: Final = {

@@ -194,7 +194,7 @@ def _streaming_heads(c: Fields) -> Heads:
 def _streaming_encoder(c: Fields) -> Body:
     """Frames of the wave itself through a Linear and two convolutions; norms have a scale that is called gamma."""
     heads, hidden, bias = grouped_heads(c), c.size("hidden_size"), c.flag("attention_bias")
-    frame = round(c.size("sample_rate") * float(c.number("frame_ms")) / 1000)
+    frame = round(c.size("sample_rate") * c.ratio("frame_ms") / 1000)
     if frame < 1:
         raise UnprovenError(f"config: {c.path}frame_ms is less than a sample")
     width = c.size("intermediate_size")

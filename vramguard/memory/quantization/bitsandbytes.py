@@ -117,11 +117,11 @@ def forward(network: Network | Sequence[Tensor], scheme: Scheme, element_bytes: 
 
     An upper bound: which kernel bitsandbytes takes, and how many columns hold outliers, depends on card and data.
     """
-    if scheme.method != "bitsandbytes":
-        return ()
     shapes = sorted({(matrix.rows, matrix.columns) for matrix in packed_matrices(as_network(network), scheme)})
     if not shapes:
         return ()
+    if scheme.method != "bitsandbytes":
+        return (_any_kernel(shapes, tokens),)
     four = "compute_bytes" in scheme.detail
     if not four and any(columns % _ALIGNED for _, columns in shapes):
         raise UnprovenError("bitsandbytes: int8 layers whose width 4 does not divide run through float32")
@@ -131,6 +131,27 @@ def forward(network: Network | Sequence[Tensor], scheme: Scheme, element_bytes: 
     each = [formula.format(rows=f"rows_{number}", columns=f"columns_{number}") for number in range(len(shapes))]
     most = f"max(0, {', '.join(each)})"
     return (bound("activations/bitsandbytes", most, {"tokens": tokens, **inputs}, source=_FORWARD),)
+
+
+def _any_kernel(shapes: Sequence[tuple[int, int]], tokens: int) -> Term:
+    """What every kernel of the other formats is assumed to stay below: the proof says so (see `ANY_KERNEL`)."""
+    inputs = {
+        f"{side}_{number}": size
+        for number, shape in enumerate(shapes)
+        for side, size in zip(("rows", "columns"), shape, strict=True)
+    }
+    each = (
+        f"8 * rows_{n} * columns_{n} + 8 * tokens * columns_{n} + 4 * tokens * rows_{n}" for n in range(len(shapes))
+    )
+    source = "an assumption: kernels unpack a weight and pack its input in float32 at most"
+    return bound(
+        "activations/quantized_layer", f"max(0, {', '.join(each)})", {"tokens": tokens, **inputs}, source=source
+    )
+
+
+ANY_KERNEL: Final = (
+    "a quantized layer holds at most two float32 copies of its weight and its input, and one of its output, at once"
+)
 
 
 def _forward_four(scheme: Scheme, element_bytes: int) -> tuple[str, dict[str, int]]:
