@@ -5,7 +5,8 @@
     python tests/memory/scoreboard.py --rows FOLDER --write                recorded_scoreboard.json, once they are done
 
 Exact: every weight by name and shape, tied ones once, which of them stay float32, every large buffer, and with --cache
-every byte of the cache after a prefill. UNKNOWN: we say so, with the reason. Wrong: anything else, and there must be none.
+every byte of the cache after a prefill. UNKNOWN: we say so, with the reason. Wrong: anything else, of which there must
+be none.
 """
 
 # ruff: noqa: T201 - a command

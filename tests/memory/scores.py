@@ -84,7 +84,10 @@ def summary(rows: list[Row]) -> Iterator[str]:
     short, judged = not_exact(rows), {row["model_type"] for row in rows}
     yield f"named in the issue: {len(NAMED) - len(short)} of {len(NAMED)} exact"
     for kind in short:
-        yield f"    not exact: {kind}" if kind in judged else f"    not judged: {kind}"
+        if kind in judged:
+            yield f"    not exact: {kind}"
+    if missing := {*short} - judged:
+        yield f"    not judged: {len(missing)}"
 
 
 def share_exact(perturbed: Counter[str]) -> float:

@@ -22,6 +22,7 @@ from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.families import MODULES, architecture, recorded
 from vramguard.memory.families.fields import Fields
 from vramguard.memory.families.refusals import SWITCHES
+from vramguard.memory.weights import Loaded, weights
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -304,6 +305,42 @@ def test_chosen_configs_are_what_transformers_builds(scoreboard: ModuleType, mod
 def test_chosen_parts_are_what_transformers_builds(scoreboard: ModuleType, config: Config) -> None:
     config = {"architectures": ["LlavaForConditionalGeneration"], **config}
     assert scoreboard.judge(config) == ("exact", [])
+
+
+TINY: Config = {key: SMALL[key] for key in SMALL if key not in {"num_key_value_heads", "head_dim"}}
+LOADED: list[tuple[str, str, Config]] = [
+    ("t5", "T5ForConditionalGeneration", {"vocab_size": 40, "d_model": 32, "d_kv": 8, "d_ff": 24, "num_layers": 2}),
+    (
+        "deepseek_v3",
+        "DeepseekV3ForCausalLM",
+        {
+            **TINY,
+            "num_key_value_heads": 4,
+            "n_routed_experts": 4,
+            "n_group": 2,
+            "topk_group": 1,
+            "num_experts_per_tok": 2,
+            "first_k_dense_replace": 1,
+        },
+    ),
+    ("ernie4_5_moe", "Ernie4_5_MoeForCausalLM", {**SMALL, "moe_num_experts": 4, "moe_k": 2}),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+@pytest.mark.parametrize(("model_type", "name", "changes"), LOADED, ids=[kind for kind, _, _ in LOADED])
+def test_loaded_weights_are_as_wide_as_their_rows(
+    scoreboard: ModuleType, tmp_path: Path, model_type: str, name: str, changes: Config, dtype: str
+) -> None:
+    """A checkpoint that was saved in float32 and is loaded in another dtype, for real."""
+    config = {"model_type": model_type, "architectures": [name], **changes}
+    cls, made = scoreboard.class_and_config(config)
+    cls(made).save_pretrained(tmp_path)
+    model = cls.from_pretrained(tmp_path, dtype=getattr(scoreboard.torch, dtype))
+    theirs = {scoreboard.starred(key): parameter.itemsize for key, parameter in model.named_parameters()}
+    rows = weights(Loaded(architecture(config), dtype))
+    assert {row.name.removeprefix("weights/"): row.inputs["bytes"] for row in rows} == theirs
 
 
 def test_recorded_configs_are_those_of_transformers(transformers: ModuleType) -> None:

@@ -23,6 +23,7 @@ from vramguard.memory.families.encoder import (
     refuse_decoder,
     roberta_head,
 )
+from vramguard.memory.families.fields import MAX_LAYERS
 
 if TYPE_CHECKING:
     from vramguard.memory.families.blocks import Body, Tensors
@@ -124,7 +125,7 @@ def mpnet(c: Fields) -> Body:
 def albert(c: Fields) -> Body:
     """ALBERT: narrow embeddings, and layers that share the weights of their group, mostly of a single one."""
     heads, width, narrow = even_heads(c), c.size("intermediate_size"), c.size("embedding_size")
-    hidden, groups, inner = heads.hidden, c.size("num_hidden_groups"), c.size("inner_group_num")
+    hidden, groups, inner = heads.hidden, c.size("num_hidden_groups"), c.size("inner_group_num", MAX_LAYERS)
     names = ("attention.query", "attention.key", "attention.value", "attention.dense")
     attention = attends(c, heads, names)
     shared = within(
