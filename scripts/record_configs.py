@@ -97,7 +97,7 @@ def reached() -> dict[str, Any]:
 
 
 def classes() -> dict[str, dict[str, object]]:
-    """Every model class that a mapping names."""
+    """Every model class that a mapping names, with what it or the base model in it keeps in float32."""
     found: dict[str, dict[str, Any]] = {}
     for task, names in TASKS.items():
         for model_type, named in names.items():
@@ -108,9 +108,11 @@ def classes() -> dict[str, dict[str, object]]:
                 row = found.setdefault(name, {"types": {}})
                 row["types"].setdefault(model_type, []).append(task)
                 row["sdpa"], row["flash_attention_2"] = bool(cls._supports_sdpa), bool(cls._supports_flash_attn)
+                base = getattr(transformers, str(modeling_auto.MODEL_MAPPING_NAMES.get(model_type)), None)
                 for key in ("_keep_in_fp32_modules", "_keep_in_fp32_modules_strict"):
-                    if getattr(cls, key, None):
-                        row[key.removeprefix("_")] = sorted(getattr(cls, key))
+                    patterns = {*(getattr(cls, key, None) or ()), *(getattr(base, key, None) or ())}
+                    if patterns:
+                        row[key.removeprefix("_")] = sorted({*row.get(key.removeprefix("_"), ()), *patterns})
     return found
 
 

@@ -14,7 +14,7 @@ from vramguard.memory.architecture import UnprovenError
 
 # No real network comes near either; the bounds keep an absurd config from costing time or outgrowing a formula.
 MAX_SIZE: Final = 10**9
-MAX_LAYERS: Final = 4_096
+MAX_LAYERS: Final = 1_024
 _LAYERS: Final = re.compile(r"(.*_)?(layers?|depth|blocks)")  # keys that count layers
 
 _REPR: Final = Repr()
