@@ -154,7 +154,9 @@ def _all_regimes(recording: Recording, samples: list[Config], table: str = "") -
     return found
 
 
-def _record(samples: list[Config], kernel: str, modes: tuple[tuple[int, ...], ...], *, batch: bool, long: bool) -> list[Moment]:
+def _record(
+    samples: list[Config], kernel: str, modes: tuple[tuple[int, ...], ...], *, batch: bool, long: bool
+) -> list[Moment]:
     networks = [architecture(config) for config in samples]
     names = {key: tuple(n.sizes.get(key, 0) for n in networks) for key in networks[0].sizes}
     sequences = BATCH if batch else (1,) * SAMPLES
@@ -168,9 +170,11 @@ def _record(samples: list[Config], kernel: str, modes: tuple[tuple[int, ...], ..
             continue
         try:
             found = moments(complete, Symbols(names, counts, sequences, narrow=tokens is NARROW))
-            return prune(Moment(m.where, _trimmed(m.bytes)) for m in found)
+            kept: list[Moment] = prune(Moment(m.where, _trimmed(m.bytes)) for m in found)
         except StructureError as error:
             failure = error
+        else:
+            return kept
     raise failure
 
 

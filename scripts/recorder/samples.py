@@ -32,7 +32,7 @@ SAMPLES: Final = 4
 # Layers that can hold every kind of layer; primes, so that a size which counts layers is told from a constant.
 _LAYERS: Final = (2, 5, 7, 11, 13, 17, 23)
 _ELSEWHERE: Final = re.compile(r"(vision|audio|speech|image|video|qformer|perceiver|backbone|tower|codec|depth)\w*")
-_FACTORS: Final = {
+_FACTORS: Final[dict[str, tuple[int | Fraction, ...]]] = {
     "hidden": (12, 60, 24, 180),
     "heads": (2, 6, 4, 12),
     "kv_heads": (1, 2, 1, 2),
@@ -230,5 +230,6 @@ def _kinds(config: Config) -> set[object] | None:
         for number in tensor.layers:
             by_layer.setdefault((tensor.name.partition("*")[0], number), set()).add((tensor.name, tensor.shape))
     weights = {frozenset(names) for names in by_layer.values()}
-    roles = {replace(role, layers=1) for role in (*network.attention, *network.caches)}
-    return {*weights, *roles}
+    roles = {replace(role, layers=1) for role in network.attention}
+    kept = {replace(role, layers=1) for role in network.caches}
+    return {*weights, *roles, *kept}

@@ -18,17 +18,17 @@ from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-import perturb  # noqa: E402
-import torch  # noqa: E402
-import transformers  # noqa: E402
-from scoreboard import pairs  # noqa: E402
+import perturb
+import torch
+import transformers
+from scoreboard import pairs
 
-from vramguard.memory.activation import Prefill, activations, default_implementation  # noqa: E402
-from vramguard.memory.architecture import UnprovenError  # noqa: E402
-from vramguard.memory.cache import cache_bytes  # noqa: E402
-from vramguard.memory.families import MODULES, architecture, recorded  # noqa: E402
-from vramguard.trace.forward import trace  # noqa: E402
-from vramguard.trace.record import TraceError  # noqa: E402
+from vramguard.memory.activation import Prefill, activations, default_implementation
+from vramguard.memory.architecture import UnprovenError
+from vramguard.memory.cache import cache_bytes
+from vramguard.memory.families import MODULES, architecture, recorded
+from vramguard.trace.forward import trace
+from vramguard.trace.record import TraceError
 
 LENGTHS = (512, 2048, 8192)
 DECODED = 512  # tokens before a step that generates one more
@@ -54,7 +54,7 @@ def bounded(config: dict[str, Any], kernel: str, tokens: int, sequences: int) ->
 
 
 def step(config: dict[str, Any]) -> list[int]:
-    """Bytes that a step after DECODED tokens needs at its peak, and what the proof of as many tokens counts for both."""
+    """Bytes that a step after DECODED tokens needs at its peak, and what the proof of as many tokens counts."""
     network = architecture(config)
     kernel, tokens = default_implementation(network), DECODED
     if network.learned_positions:
@@ -94,6 +94,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("types", nargs="*")
     parser.add_argument("--part", default="0/1")
+    parser.add_argument("--recorded", action="store_true", help="only classes that have formulas of their own")
     parser.add_argument("--write", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")

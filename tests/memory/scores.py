@@ -41,6 +41,18 @@ def pairs() -> list[tuple[str, str]]:
     return [(model_type, name) for name, row in recorded()["classes"].items() for model_type in row["types"]]
 
 
+# Of each mechanism one or two: full, sliding, chunked and latent attention, learned and biased positions, experts, an
+# encoder, states.
+_SAMPLE = (
+    *("LlamaForCausalLM", "MistralForCausalLM", "Gemma2ForCausalLM", "Phi3ForCausalLM", "GPT2LMHeadModel"),
+    *("GPTJForCausalLM", "BloomForCausalLM", "FalconForCausalLM", "MixtralForCausalLM", "Qwen3MoeForCausalLM"),
+    *("DeepseekV2ForCausalLM", "Llama4ForCausalLM", "T5ForConditionalGeneration", "MambaForCausalLM"),
+    "WhisperForConditionalGeneration",
+)
+_ALIASES = ("gpt-sw3", "llama4", "internlm3", "iquestcoder")  # other model types of those classes
+SAMPLE = [(kind, name) for kind, name in pairs() if name in _SAMPLE and kind not in _ALIASES]
+
+
 def mapped(row: Row) -> list[str]:
     """Mappings that name the class for the model type."""
     tasks: list[str] = recorded()["classes"][row["class"]]["types"][row["model_type"]]

@@ -27,16 +27,6 @@ OPERATORS: Final[Mapping[type[ast.operator], Callable[[int, int], int]]] = {
     ast.FloorDiv: operator.floordiv,
 }
 FUNCTIONS: Final[Mapping[str, Callable[..., int]]] = {"min": min, "max": max, "ceil_div": lambda a, b: (a + b - 1) // b}
-# Of each mechanism one or two: full, sliding, chunked and latent attention, learned and biased positions, experts, an
-# encoder, states.
-CLASSES: Final = (
-    *("LlamaForCausalLM", "MistralForCausalLM", "Gemma2ForCausalLM", "Phi3ForCausalLM", "GPT2LMHeadModel"),
-    *("GPTJForCausalLM", "BloomForCausalLM", "FalconForCausalLM", "MixtralForCausalLM", "Qwen3MoeForCausalLM"),
-    *("DeepseekV2ForCausalLM", "Llama4ForCausalLM", "T5ForConditionalGeneration", "MambaForCausalLM"),
-    *("BambaForCausalLM", "WhisperForConditionalGeneration"),
-)
-ALIASES: Final = ("llama4", "internlm3", "iquestcoder")  # other model types of those classes
-PAIRS: Final = [(kind, name) for kind, name in scores.pairs() if name in CLASSES and kind not in ALIASES]
 CARDS: Final = ("h100-sxm5-80gb", "a100-sxm4-40gb", "l4", "t4")
 
 
@@ -72,7 +62,7 @@ def check_arithmetic(proof: Proof, card: str, budget: Fraction) -> None:
     assert proof.answer == (Answer.FITS if sum(upper) <= proof.budget_bytes else otherwise)
 
 
-@pytest.mark.parametrize(("model_type", "name"), PAIRS)
+@pytest.mark.parametrize(("model_type", "name"), scores.SAMPLE)
 @settings(max_examples=10, deadline=None)
 @given(st.data(), st.sampled_from(CARDS), st.integers(1, 16), st.fractions(Fraction(1, 50), 1, max_denominator=100))
 def test_sums_and_that_the_longest_context_is_exact(

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llama import LLAMA_8B, LLAMA_70B
-from memory import perturb
-from memory.test_independent import PAIRS
+from memory import perturb, scores
 
 from vramguard.data import gpus
 from vramguard.memory import Answer, Device, Kind, Proof, Workload, evaluate, prove
@@ -258,7 +257,7 @@ def loaded(model_type: str, name: str, dtype: str, flag: str | None = None) -> L
     return load(network, dtype, scheme_of({}, flag), (9, 0))
 
 
-@pytest.mark.parametrize(("model_type", "name"), PAIRS)
+@pytest.mark.parametrize(("model_type", "name"), scores.SAMPLE)
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
 def test_quantizing_never_adds_weights(model_type: str, name: str, dtype: str) -> None:
     """Scales and code books of no class outweigh what packing its matrices saves."""
@@ -367,7 +366,9 @@ def test_budget_is_a_share() -> None:
     assert prove(LLAMA_8B, Workload(), device(), Fraction(1)).budget_fraction == "1.00"
 
 
-CONFIGS = st.sampled_from([LLAMA_8B, LLAMA_70B, MISTRAL, GPT2, MIXTRAL, *(perturb.base(*pair) for pair in PAIRS)])
+CONFIGS = st.sampled_from(
+    [LLAMA_8B, LLAMA_70B, MISTRAL, GPT2, MIXTRAL, *(perturb.base(*pair) for pair in scores.SAMPLE)]
+)
 TOKENS = st.integers(1, 1024) | st.integers(1, 200_000)
 
 
@@ -395,7 +396,7 @@ def test_answer_follows_from_the_ledger(
     assert (found.answer is Answer.EXCEEDS) == (lower > found.budget_bytes)
 
 
-@pytest.mark.parametrize("pair", PAIRS, ids=str)
+@pytest.mark.parametrize("pair", scores.SAMPLE, ids=str)
 @settings(max_examples=15, deadline=None)
 @given(st.integers(1, 1024), st.integers(1, 8), st.integers(0, 100_000), st.integers(0, 8), st.data())
 def test_more_never_needs_less(

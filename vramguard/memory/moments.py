@@ -121,10 +121,14 @@ def read(row: Mapping[str, Any]) -> Moment:
     return Moment(row["at"], tuple(terms))
 
 
+def path(model_type: str, class_name: str) -> Path:
+    """File that holds what was recorded of a class, if anything was."""
+    return _FOLDER / f"{model_type}.{class_name}.json"
+
+
 def of(network: Architecture) -> Recorded:
     """What was recorded of a network's class, or else of the language model in it; raises UnprovenError."""
-    own = _FOLDER / f"{network.model_type}.{network.name}.json"
-    if network.language is None or own.is_file():
+    if network.language is None or path(network.model_type, network.name).is_file():
         return load(network.model_type, network.name)
     classes = recorded()["classes"].items()
     named = next(name for name, row in classes if "causal-lm" in row["types"].get(network.language, ()))
@@ -134,15 +138,10 @@ def of(network: Architecture) -> Recorded:
 @cache
 def load(model_type: str, class_name: str) -> Recorded:
     """What was recorded of a class; raises UnprovenError where nothing was."""
-    name = f"{model_type}.{class_name}"
-    while True:
-        try:
-            row = json.loads((_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UnprovenError(f"activations of {class_name} ({model_type}) are not recorded") from None
-        if "same_as" not in row:
-            return Recorded(row)
-        name = row["same_as"]
+    try:
+        return Recorded(json.loads(path(model_type, class_name).read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UnprovenError(f"activations of {class_name} ({model_type}) are not recorded") from None
 
 
 def rank(activation: str | None) -> int:

@@ -15,7 +15,7 @@ from vramguard.memory.architecture import UnprovenError
 # No real network comes near either; the bounds keep an absurd config from costing time or outgrowing a formula.
 MAX_SIZE: Final = 10**9
 MAX_LAYERS: Final = 1_024
-_LAYERS: Final = re.compile(r"(.*_)?(layers?|depth|blocks)")  # keys that count layers
+_LAYERS: Final = re.compile(r"(.*_)?(layers?|depths?|blocks|block_sizes|block_repeats)")  # keys that count layers
 
 _REPR: Final = Repr()
 _REPR.maxstring = 80
@@ -97,6 +97,9 @@ class Fields:
         value = [] if self.is_null(key) else self._value(key)
         if not isinstance(value, list) or not all(type(item) is int for item in value):
             raise UnprovenError(f"config: {self.path}{key} is {shown(value)}, not a list of integers")
+        most = MAX_LAYERS if _LAYERS.fullmatch(key) else MAX_SIZE
+        if any(abs(item) > most for item in value):
+            raise UnprovenError(f"config: {self.path}{key} is {shown(value)}, not all between {-most} and {most}")
         return tuple(value)
 
     def raw(self, key: str) -> Any:  # noqa: ANN401 - JSON
