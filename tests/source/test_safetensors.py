@@ -125,7 +125,7 @@ FILES = st.builds(
 @given(st.binary(max_size=40) | FILES)
 def test_no_header_raises(data: bytes) -> None:
     found = read(data)
-    if isinstance(found, Document):
+    if isinstance(found, Document) and found.value is not None:  # None: a pointer stands in the file's place
         assert sum(tensor.bytes for tensor in found.value) <= len(data)
 
 

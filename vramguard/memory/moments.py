@@ -127,9 +127,10 @@ def path(model_type: str, class_name: str) -> Path:
 
 
 def of(network: Architecture) -> Recorded:
-    """What was recorded of a network's class, or else of the language model in it; raises UnprovenError."""
-    if network.language is None or path(network.model_type, network.name).is_file():
-        return load(network.model_type, network.name)
+    """What was recorded of a network's class, or of the language model in it where it needs no more; UnprovenError."""
+    own = load(network.model_type, network.name)
+    if "language" not in own.row or network.language is None:
+        return own
     classes = recorded()["classes"].items()
     named = next(name for name, row in classes if "causal-lm" in row["types"].get(network.language, ()))
     return load(network.language, named)
