@@ -46,7 +46,7 @@ def pairs() -> list[tuple[str, str]]:
 _SAMPLE = (
     *("LlamaForCausalLM", "MistralForCausalLM", "Gemma2ForCausalLM", "Phi3ForCausalLM", "GPT2LMHeadModel"),
     *("GPTJForCausalLM", "BloomForCausalLM", "FalconForCausalLM", "MixtralForCausalLM", "Qwen3MoeForCausalLM"),
-    *("DeepseekV2ForCausalLM", "Llama4ForCausalLM", "T5ForConditionalGeneration", "MambaForCausalLM"),
+    *("DeepseekV2ForCausalLM", "Llama4ForCausalLM", "T5ForConditionalGeneration"),
     "WhisperForConditionalGeneration",
 )
 _ALIASES = ("gpt-sw3", "llama4", "internlm3", "iquestcoder")  # other model types of those classes
