@@ -13,6 +13,8 @@ from vramguard.memory.expression import evaluate
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vramguard.memory.architecture import Tensor
+
 
 class Kind(StrEnum):
     """How a term is known."""
@@ -58,6 +60,13 @@ class Term:
 def exact(name: str, formula: str, inputs: Mapping[str, int], source: str | None = None) -> Term:
     """Build a term that is arithmetic from the config."""
     return Term(name, formula, inputs, Kind.EXACT, source)
+
+
+def dense(tensor: Tensor, element_bytes: int, group: str = "weights") -> Term:
+    """Build the row of a tensor as it is: exact, in bytes."""
+    sizes = {f"size_{axis}": size for axis, size in enumerate(tensor.shape)}
+    inputs = {"copies": tensor.copies, **sizes, "bytes": element_bytes}
+    return exact(f"{group}/{tensor.name}", " * ".join(inputs), inputs)
 
 
 def bound(name: str, formula: str, inputs: Mapping[str, int], *, lower: str = "0", source: str | None = None) -> Term:

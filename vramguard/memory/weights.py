@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.ledger import Term, bound, exact
+from vramguard.memory.ledger import Term, bound, dense
 
 if TYPE_CHECKING:
     from vramguard.memory import quantization
@@ -70,14 +70,14 @@ def weights(loaded: Loaded) -> Iterator[Term]:
     for term in _rows(loaded):
         tensor = kept.get(term.name)
         # What a quantizer took is its own; a row of the plain name was left alone.
-        yield term if tensor is None else _dense(tensor._replace(copies=term.inputs["copies"]), _FLOAT32)
+        yield term if tensor is None else dense(tensor._replace(copies=term.inputs["copies"]), _FLOAT32)
 
 
 def buffers(network: Architecture) -> Iterator[Term]:
     """Rows of the tables beside the weights."""
     for tensor in network.buffers:
         if tensor.elements // tensor.copies > SMALL_BUFFER:
-            yield _dense(tensor, tensor.item, "runtime/buffers")
+            yield dense(tensor, tensor.item, "runtime/buffers")
     yield bound(
         "runtime/small_buffers",
         "layers * buffers * elements * 4 + 1048576",
@@ -139,19 +139,13 @@ def scheme_of(config: Mapping[str, Any], flag: str | None) -> Scheme | None:
 def _rows(loaded: Loaded) -> Iterator[Term]:
     scheme = loaded.scheme
     if scheme is None:
-        yield from (_dense(tensor, loaded.element_bytes) for tensor in loaded.network.tensors)
+        yield from (dense(tensor, loaded.element_bytes) for tensor in loaded.network.tensors)
         return
     from vramguard.memory import quantization
 
     # Where the first forward pass unpacks every weight, the peak is what comes after it.
     rows = quantization.unpacked if scheme.unpacks else quantization.quantize
     yield from rows(loaded.quantized, scheme, loaded.element_bytes)
-
-
-def _dense(tensor: Tensor, element_bytes: int, group: str = "weights") -> Term:
-    sizes = {f"size_{axis}": size for axis, size in enumerate(tensor.shape)}
-    inputs = {"copies": tensor.copies, **sizes, "bytes": element_bytes}
-    return exact(f"{group}/{tensor.name}", " * ".join(inputs), inputs)
 
 
 def _keeps(loaded: Loaded, tensor: Tensor) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from vramguard.memory.architecture import Tensor, UnprovenError
-from vramguard.memory.ledger import Kind, Term
+from vramguard.memory.ledger import Kind, Term, dense
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -206,10 +206,3 @@ def _term(name: str, part: Part, copies: int, source: str) -> Term:
     lower = None if part.lower is None else f"copies * ({part.lower})"
     kind = Kind.EXACT if lower is None else Kind.BOUND
     return Term(name, f"copies * ({part.formula})", inputs, kind, source, lower)
-
-
-def dense(tensor: Tensor, element_bytes: int) -> Term:
-    """Row of a weight that is left as it is: exact, in bytes."""
-    sizes = {f"size_{axis}": size for axis, size in enumerate(tensor.shape)}
-    inputs = {"copies": tensor.copies, **sizes, "bytes": element_bytes}
-    return Term(f"weights/{tensor.name}", " * ".join(inputs), inputs, Kind.EXACT)
