@@ -7,6 +7,7 @@ each config class that a supported mapping reaches, itself or as a part of anoth
     null    fields that may be null
     names   older or other spellings of a field: the field that each stands for
     parts   fields that hold another config: its class, whether a given model_type may name another, what is passed on
+    rotary  share of a head that is rotated by default, where that is not all of it
 
 and one for each model class: the model types that mean it and for which tasks, the attention kernels it runs with,
 and what it keeps in float32 whatever dtype is asked for.
@@ -57,6 +58,17 @@ def built_parts(cls: Any) -> dict[str, Any]:  # noqa: ANN401 - a config class
     return {key: part for key, part in named.items() if isinstance(getattr(made, key, None), part)}
 
 
+def rotary(cls: Any) -> dict[str, float]:  # noqa: ANN401 - a config class
+    """Share of a head that rotates by default, the largest of all kinds of layers; nothing where that is the whole."""
+    try:
+        given = getattr(cls(), "rope_parameters", None) or {}
+    except Exception:  # noqa: BLE001 - a class that has no default config
+        return {}
+    kinds = [kind for kind in given.values() if isinstance(kind, dict)] or [given]
+    share = max(kind.get("partial_rotary_factor") or 1.0 for kind in kinds)
+    return {"rotary": share} if share < 1 else {}
+
+
 def record(cls: Any) -> dict[str, object]:  # noqa: ANN401 - a config class
     """The line of one config class."""
     fields = [field for field in dataclasses.fields(cls) if field.name not in _BASE]
@@ -77,6 +89,7 @@ def record(cls: Any) -> dict[str, object]:  # noqa: ANN401 - a config class
         "null": [field.name for field in fields if "None" in str(field.type)],
         **({"names": dict(cls.attribute_map)} if cls.attribute_map else {}),
         **({"parts": parts} if parts else {}),
+        **rotary(cls),
     }
 
 

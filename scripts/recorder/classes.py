@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import perturb
 
 from recorder.moments import Moment, StructureError, covers, moments, prune
-from recorder.samples import SAMPLES, Config, Run, reduced, runs, spelled, switched, varied, with_activation
+from recorder.samples import SAMPLES, Config, Run, doubled, reduced, runs, spelled, switched, varied, with_activation
 from recorder.symbols import Polynomial, Symbols, UnexpressedError
 from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.families import architecture, recorded
@@ -20,7 +22,9 @@ if TYPE_CHECKING:
 WIDE: Final = (1009, 1201, 997, 1303)
 NARROW: Final = (1153, 1181, 1201, 1213)  # of one structure where code loops over chunks of 64
 SAME: Final = (61,) * 4  # of one structure where code loops over tokens; no size of a network is a multiple of it
+NEARLY: Final = 5  # iterations that a list lacks while a loop fills it, and a factor of 4 bytes
 BATCH: Final = (2, 3, 5, 7)
+WINDOW: Final = 512
 COVERED: Final = 64  # bytes a token that the row of the inputs counts: ids, masks and positions in int64, with copies
 CHECKED: Final = ((61, 1), (300, 3))  # tokens and sequences of the configs that try the result
 
@@ -52,8 +56,10 @@ def record_class(model_type: str, name: str, check: int, *, own: bool, thorough:
     base = reduced(perturb.base(model_type, name))
     if architecture(base).language is not None and not own:
         return recording  # whose moments are those of the language model's own class
-    _record_variant(recording, base)
-    if not recording.variants[architecture(base).variant]["regimes"]:
+    mixed = reduced(_wider(base | perturb.MIXED.get(model_type, {})))  # it may have kinds of layers that base has not
+    for config in (base, *((mixed,) if mixed != base else ()), *filter(None, (doubled(mixed),))):
+        _record_variant(recording, config)
+    if not any(variant["regimes"] for variant in recording.variants.values()):
         return recording
     random = [perturb.perturbed(model_type, name, f"r{n}") for n in range(check)]
     for other, how in [*((one, CHECKED[:1]) for one in switched(base)), *((one, CHECKED) for one in random)]:
@@ -71,6 +77,14 @@ def record_class(model_type: str, name: str, check: int, *, own: bool, thorough:
             recording.added += 1
             _record_variant(recording, config)
     return recording
+
+
+def _wider(config: Config) -> Config:
+    """The config with a window that a prompt does not fill at once, so that all samples fill it or none."""
+    return {
+        key: _wider(value) if isinstance(value, dict) else max(value, WINDOW) if key == "sliding_window" else value
+        for key, value in config.items()
+    }
 
 
 def exceeding(recording: Recording, config: Config, how: tuple[tuple[int, int], ...] = CHECKED) -> list[str]:
@@ -137,6 +151,7 @@ def _merge(row: dict[str, Any], table: str, found: dict[str, list[Moment]]) -> N
 
 def _all_regimes(recording: Recording, samples: list[Config], table: str = "") -> dict[str, list[Moment]]:
     found: dict[str, list[Moment]] = {}
+    by_kernel = {kernel: _running(samples, kernel) for kernel in _kernels(samples[0])}
     modes = (SAME,) if _reads_tokens_one_by_one(samples[0], _kernels(samples[0])[0]) else (WIDE, NARROW)
     for regime, kernel, batch, long in _regimes(samples[0]):
         if not recording.thorough and kernel == "flash_attention_2":
@@ -146,7 +161,7 @@ def _all_regimes(recording: Recording, samples: list[Config], table: str = "") -
         try:
             # A later regime adds to the earlier ones of its kernel.
             known = [m.bytes for name, held in found.items() if name.split()[0] == kernel for m in held]
-            new = _record(samples, kernel, modes, batch=batch, long=long)
+            new = _record(by_kernel[kernel], kernel, modes, batch=batch, long=long)
             found[regime] = [m for m in new if not any(covers(k, m.bytes) for k in known)]
         except (StructureError, UnexpressedError) as error:
             failure = f"{table} {regime}: {type(error).__name__} {str(error)[:300]}"
@@ -157,25 +172,41 @@ def _all_regimes(recording: Recording, samples: list[Config], table: str = "") -
 def _record(
     samples: list[Config], kernel: str, modes: tuple[tuple[int, ...], ...], *, batch: bool, long: bool
 ) -> list[Moment]:
+    failure = StructureError("not tried")
+    for tokens in modes:
+        try:
+            return _recorded(samples, kernel, tokens, batch=batch, long=long)
+        except StructureError as error:
+            failure = error
+    raise failure
+
+
+def _recorded(samples: list[Config], kernel: str, tokens: tuple[int, ...], *, batch: bool, long: bool) -> list[Moment]:
     networks = [architecture(config) for config in samples]
     names = {key: tuple(n.sizes.get(key, 0) for n in networks) for key in networks[0].sizes}
     sequences = BATCH if batch else (1,) * SAMPLES
-    failure = StructureError("not tried")
-    for tokens in modes:
-        counts = _lengths(networks, tokens, long=long) if tokens is not SAME else SAME
-        traced = [runs(c, Run(kernel, n, b)) for c, n, b in zip(samples, counts, sequences, strict=True)]
-        complete = [one for one in traced if one is not None]
-        if len(complete) < SAMPLES:
-            failure = StructureError(f"a sample does not run: {_reason(samples[traced.index(None)], kernel)}")
-            continue
-        try:
-            found = moments(complete, Symbols(names, counts, sequences, narrow=tokens is NARROW))
-            kept: list[Moment] = prune(Moment(m.where, _trimmed(m.bytes)) for m in found)
-        except StructureError as error:
-            failure = error
+    counts = SAME if tokens is SAME else _lengths(networks, tokens, long=long)
+    traced = [runs(c, Run(kernel, n, b)) for c, n, b in zip(samples, counts, sequences, strict=True)]
+    complete = [one for one in traced if one is not None]
+    if len(complete) < SAMPLES:
+        raise StructureError(f"a sample does not run: {_reason(samples[traced.index(None)], kernel)}")
+    found = moments(complete, Symbols(names, counts, sequences, narrow=tokens is NARROW))
+    return prune(Moment(m.where, _trimmed(_looped(m.bytes) if tokens is SAME else m.bytes)) for m in found)
+
+
+def _looped(polynomial: Polynomial) -> Polynomial:
+    """A polynomial with the prompt's length in place of what a loop over it made: as many alike, or nearly as many."""
+    result: Polynomial = defaultdict(Fraction)
+    for names, c in polynomial.items():
+        whole, left = divmod(c, SAME[0])
+        if left > SAME[0] - NEARLY:
+            whole, left = whole + 1, Fraction(0)
+        if whole and "tokens" not in names:
+            result[tuple(sorted((*names, "tokens")))] += whole
+            result[names] += left
         else:
-            return kept
-    raise failure
+            result[names] += c
+    return {names: c for names, c in result.items() if c}
 
 
 def _samples(base: Config, kernel: str) -> list[Config]:
@@ -184,21 +215,28 @@ def _samples(base: Config, kernel: str) -> list[Config]:
     if first is None:
         return []
     signature = [(a.operator, a.module) for a in first.allocations]
-    variant = architecture(base).variant
+    variant, whole = architecture(base).variant, architecture(base).sizes.get("head_dim", 0) % 8
 
     def accept(config: Config) -> bool:
         try:
             network = architecture(config)
         except UnprovenError:
             return False
-        if network.variant != variant:
-            return False
+        if network.variant != variant or network.sizes.get("head_dim", 0) % 8 != whole:
+            return False  # a part of an odd head's width is rounded
         other = runs(config, Run(kernel, SAME[0], 1))
         return other is not None and [(a.operator, a.module) for a in other.allocations] == signature
 
     complete = spelled(base, accept)
     refused: set[tuple[str, ...]] = set()
     return [complete, *(varied(complete, seed, accept, refused) for seed in range(1, SAMPLES))]
+
+
+def _running(samples: list[Config], kernel: str) -> list[Config]:
+    """The samples, or others where the kernel refuses one of them (values wider than keys)."""
+    if all(runs(config, Run(kernel, SAME[0], 1)) is not None for config in samples):
+        return samples
+    return _samples(samples[0], kernel) or samples
 
 
 def _reads_tokens_one_by_one(config: Config, kernel: str) -> bool:

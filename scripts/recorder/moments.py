@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from dataclasses import replace
 from fractions import Fraction
 from functools import reduce
 from math import prod
@@ -35,7 +36,7 @@ def moments(traces: Sequence[Trace], symbols: Symbols) -> list[Moment]:
     """The moments of a pass that was traced once for each sample; those that another covers are left out."""
     columns = _aligned(traces)
     sizes = [_size(column, symbols) for column in columns]
-    return prune(_alive(columns, sizes, traces[0].operations))
+    return prune(_alive(columns, sizes))
 
 
 def prune(found: Iterable[Moment]) -> list[Moment]:
@@ -75,11 +76,19 @@ def _divides(part: Monomial, whole: Monomial) -> bool:
 
 def _aligned(traces: Sequence[Trace]) -> list[tuple[Allocation, ...]]:
     """The same allocation of every sample, side by side."""
-    shapes = {tuple((a.operator, a.module, a.dtype, a.born, a.died, a.cache) for a in t.allocations) for t in traces}
+    events = [_in_events(trace.allocations) for trace in traces]
+    shapes = {tuple((a.operator, a.module, a.dtype, a.born, a.died, a.cache) for a in one) for one in events}
     if len(shapes) != 1:
         lengths = [(len(t.allocations), t.operations) for t in traces]
         raise StructureError(f"samples differ in structure: allocations and operations {lengths}")
-    return [*zip(*(trace.allocations for trace in traces), strict=True)]
+    return [*zip(*events, strict=True)]
+
+
+def _in_events(allocations: Sequence[Allocation]) -> tuple[Allocation, ...]:
+    """Count births and deaths, not operations: a loop over experts that makes views makes as many as there are."""
+    positions = sorted({p for a in allocations for p in (a.born, a.died) if p is not None})
+    number = {position: index for index, position in enumerate(positions)}
+    return tuple(replace(a, born=number[a.born], died=None if a.died is None else number[a.died]) for a in allocations)
 
 
 def _size(column: tuple[Allocation, ...], symbols: Symbols) -> Polynomial:
@@ -106,7 +115,7 @@ def _elements(column: tuple[Allocation, ...], elements: tuple[int, ...], symbols
     return symbols.express(elements)
 
 
-def _alive(columns: Sequence[tuple[Allocation, ...]], sizes: Sequence[Polynomial], operations: int) -> Iterable[Moment]:
+def _alive(columns: Sequence[tuple[Allocation, ...]], sizes: Sequence[Polynomial]) -> Iterable[Moment]:
     """Every moment at which something was made; what its own layer has not cached yet is subtracted."""
     born, died = defaultdict(list), defaultdict(list)
     missing: dict[int, Polynomial] = defaultdict(lambda: defaultdict(Fraction))
@@ -117,7 +126,7 @@ def _alive(columns: Sequence[tuple[Allocation, ...]], sizes: Sequence[Polynomial
         elif column[0].died is not None:
             died[column[0].died].append(index)
     alive: Polynomial = defaultdict(Fraction)
-    for at in range(operations):
+    for at in sorted({*born, *died}):
         for index in died[at]:
             _add(alive, sizes[index], -1)
         for index in born[at]:

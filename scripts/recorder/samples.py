@@ -10,6 +10,7 @@ import sys
 from copy import deepcopy
 from dataclasses import replace
 from fractions import Fraction
+from itertools import combinations
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -37,8 +38,14 @@ _FACTORS: Final[dict[str, tuple[int | Fraction, ...]]] = {
     "heads": (2, 6, 4, 12),
     "kv_heads": (1, 2, 1, 2),
     "head_dim": (1, 2, Fraction(1, 2), Fraction(1, 4)),
+    "chunk": (1, Fraction(1, 2), Fraction(1, 4)),  # a prompt fills several, so that code takes the same path
     "other": (1, 2, 3, 5, 7),
 }
+_CHUNK: Final = re.compile(r"\w*(chunk|block)_size")
+_VALUE_HEADS: Final = re.compile(r"linear_num_value_heads")  # a multiple of the key heads
+_KEY_HEADS: Final = re.compile(r"linear_num_key_heads")
+_FIRST_ARE_DENSE: Final = ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index")
+_TIED: Final = 10  # sizes that none could change alone, and are tried in pairs
 
 
 class Run(NamedTuple):
@@ -50,15 +57,43 @@ class Run(NamedTuple):
 
 
 def reduced(config: Config) -> Config:
-    """The config with the fewest layers that still have every kind of its layers."""
-    kinds = _kinds(config)
+    """The config with the fewest layers that still have every kind of its layers, and those after the first too."""
+    kinds = _kinds(config), _later_kinds(config)
     for count in _LAYERS:
         small = _with_layers(deepcopy(config), config["model_type"], count)
         try:
-            if kinds is None or _kinds(small) == kinds:
+            if (_kinds(small), _later_kinds(small)) == kinds:
                 return small
         except UnprovenError:
             continue
+    return config
+
+
+def doubled(config: Config) -> Config | None:
+    """The config with its first layer twice, where no later layer is of that kind; None where it cannot say so."""
+    first, later = _first_kind(config), _later_kinds(config)
+    if first <= later:
+        return None
+    more = _doubled(deepcopy(config), config["model_type"])
+    try:
+        return more if first <= _later_kinds(more) else None
+    except UnprovenError:
+        return None
+
+
+def _doubled(config: Config, kind: str) -> Config:
+    row = recorded()["configs"][kind]
+    fields = {**row["fields"], **config}
+    depth = next((fields[key] for key in fields if LAYERS.fullmatch(key) and type(fields[key]) is int), None)
+    for key, value in fields.items():
+        if key in _FIRST_ARE_DENSE or (LAYERS.fullmatch(key) and key in row["fields"]):
+            config[key] = value + 1 if type(value) is int and value else value
+        elif isinstance(value, list) and value and len(value) == depth and key in row["fields"]:
+            config[key] = [value[0], *value]
+        elif key == "mlp_layer_types" and value is None and type(depth) is int:
+            config[key] = ["dense"] * 2 + ["sparse"] * (depth - 1)
+    for key, inner, kind_of in _parts(config, row):
+        config[key] = _doubled(dict(inner), kind_of) | ({"model_type": kind_of} if row["parts"][key]["open"] else {})
     return config
 
 
@@ -99,16 +134,32 @@ def varied(config: Config, seed: int, accept: Callable[[Config], bool], refused:
             refused.add(paths[0])
 
     attempt([path for path, _ in fields])
+    given = dict(_integers(config, config["model_type"], sizes))
+    left = _integers(current, config["model_type"], sizes)
+    alone = [path for path, value in left if value == given.get(path) and not _CHUNK.fullmatch(path[-1])]
+    pairs = [*combinations(sorted(alone), 2)] if len(alone) <= _TIED else []
+    random.shuffle(pairs)
+    for one, other in pairs:
+        factor = random.choice(_FACTORS["other"][1:])
+        if {(*one, *other)} <= refused or factor * min(given[one], given[other]) < _TIED:
+            continue
+        changed = deepcopy(current)
+        for path in (one, other):
+            _set(changed, path, int(given[path] * factor))
+        if accept(changed):
+            return changed
+        refused.add((*one, *other))
     return current
 
 
 def _keep_equal(changes: dict[Path_, int], fields: Mapping[Path_, int]) -> None:
     """As many key heads as query heads stay as many: fewer are another variant."""
-    heads = {path[:-1]: path for path in fields if HEADS.fullmatch(path[-1])}
-    for path in fields:
-        queries = heads.get(path[:-1])
-        if KV_HEADS.fullmatch(path[-1]) and queries is not None and fields[path] == fields[queries]:
-            changes[path] = changes[queries]
+    for more, fewer in ((HEADS, KV_HEADS), (_VALUE_HEADS, _KEY_HEADS)):
+        heads = {path[:-1]: path for path in fields if more.fullmatch(path[-1])}
+        for path in fields:
+            queries = heads.get(path[:-1])
+            if fewer.fullmatch(path[-1]) and queries is not None and fields[path] == fields[queries]:
+                changes[path] = changes[queries]
 
 
 def switched(config: Config) -> Iterator[Config]:
@@ -149,8 +200,17 @@ def runs(config: Config, how: Run) -> Trace | None:
 
 
 def _factors(key: str) -> tuple[int | Fraction, ...]:
-    patterns = {"hidden": HIDDEN, "heads": HEADS, "kv_heads": KV_HEADS, "head_dim": HEAD_DIM}
+    patterns = {
+        "hidden": HIDDEN,
+        "heads": HEADS,
+        "kv_heads": KV_HEADS,
+        "head_dim": HEAD_DIM,
+        "chunk": _CHUNK,
+        "value_heads": _VALUE_HEADS,
+        "key_heads": _KEY_HEADS,
+    }
     kind = next((kind for kind, pattern in patterns.items() if pattern.fullmatch(key)), "other")
+    kind = kind.removeprefix("value_").replace("key_", "kv_")
     return _FACTORS[kind]
 
 
@@ -222,14 +282,27 @@ def _with_layers(config: Config, kind: str, count: int) -> Config:
     return config
 
 
-def _kinds(config: Config) -> set[object] | None:
+def _kinds(config: Config) -> set[object]:
     """Kinds of layers by their weights and caches, whatever their number."""
     network = architecture(config)
-    by_layer: dict[tuple[str, int], set[object]] = {}
-    for tensor in network.tensors:
-        for number in tensor.layers:
-            by_layer.setdefault((tensor.name.partition("*")[0], number), set()).add((tensor.name, tensor.shape))
-    weights = {frozenset(names) for names in by_layer.values()}
     roles = {replace(role, layers=1) for role in network.attention}
     kept = {replace(role, layers=1) for role in network.caches}
-    return {*weights, *roles, *kept}
+    return {*_weights(config, 0), *roles, *kept}
+
+
+def _later_kinds(config: Config) -> set[object]:
+    """Kinds of layers after the first, which keep a residual stream beside the embeddings."""
+    return {*_weights(config, 1)}
+
+
+def _first_kind(config: Config) -> set[object]:
+    return {*_weights(config, 0, 1)}
+
+
+def _weights(config: Config, first: int, end: int | None = None) -> Iterator[object]:
+    by_layer: dict[tuple[str, int], set[object]] = {}
+    for tensor in architecture(config).tensors:
+        for number in tensor.layers:
+            if number >= first and (end is None or number < end):
+                by_layer.setdefault((tensor.name.partition("*")[0], number), set()).add((tensor.name, tensor.shape))
+    yield from map(frozenset, by_layer.values())

@@ -69,6 +69,9 @@ class Symbols:
             v[0]: n for n, v in names.items() if n not in varied and v[0] >= _NAMED and values.count(v[0]) == 1
         }
         self._table = _products({**varied, **_prompt(tokens, sequences)}, self._derived(varied))
+        for number, steady in self._steady.items():
+            for name, vector in varied.items():
+                self._table.setdefault(tuple(number * v for v in vector), tuple(sorted((name, steady))))
         self._parts = {v: names for v, names in self._table.items() if len(names) < _LONG and "tokens" not in names[1:]}
 
     def express(self, vector: Vector) -> Polynomial:
@@ -149,7 +152,8 @@ class Symbols:
 
     def _sum(self, vector: Vector) -> Polynomial | None:
         """Two products or three, or a product and a small constant; a negative constant is dropped."""
-        for parts in (self._offset(vector), self._pair(vector)):
+        one_more = tuple(v + 1 for v in vector)  # a prompt and a kernel's reach, which overlap in one token
+        for parts in (self._offset(vector), self._pair(vector), self._pair(one_more)):
             if parts is not None:
                 return parts
         for times in _TIMES[:2]:
@@ -158,6 +162,11 @@ class Symbols:
                 pair = self._pair(rest, names) if min(rest) > 0 else None
                 if pair is not None:
                     return {names: Fraction(times), **pair}
+        for number, name in self._steady.items():
+            rest = tuple(v - number for v in vector)
+            left = (self._product(rest) or self._pair(rest)) if min(rest) > 0 else None
+            if left is not None and (name,) not in left:
+                return {(name,): Fraction(1), **left}
         return None
 
     def _offset(self, vector: Vector) -> Polynomial | None:
@@ -190,6 +199,10 @@ def _products(names: Mapping[str, Vector], derived: Mapping[str, Vector]) -> dic
     table: dict[Vector, Monomial] = {}
     for name, vector in [*names.items(), *derived.items()]:
         table.setdefault(vector, (name,))
+    for chunks, vector in derived.items():  # a prompt padded to whole chunks, and what there is of something in each
+        for name in names if len({*vector}) > 1 else ():
+            numbers = tuple(c * n for c, n in zip(vector, names[name], strict=True))
+            table.setdefault(numbers, tuple(sorted((chunks, name))))
     for size in (2, 3):
         for parts in combinations_with_replacement(sorted(names), size):
             if size == 2 or "tokens" in parts:  # noqa: PLR2004

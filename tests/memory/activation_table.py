@@ -31,6 +31,7 @@ from vramguard.trace.forward import trace
 from vramguard.trace.record import TraceError
 
 LENGTHS = (512, 2048, 8192)
+SCANS = ("mamba", "falcon_mamba", "jamba", "zamba", "rwkv", "recurrent_gemma")  # their code reads a token at a time
 DECODED = 512  # tokens before a step that generates one more
 LAYERS = 6  # of every config that counts its layers with one number: more than the formulas were recorded with
 
@@ -40,7 +41,8 @@ def runs(config: dict[str, Any]) -> list[tuple[str, int, int]]:
     network = architecture(config)
     row = recorded()["classes"][network.name]
     default = default_implementation(network)
-    lengths = [n for n in LENGTHS if not network.learned_positions or n <= network.context] or [network.context]
+    wanted = [n // 16 for n in LENGTHS] if network.model_type in SCANS else LENGTHS
+    lengths = [n for n in wanted if not network.learned_positions or n <= network.context] or [network.context]
     others = [k for k in ("eager", "flash_attention_2") if k != default and (k == "eager" or row[k])]
     middle = lengths[len(lengths) // 2]
     return [*((default, n, 1) for n in lengths), (default, min(middle, 1024), 3), *((k, middle, 1) for k in others)]

@@ -598,6 +598,7 @@ MIXED["modernbert-decoder"] = {"num_hidden_layers": 4, "local_attention": 32}
 MIXED["gemma3n_text"] |= {"num_kv_shared_layers": 2}
 MIXED["gemma4_text"] |= {"num_kv_shared_layers": 2}
 MIXED["gemma3n"] = {"text_config": MIXED["gemma3n_text"]}
+MIXED["cohere_compass"] = {"text_config": MIXED["cohere_compass_text"]}
 # The tower's default counts the experts of each of its 42 layers.
 MIXED["dots3_note"] = {"vision_config": {"num_hidden_layers": 2, "mlp_layer_types": ["dense", "sparse"]}}
 MIXED["lfm3"] = {
@@ -606,6 +607,17 @@ MIXED["lfm3"] = {
     "layer_types": ["conv", "sliding_attention", "full_attention", "conv"],
 }
 MIXED |= {kind: {"num_hidden_layers": 2, "sliding_window": 16} for kind in ("doge", "ministral3", "starcoder2")}
+MIXED["gpt_neo"] = {"num_layers": 4, "attention_types": [[["global", "local"], 2]]}
+MIXED["glm4_moe"] = {"head_dim": 128}  # the default splits 4096 among 96 heads
+# A prompt longer than their tables of positions makes them grow.
+MIXED |= {kind: {"max_position_embeddings": 64} for kind in ("m2m_100", "nllb-moe", "fsmt", "xglm")}
+MIXED |= {kind: {"max_position_embeddings": 64} for kind in ("seamless_m4t", "seamless_m4t_v2")}
+# Dense layers among those of experts, which the default has none of.
+MIXED |= {kind: {"num_hidden_layers": 4, "mlp_only_layers": [1, 3]} for kind in ("qwen2_moe", "qwen3_moe", "qwen3_next")}
+MIXED["qwen3_vl_moe"] = {"text_config": MIXED["qwen3_moe"]}
+MIXED |= {kind: {"num_hidden_layers": 4, "first_k_dense_replace": 2} for kind in ("deepseek_v2", "mistral4")}
+# Its code clamps by clip_qkv always.
+MIXED["dbrx"] = {"attn_config": {"kv_n_heads": 8, "rope_theta": 500000.0, "clip_qkv": 8.0}}
 MIXED["hrm_text"] = {"num_hidden_layers": 2}
 MIXED["moshi"] = {"num_hidden_layers": 2, "sliding_window": 16}
 MIXED["t5gemma2"] = {

@@ -7,16 +7,21 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vramguard.memory.cache import cache_bytes
 from vramguard.memory.families import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from vramguard.memory.architecture import Architecture
+
 TABLE = Path(__file__).with_name("recorded_scoreboard.json")
 # One class: model_type, class, instantiates (by its default config alone), default (exact, unknown, wrong or refused by
-# transformers), parameters (ours, where exact), reason (where not exact), perturbed (counts by outcome), and cache
-# (exact, none, wrong, not traced; null where the weights are not exact). A reason is also that of an untraced cache.
+# transformers), parameters (ours, where exact), reason (where not exact), perturbed (counts by outcome), built (of each
+# perturbed config what `built` says, null where it is not exact) and cache (exact, none, wrong, not traced; null where
+# the weights are not exact). A reason is also that of an untraced cache.
 Row = dict[str, Any]
+SEED = "0"  # of the perturbed configs in the table
 
 MAPPINGS = {"causal-lm": "causal LM", "seq2seq-lm": "seq2seq", "image-text-to-text": "image-text-to-text"}
 OTHERS = {"masked-lm": "masked LM", "speech-seq2seq": "speech seq2seq"}
@@ -57,6 +62,11 @@ def mapped(row: Row) -> list[str]:
     """Mappings that name the class for the model type."""
     tasks: list[str] = recorded()["classes"][row["class"]]["types"][row["model_type"]]
     return tasks
+
+
+def built(network: Architecture) -> list[int]:
+    """Parameters of a network, and bytes of its cache after a prompt of three sequences: it is what it was."""
+    return [network.parameters, sum(group.storage.bytes for group in cache_bytes(network, 300, 3, 16))]
 
 
 def read() -> list[Row]:

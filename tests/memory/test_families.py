@@ -248,6 +248,14 @@ def test_scored_networks_are_built_as_they_were(model_type: str, name: str) -> N
         assert parameters == row["parameters"] or row["default"] != "exact"
 
 
+@pytest.mark.parametrize(("model_type", "name"), scores.pairs())
+def test_perturbed_networks_are_built_as_they_were(model_type: str, name: str) -> None:
+    for number, expected in enumerate(SCORES[model_type, name]["built"]):
+        config = perturb.perturbed(model_type, name, f"{scores.SEED}-{number}")
+        if expected is not None:
+            assert scores.built(architecture(config)) == expected, config
+
+
 # With transformers: it decides
 
 

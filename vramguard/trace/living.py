@@ -57,6 +57,8 @@ class Living(Values):
             if storage._cdata not in self._alive:  # noqa: SLF001 - the storage's address
                 self._alive[storage._cdata] = None  # noqa: SLF001
                 self._weights.append(int(storage.nbytes()))
+                # A table of positions that grows is replaced: its address may be that of an activation then.
+                weakref.finalize(storage, self._alive.pop, storage._cdata, None)  # noqa: SLF001
 
     def count(self, tensors: Any, operator: str) -> None:  # noqa: ANN401 - any tree of tensors
         """Write down the storages among `tensors` that are new, as made by `operator` now."""

@@ -251,10 +251,23 @@ def _kept(name: str, fields: Fields, key: str) -> tuple[str, ...]:
 
 
 def _variant(fields: Fields, body: Body) -> str:
-    """Switches that change what a pass allocates: the builder's, and how queries are made."""
+    """Switches that change what a pass allocates: the builder's, how queries are made, and how much of them rotates."""
     direct = any("q_lora_rank" in part.read and part.raw("q_lora_rank") is None for part in fields.all())
     grouped = any(role.kv_heads < role.heads for role in body.roles(Attention))
-    return " ".join(filter(None, (body.variant, "direct" if direct else "", "grouped" if grouped else "")))
+    rotates = any(_rotates_more(part) for part in fields.all())
+    traits = (body.variant, "direct" if direct else "", "rotary" if rotates else "", "grouped" if grouped else "")
+    return " ".join(filter(None, traits))
+
+
+def _rotates_more(fields: Fields) -> bool:
+    """Whether a config states a larger share of its heads to rotate than its class does, which was traced."""
+    stated = [fields.config]
+    for holder in (fields.config.get("rope_parameters"), fields.config.get("rope_scaling")):
+        if isinstance(holder, dict):
+            stated += [holder, *(kind for kind in holder.values() if isinstance(kind, dict))]
+    shares = (one.get(key) for one in stated for key in ("partial_rotary_factor", "rotary_pct"))
+    usual = fields.table[fields.kind].get("rotary", 1)
+    return any(share is not None and not (isinstance(share, int | float) and share <= usual) for share in shares)
 
 
 def body_of(c: Fields) -> Body:

@@ -139,7 +139,8 @@ def albert(c: Fields) -> Body:
     # The layers stand here without weights: a token passes each, however few groups there are.
     layer = (Block((), attention.attention),) * inner
     body = encoder(c, [layer] * c.layers, embeddings(c, width=narrow), projection, weights)
-    return replace(body, stacks=(Stack("encoder.layers", [layer] * c.layers),))
+    variant = "inner groups" if inner > 1 else ""  # the output of each stays alive
+    return replace(body, stacks=(Stack("encoder.layers", [layer] * c.layers),), variant=variant)
 
 
 def distilbert_head(c: Fields) -> Head:

@@ -129,7 +129,7 @@ def _convolution(c: Fields, hidden: int) -> Tensors:
 def _masked(c: Fields, body: Body) -> Network:
     """BERT's head; or, where it is not `legacy`, one that reads the embedding's own table."""
     refuse_decoder(c)
-    body = body.within("deberta")
+    body = replace(body.within("deberta"), variant="" if c.flag("legacy") else "tied head")
     if c.flag("legacy"):
         return predicts(c, body, bert_head(c, _width(c)))
     transform = (*dense("dense", body.hidden, body.hidden), *layer_norm("LayerNorm", body.hidden))

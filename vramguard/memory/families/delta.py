@@ -174,11 +174,14 @@ def _qwen3_5_mixers(c: Fields) -> list[Block]:
 def _olmo_geometry(c: Fields) -> Delta:
     """OLMo's keys may be null: as many heads as attention has, three quarters of the hidden size wide together."""
     heads = c.size("num_attention_heads")
-    key_heads, value_heads = (c.optional(f"linear_num_{each}_heads") or heads for each in ("key", "value"))
+    key_heads, value_heads = (
+        c.derive(key, c.optional(key) or heads) for key in ("linear_num_key_heads", "linear_num_value_heads")
+    )
     key_dim = c.optional("linear_key_head_dim") or 3 * c.size("hidden_size") // (4 * key_heads)
     if not key_dim:
         raise UnprovenError("config: linear_key_head_dim, three quarters of hidden_size a head, is 0")
-    return _geometry(c, key_heads, value_heads, key_dim, c.optional("linear_value_head_dim") or 2 * key_dim)
+    value_dim = c.derive("linear_value_head_dim", c.optional("linear_value_head_dim") or 2 * key_dim)
+    return _geometry(c, key_heads, value_heads, c.derive("linear_key_head_dim", key_dim), value_dim)
 
 
 def _geometry(c: Fields, key_heads: int, value_heads: int, key_dim: int, value_dim: int) -> Delta:

@@ -161,7 +161,8 @@ def _grouped(c: Fields, name: str, key: str, inputs: int, outputs: int) -> Tenso
 
 def _convbert_heads(c: Fields) -> Heads:
     """Heads that attend; together they are half as wide as the layer."""
-    hidden, heads = c.size("hidden_size"), max(1, c.size("num_attention_heads") // c.size("head_ratio"))
+    hidden = c.size("hidden_size")
+    heads = c.derive("attending_heads", max(1, c.size("num_attention_heads") // c.size("head_ratio")))
     if hidden % (2 * heads):
         raise UnprovenError(f"config: hidden_size {hidden} is no multiple of twice the {heads} heads that attend")
     return Heads(hidden, heads, heads, hidden // heads // 2)

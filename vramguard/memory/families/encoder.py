@@ -1,6 +1,7 @@
 """From the keys that most encoders share to blocks: BERT's layer, the tables before it, and heads that predict tokens.
 
-An encoder reads the whole prompt at once and caches nothing. Those that may be decoders too (`is_decoder`) cache then.
+An encoder reads the whole prompt at once and caches nothing. Those that may be decoders too (`is_decoder`) cache then,
+and wherever generate() runs them, which gives every class that writes a cache.
 """
 
 from __future__ import annotations
@@ -166,21 +167,20 @@ def predicts(c: Fields, body: Body, head: Head, *, tied: bool | None = None) -> 
 
 
 def generates(body: Bodies, prefix: str, head: Callable[[Fields], Head] = bert_head) -> Callable[[Fields], Network]:
-    """A ...ForCausalLM of an encoder, which is causal and caches only where the config makes it a decoder."""
+    """A ...ForCausalLM of an encoder, which fills the cache that generate() gives it, be it a decoder or not."""
 
     def build(c: Fields) -> Network:
-        return predicts(c, body(c).within(prefix), head(c))
+        return predicts(c, body(replace(c, config={**c.config, "is_decoder": True})).within(prefix), head(c))
 
     return build
 
 
 def masked(body: Bodies, prefix: str, head: Callable[[Fields], Head] = bert_head) -> Callable[[Fields], Network]:
     """A ...ForMaskedLM."""
-    network = generates(body, prefix, head)
 
     def build(c: Fields) -> Network:
         refuse_decoder(c)
-        return network(c)
+        return predicts(c, body(c).within(prefix), head(c))
 
     return build
 

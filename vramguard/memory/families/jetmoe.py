@@ -22,7 +22,7 @@ def jetmoe(c: Fields) -> Body:
 
 def _attention(c: Fields, routed: Routing) -> Block:
     hidden, kv_heads, head_dim = c.size("hidden_size"), c.size("num_key_value_heads"), c.size("kv_channels")
-    heads, width = kv_heads * routed.chosen, kv_heads * head_dim
+    heads, width = kv_heads * routed.chosen, c.derive("key_width", kv_heads * head_dim)
     if c.optional("num_attention_heads") not in (None, heads):
         raise UnprovenError("config: num_attention_heads is not num_key_value_heads times num_experts_per_tok")
     tensors = (*within("experts", _experts(routed, hidden, width, width)), *linear("kv_proj", hidden, 2 * width))

@@ -82,10 +82,10 @@ def _mlp(c: Fields, width: int) -> Block:
 def _width(c: Fields) -> int:
     """Width of the MLP: two thirds of what the config says, scaled and rounded up, unless it says not to."""
     width = c.size("block_ff_dim" if c.given("block_ff_dim") else "intermediate_size")
-    if not c.flag("block_auto_adjust_ff_dim"):
-        return width
-    multiple, scale = c.size("block_multiple_of"), c.ratio("block_ffn_dim_multiplier")
-    return -(-int(scale * (2 * width // 3)) // multiple) * multiple
+    if c.flag("block_auto_adjust_ff_dim"):
+        multiple, scale = c.size("block_multiple_of"), c.ratio("block_ffn_dim_multiplier")
+        width = -(-int(scale * (2 * width // 3)) // multiple) * multiple
+    return c.derive("adjusted_ff_dim", width)
 
 
 def _causal(body: Callable[[Fields], Body]) -> Callable[[Fields], Network]:

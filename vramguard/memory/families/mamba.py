@@ -125,6 +125,7 @@ def grouped_mixer(
 def grouped(c: Fields, inner: int, head_dim: int, keys: GroupedKeys) -> Grouped:
     """Geometry of a family; UnprovenError where the heads do not make up `inner`."""
     geometry = Grouped(c.size("hidden_size"), c.size(keys.heads), head_dim, *(c.size(key) for key in keys[1:]))
+    c.derive("inner_channels", inner)
     if geometry.inner != inner:
         raise UnprovenError(f"config: {keys.heads} {geometry.heads} of {head_dim} do not make up {inner} channels")
     if geometry.heads % geometry.groups:
