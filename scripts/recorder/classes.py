@@ -191,7 +191,9 @@ def _recorded(samples: list[Config], kernel: str, tokens: tuple[int, ...], *, ba
     if len(complete) < SAMPLES:
         raise StructureError(f"a sample does not run: {_reason(samples[traced.index(None)], kernel)}")
     found = moments(complete, Symbols(names, counts, sequences, narrow=tokens is NARROW))
-    return prune(Moment(m.where, _trimmed(_looped(m.bytes) if tokens is SAME else m.bytes)) for m in found)
+    read_alike = (m._replace(bytes=_looped(m.bytes)) for m in found) if tokens is SAME else found
+    kept: list[Moment] = prune(m._replace(bytes=_trimmed(m.bytes)) for m in read_alike)
+    return kept
 
 
 def _looped(polynomial: Polynomial) -> Polynomial:

@@ -595,7 +595,7 @@ MIXED |= {
     kind: {"num_hidden_layers": 4, "sliding_window": 16, "layer_types": [*_SLIDING_OR_FULL] * 2} for kind in WINDOWED
 }
 MIXED["modernbert-decoder"] = {"num_hidden_layers": 4, "local_attention": 32}
-MIXED["gemma3n_text"] |= {"num_kv_shared_layers": 2}
+MIXED["gemma3n_text"] |= {"num_kv_shared_layers": 2, "activation_sparsity_pattern": [0.95, 0.0, 0.95, 0.0]}
 MIXED["gemma4_text"] |= {"num_kv_shared_layers": 2}
 MIXED["gemma3n"] = {"text_config": MIXED["gemma3n_text"]}
 MIXED["cohere_compass"] = {"text_config": MIXED["cohere_compass_text"]}
@@ -613,7 +613,9 @@ MIXED["glm4_moe"] = {"head_dim": 128}  # the default splits 4096 among 96 heads
 MIXED |= {kind: {"max_position_embeddings": 64} for kind in ("m2m_100", "nllb-moe", "fsmt", "xglm")}
 MIXED |= {kind: {"max_position_embeddings": 64} for kind in ("seamless_m4t", "seamless_m4t_v2")}
 # Dense layers among those of experts, which the default has none of.
-MIXED |= {kind: {"num_hidden_layers": 4, "mlp_only_layers": [1, 3]} for kind in ("qwen2_moe", "qwen3_moe", "qwen3_next")}
+MIXED |= {
+    kind: {"num_hidden_layers": 4, "mlp_only_layers": [1, 3]} for kind in ("qwen2_moe", "qwen3_moe", "qwen3_next")
+}
 MIXED["qwen3_vl_moe"] = {"text_config": MIXED["qwen3_moe"]}
 MIXED |= {kind: {"num_hidden_layers": 4, "first_k_dense_replace": 2} for kind in ("deepseek_v2", "mistral4")}
 # Its code clamps by clip_qkv always.

@@ -175,6 +175,27 @@ def test_a_class_that_was_not_recorded_is_refused() -> None:
         activations(replace(run, architecture=replace(run.architecture, variant="strange")))
 
 
+def test_more_of_a_head_rotated_than_was_recorded_is_unknown() -> None:
+    glm = perturb.base("glm", "GlmForCausalLM")
+    for share in (0.25, 0.5):
+        assert upper(prefill(glm | {"partial_rotary_factor": share}, 128)) == upper(prefill(glm, 128))
+    for rope in (
+        {"partial_rotary_factor": 1.0},
+        {"rope_parameters": {"rope_theta": 1e4, "partial_rotary_factor": 0.75}},
+    ):
+        with pytest.raises(UnprovenError, match="not recorded for: rotary"):
+            activations(prefill(glm | rope, 128))
+
+
+def test_one_width_for_each_layer_counts_the_widest() -> None:
+    gemma = perturb.base("gemma3n_text", "Gemma3nForCausalLM") | {"num_hidden_layers": 5, "num_kv_shared_layers": 0}
+    narrow, mixed, wide = (
+        upper(prefill(gemma | {"intermediate_size": widths}, 512))
+        for widths in (65536, [65536, 131072, 65536, 65536, 65536], 131072)
+    )
+    assert narrow < mixed == wide
+
+
 # With transformers: it decides
 
 TODAY = datetime.now(tz=UTC).date().toordinal()

@@ -19,6 +19,7 @@ import pytest
 from memory import perturb, scores
 
 from vramguard.memory.architecture import UnprovenError
+from vramguard.memory.cache import cache_bytes
 from vramguard.memory.families import MODULES, architecture, recorded
 from vramguard.memory.families.fields import Fields
 from vramguard.memory.families.refusals import SWITCHES
@@ -219,6 +220,15 @@ def test_one_token_passes_through_its_experts_only() -> None:
     mixtral = architecture(PUBLISHED["mistralai/Mixtral-8x7B-v0.1"]["config"])
     idle = 32 * 6 * 3 * 4096 * 14336  # six of eight experts, three projections, in each of 32 layers
     assert mixtral.active_parameters == mixtral.parameters - idle
+
+
+def test_an_encoder_that_writes_has_a_cache_and_one_that_fills_in_has_none() -> None:
+    """generate() gives the class a cache, and its layers fill it, though the config does not make it a decoder."""
+    writes, fills = (
+        architecture({"model_type": "bert", "architectures": [name]}) for name in ("BertLMHeadModel", "BertForMaskedLM")
+    )
+    assert cache_bytes(writes, 100, 1, 16)[0].storage.bytes == 12 * 2 * 100 * 768 * 2
+    assert cache_bytes(fills, 100, 1, 16) == ()
 
 
 def test_every_class_was_scored_and_none_is_wrong() -> None:

@@ -12,6 +12,7 @@ transformers = pytest.importorskip("transformers")
 from torch.profiler import ProfilerActivity, profile  # noqa: E402
 
 from vramguard.trace.forward import trace  # noqa: E402
+from vramguard.trace.living import Living  # noqa: E402
 from vramguard.trace.record import Allocation, Trace, TraceError  # noqa: E402
 
 # What other libraries warn of is theirs.
@@ -155,6 +156,17 @@ def test_weights_are_listed_once_and_in_order() -> None:
     linear = 2 * 64 * 64 + 2 * 64 * 32 + 3 * 64 * 160
     counted = 500 * 64 + 3 * (linear + 2 * 64) + 64
     assert sum(seen.weights) == 2 * counted + 2 * 4 * 8  # rotary frequencies, twice, in float32
+
+
+def test_an_address_that_was_a_tables_is_counted_again() -> None:
+    """A table of positions that is too short is replaced; what is made at its address next is an activation."""
+    living = Living(10, 10)
+    tables = [torch.zeros(1000) for _ in range(20)]
+    living.ignore(tables)
+    with living:
+        del tables
+        made = [torch.ones(1000) for _ in range(40)]
+    assert len(living.finished().allocations) == len(made)
 
 
 def test_a_step_sees_the_cache_before_it() -> None:

@@ -27,6 +27,8 @@ _MAPPINGS: Final = (
     auto.MODEL_MAPPING,
 )
 
+_CHOICES: Final = {"attn_implementation", "_attn_implementation"}  # keys of a config that name another kernel
+
 
 def build(config: Mapping[str, object], implementation: str | None, dtype: torch.dtype, class_name: str | None) -> Any:  # noqa: ANN401 - transformers' class
     """Build the model that runs; call it under fake tensors, or it takes its real size. Raises TraceError."""
@@ -34,6 +36,8 @@ def build(config: Mapping[str, object], implementation: str | None, dtype: torch
         raise TraceError("a quantizer replaces modules, which the trace does not run")
     parsed, model_class = _classes(config, class_name)
     asked: dict[str, Any] = {} if implementation is None else {"attn_implementation": implementation}
+    if implementation == "sdpa" and model_class._supports_sdpa and not {*config} & _CHOICES:  # noqa: SLF001
+        asked = {}  # the default, and a tower that has no such kernel (Gemma 4's ears) then takes what it has
     if implementation == "flash_attention_2":
         if not model_class._supports_flash_attn:  # noqa: SLF001 - what transformers asks too
             raise TraceError(f"{model_class.__name__} does not support flash_attention_2")
