@@ -60,7 +60,7 @@ def _record(path: Path, model_type: str, name: str, options: argparse.Namespace)
     if not recording.variants:
         print(f"{model_type} {name}: its language model's", flush=True)
         return
-    for line in recording.failures[:2]:
+    for line in recording.failures:
         print(f"    {model_type} {name} {line}", flush=True)
     print(f"{model_type} {name}: {recording.summary} in {time.time() - start:.1f} s", flush=True)
     if any(variant["regimes"] for variant in recording.variants.values()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +10,19 @@ from typing import TYPE_CHECKING, Any, Final
 import perturb
 
 from recorder.moments import Moment, StructureError, covers, moments, prune
-from recorder.samples import SAMPLES, Config, Run, doubled, reduced, runs, spelled, switched, varied, with_activation
+from recorder.samples import (
+    SAMPLES,
+    Config,
+    Run,
+    doubled,
+    enlarged,
+    reduced,
+    runs,
+    spelled,
+    switched,
+    varied,
+    with_activation,
+)
 from recorder.symbols import Polynomial, Symbols, UnexpressedError
 from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.families import architecture, recorded
@@ -25,6 +37,9 @@ SAME: Final = (61,) * 4  # of one structure where code loops over tokens; no siz
 NEARLY: Final = 5  # iterations that a list lacks while a loop fills it, and a factor of 4 bytes
 BATCH: Final = (2, 3, 5, 7)
 WINDOW: Final = 512
+# Its code loops over its experts.
+FEWER: Final = {"longcat_flash": {"n_routed_experts": 8, "zero_expert_num": 4, "moe_topk": 4}}
+WIDEST: Final = 256  # head_dim of flash attention
 COVERED: Final = 64  # bytes a token that the row of the inputs counts: ids, masks and positions in int64, with copies
 CHECKED: Final = ((61, 1), (300, 3))  # tokens and sequences of the configs that try the result
 
@@ -53,7 +68,7 @@ class Recording:
 def record_class(model_type: str, name: str, check: int, *, own: bool, thorough: bool = True) -> Recording:
     """Record the default config, the variants that a switch leads to, and whatever another config adds."""
     recording = Recording(thorough=thorough)
-    base = reduced(perturb.base(model_type, name))
+    base = reduced(perturb.base(model_type, name) | FEWER.get(model_type, {}))
     if architecture(base).language is not None and not own:
         return recording  # whose moments are those of the language model's own class
     mixed = reduced(_wider(base | perturb.MIXED.get(model_type, {})))  # it may have kinds of layers that base has not
@@ -63,20 +78,27 @@ def record_class(model_type: str, name: str, check: int, *, own: bool, thorough:
         return recording
     random = [perturb.perturbed(model_type, name, f"r{n}") for n in range(check)]
     for other, how in [*((one, CHECKED[:1]) for one in switched(base)), *((one, CHECKED) for one in random)]:
-        try:
-            config = reduced(other)
-            variant = architecture(config).variant
-        except UnprovenError:
-            continue
-        if f"{variant} grouped".strip() in recording.variants:
-            continue  # whose keys are as many as its queries: it needs no more
-        if variant not in recording.variants:
-            if runs(config, Run(_kernels(config)[0], 301, 1)) is not None:
-                _record_variant(recording, config)
-        elif exceeding(recording, config, how):
-            recording.added += 1
-            _record_variant(recording, config)
+        _try(recording, other, how)
+    for path, config in enlarged(mixed):
+        recording.failures += [f"{path} decides: {line}" for line in exceeding(recording, config, CHECKED[:1])]
     return recording
+
+
+def _try(recording: Recording, other: Config, how: tuple[tuple[int, int], ...]) -> None:
+    """Record another config too where it is of another variant, or needs more than its own has."""
+    try:
+        config = reduced(other)
+        variant = architecture(config).variant
+    except UnprovenError:
+        return
+    if f"{variant} grouped".strip() in recording.variants:
+        return  # whose keys are as many as its queries: it needs no more
+    if variant not in recording.variants:
+        if runs(config, Run(_kernels(config)[0], 301, 1)) is not None:
+            _record_variant(recording, config)
+    elif exceeding(recording, config, how):
+        recording.added += 1
+        _record_variant(recording, config)
 
 
 def _wider(config: Config) -> Config:
@@ -89,8 +111,11 @@ def _wider(config: Config) -> Config:
 
 def exceeding(recording: Recording, config: Config, how: tuple[tuple[int, int], ...] = CHECKED) -> list[str]:
     """Runs of a config that need more than was recorded of its class."""
-    network = architecture(config)
-    variant = recording.variants[network.variant]
+    try:
+        network = architecture(config)
+        variant = recording.variants[network.variant]
+    except (UnprovenError, KeyError):  # no config, or of another variant
+        return []
     found, ran = [], False
     for kernel in _kernels(config)[:1]:
         for tokens, sequences in how:
@@ -230,8 +255,18 @@ def _samples(base: Config, kernel: str) -> list[Config]:
         return other is not None and [(a.operator, a.module) for a in other.allocations] == signature
 
     complete = spelled(base, accept)
-    refused: set[tuple[str, ...]] = set()
-    return [complete, *(varied(complete, seed, accept, refused) for seed in range(1, SAMPLES))]
+    refused: Counter[tuple[str, ...]] = Counter()
+    samples = [complete, *(varied(complete, seed, accept, refused) for seed in range(1, SAMPLES))]
+    if _alike(samples):  # by chance, most often
+        samples[1] = varied(complete, SAMPLES, accept, refused)
+    return samples
+
+
+def _alike(samples: list[Config]) -> bool:
+    """Whether two sizes that grew are the same in all samples, so that one may be taken for the other."""
+    networks = [architecture(config) for config in samples]
+    vectors = Counter(tuple(n.sizes.get(name, 0) for n in networks) for name in networks[0].sizes)
+    return any(count > 1 and len({*vector}) > 1 for vector, count in vectors.items())
 
 
 def _running(samples: list[Config], kernel: str) -> list[Config]:
@@ -257,8 +292,9 @@ def _regimes(config: Config) -> Iterator[tuple[str, str, bool, bool]]:
 
 
 def _regime_names(network: Architecture, kernel: str, tokens: int, sequences: int) -> list[str]:
-    window = sequences > 1 or any(tokens >= size for size in _windows(network))
-    return [kernel, *([f"{kernel} window"] if window else []), *([f"{kernel} batch"] if sequences > 1 else [])]
+    batch = sequences > 1 or any(group.head_dim > WIDEST for group in network.attention)  # as the bound takes it
+    window = batch or any(tokens >= size for size in _windows(network))
+    return [kernel, *([f"{kernel} window"] if window else []), *([f"{kernel} batch"] if batch else [])]
 
 
 def _kernels(config: Config) -> list[str]:

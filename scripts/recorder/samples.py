@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests" / "memory"))
 from perturb import HEAD_DIM, HEADS, HIDDEN, KV_HEADS, LAYERS, LEFT_ALONE
 
 if TYPE_CHECKING:
+    from collections import Counter
     from collections.abc import Callable, Iterator, Mapping
 
 Config = dict[str, Any]
@@ -45,6 +46,9 @@ _CHUNK: Final = re.compile(r"\w*(chunk|block)_size")
 _VALUE_HEADS: Final = re.compile(r"linear_num_value_heads")  # a multiple of the key heads
 _KEY_HEADS: Final = re.compile(r"linear_num_key_heads")
 _FIRST_ARE_DENSE: Final = ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index")
+_TRIES: Final = 2
+_SMALLER: Final = (2, 3, 4)
+_LARGER: Final = (4, 2)
 _TIED: Final = 10  # sizes that none could change alone, and are tried in pairs
 
 
@@ -110,13 +114,17 @@ def spelled(config: Config, accept: Callable[[Config], bool]) -> Config:
     return current
 
 
-def varied(config: Config, seed: int, accept: Callable[[Config], bool], refused: set[Path_]) -> Config:
-    """The config with as many integers changed as `accept` lets through; those that it never does are `refused`."""
+def varied(config: Config, seed: int, accept: Callable[[Config], bool], refused: Counter[Path_]) -> Config:
+    """The config with as many integers changed as `accept` lets through; how often each was `refused` alone.
+
+    One that was refused grows by less the next time (more experts for a token than there are, say), and is then left.
+    """
     random = Random(f"{config['model_type']} {seed}")  # noqa: S311 - reproducible, not secret
     sizes = architecture(config).sizes
-    fields = [field for field in _integers(config, config["model_type"], sizes) if field[0] not in refused]
+    fields = [field for field in _integers(config, config["model_type"], sizes) if refused[field[0]] < _TRIES]
     random.shuffle(fields)
-    changes = {path: max(1, int(value * random.choice(_factors(path[-1])))) for path, value in fields}
+    factors = {path: random.choice(_SMALLER if refused[path] else _factors(path[-1])) for path, _ in fields}
+    changes = {path: max(1, int(value * factors[path])) for path, value in fields}
     _keep_equal(changes, dict(fields))
     current = deepcopy(config)
 
@@ -131,7 +139,7 @@ def varied(config: Config, seed: int, accept: Callable[[Config], bool], refused:
             attempt(paths[: len(paths) // 2])
             attempt(paths[len(paths) // 2 :])
         elif not HEADS.fullmatch(paths[0][-1]):
-            refused.add(paths[0])
+            refused[paths[0]] += 1
 
     attempt([path for path, _ in fields])
     given = dict(_integers(config, config["model_type"], sizes))
@@ -141,14 +149,14 @@ def varied(config: Config, seed: int, accept: Callable[[Config], bool], refused:
     random.shuffle(pairs)
     for one, other in pairs:
         factor = random.choice(_FACTORS["other"][1:])
-        if {(*one, *other)} <= refused or factor * min(given[one], given[other]) < _TIED:
+        if refused[*one, *other] or factor * min(given[one], given[other]) < _TIED:
             continue
         changed = deepcopy(current)
         for path in (one, other):
             _set(changed, path, int(given[path] * factor))
         if accept(changed):
             return changed
-        refused.add((*one, *other))
+        refused[*one, *other] += 1
     return current
 
 
@@ -168,6 +176,16 @@ def switched(config: Config) -> Iterator[Config]:
         changed = deepcopy(config)
         _set(changed, path, value)
         yield changed
+
+
+def enlarged(config: Config) -> Iterator[tuple[str, Config]]:
+    """Each size of the config, and the config with that one alone made larger: formulas must know it, if it matters."""
+    kind = config["model_type"]
+    for path, value in _integers(config, kind, architecture(config).sizes):
+        for factor in _LARGER:
+            changed = deepcopy(config)
+            _set(changed, path, value * factor)
+            yield ".".join(path), changed
 
 
 def with_activation(config: Config, name: str) -> Config:

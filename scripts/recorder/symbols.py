@@ -95,7 +95,7 @@ class Symbols:
                 derived[f"min(tokens, {name})"] = tuple(min(t, v) for t, v in zip(self._tokens, vector, strict=True))
         for size in _CHUNKS:
             derived[f"ceil_div(tokens, {size})"] = tuple(-(-t // size) for t in self._tokens)
-        return derived
+        return {name: vector for name, vector in derived.items() if len({*vector}) > 1}  # else any number may be meant
 
     def _search(self, vector: Vector) -> Polynomial | None:
         if len({*vector}) == 1 and vector[0] % self._tokens[0]:
@@ -200,7 +200,7 @@ def _products(names: Mapping[str, Vector], derived: Mapping[str, Vector]) -> dic
     for name, vector in [*names.items(), *derived.items()]:
         table.setdefault(vector, (name,))
     for chunks, vector in derived.items():  # a prompt padded to whole chunks, and what there is of something in each
-        for name in names if len({*vector}) > 1 else ():
+        for name in names:
             numbers = tuple(c * n for c, n in zip(vector, names[name], strict=True))
             table.setdefault(numbers, tuple(sorted((chunks, name))))
     for size in (2, 3):

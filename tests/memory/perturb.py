@@ -598,7 +598,8 @@ MIXED["modernbert-decoder"] = {"num_hidden_layers": 4, "local_attention": 32}
 MIXED["gemma3n_text"] |= {"num_kv_shared_layers": 2, "activation_sparsity_pattern": [0.95, 0.0, 0.95, 0.0]}
 MIXED["gemma4_text"] |= {"num_kv_shared_layers": 2}
 MIXED["gemma3n"] = {"text_config": MIXED["gemma3n_text"]}
-MIXED["cohere_compass"] = {"text_config": MIXED["cohere_compass_text"]}
+MIXED["gemma4"] = {"text_config": MIXED["gemma4_text"]}
+MIXED["cohere_compass"] = {"text_config": WORKING["cohere_compass_text"] | MIXED["cohere_compass_text"]}
 # The tower's default counts the experts of each of its 42 layers.
 MIXED["dots3_note"] = {"vision_config": {"num_hidden_layers": 2, "mlp_layer_types": ["dense", "sparse"]}}
 MIXED["lfm3"] = {

@@ -52,7 +52,8 @@ _SAMPLE = (
     *("LlamaForCausalLM", "MistralForCausalLM", "Gemma2ForCausalLM", "Phi3ForCausalLM", "GPT2LMHeadModel"),
     *("GPTJForCausalLM", "BloomForCausalLM", "FalconForCausalLM", "MixtralForCausalLM", "Qwen3MoeForCausalLM"),
     *("DeepseekV2ForCausalLM", "Llama4ForCausalLM", "T5ForConditionalGeneration"),
-    "WhisperForConditionalGeneration",
+    *("WhisperForConditionalGeneration", "MambaForCausalLM", "Mamba2ForCausalLM", "FalconH1ForCausalLM"),
+    *("Qwen3NextForCausalLM", "Lfm2ForCausalLM"),
 )
 _ALIASES = ("gpt-sw3", "llama4", "internlm3", "iquestcoder")  # other model types of those classes
 SAMPLE = [(kind, name) for kind, name in pairs() if name in _SAMPLE and kind not in _ALIASES]

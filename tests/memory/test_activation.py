@@ -230,3 +230,23 @@ def test_bounds_the_forward_pass_of_perturbed_configs(file: str, seed: int) -> N
         except (UnprovenError, TraceError):
             continue
         assert traced <= bound, config
+
+
+@pytest.mark.parametrize("file", FILES[TODAY % 6 + 6 :: 18])
+def test_every_size_that_matters_is_a_name_in_the_formulas(file: str) -> None:
+    """A size that the recording could not change would be a constant in them, too low for a config with more."""
+    pytest.importorskip("torch")
+    pytest.importorskip("transformers")
+    from vramguard.trace.forward import trace
+    from vramguard.trace.record import TraceError
+
+    sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+    from recorder.samples import enlarged
+
+    for _, config in enlarged(config_of(file, 4)):
+        try:
+            bound = upper(prefill(config, 61), cuda=False)
+            traced = trace(config, 61, implementation=default_implementation(architecture(config))).activation_bytes
+        except (UnprovenError, TraceError):
+            continue
+        assert traced <= bound, config

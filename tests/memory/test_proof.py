@@ -185,6 +185,7 @@ def test_a_class_without_a_longest_context_needs_one() -> None:
     found = proof(mamba, Workload(dtype="bfloat16"))
     assert found.answer is Answer.UNKNOWN
     assert found.reason == "neither the workload nor the config of a mamba names a context"
+    assert proof(mamba, Workload(dtype="bfloat16", max_model_len=4096)).answer is Answer.FITS
 
 
 # Of Llama 8B: weights of the projections, rows and columns of them all together, and the bytes of all else.

@@ -5,6 +5,7 @@ Most layers keep one matrix a head and the last inputs of a convolution; every f
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.memory.architecture import Cache, State, UnprovenError
@@ -147,7 +148,8 @@ def olmo_hybrid(c: Fields) -> Body:
     kinds = layer_kinds(c, lambda i: FULL if i % 4 == 3 or (c.layers < 4 and i == c.layers - 1) else LINEAR)  # noqa: PLR2004
     if len({*kinds}) == 1:
         raise UnprovenError("config: layer_types has one kind of layers only, which transformers refuses")
-    return decoder(c, [(before, net, after, mlp) if kind == LINEAR else (attends, after, mlp, last) for kind in kinds])
+    layers = [(before, net, after, mlp) if kind == LINEAR else (attends, after, mlp, last) for kind in kinds]
+    return replace(decoder(c, layers), variant="repeated keys" if g.key_heads < g.value_heads else "")
 
 
 def qwen_kinds(c: Fields) -> list[str]:

@@ -56,7 +56,7 @@ def xlm_roberta_xl(c: Fields) -> Body:
 def xmod(c: Fields) -> Body:
     """X-MOD: XLM-RoBERTa with an adapter for each language in every layer."""
     hidden, languages = c.size("hidden_size"), dict.fromkeys(c.texts("languages") or ())
-    width = hidden // c.size("adapter_reduction_factor")
+    width = c.derive("adapter_width", hidden // c.size("adapter_reduction_factor"))
     if not width:
         raise UnprovenError("config: adapter_reduction_factor exceeds hidden_size")
     norm = layer_norm("output.adapter_layer_norm", hidden) if c.flag("adapter_layer_norm") else ()
