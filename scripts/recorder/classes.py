@@ -11,6 +11,7 @@ import perturb
 
 from recorder.moments import Moment, StructureError, covers, moments, prune
 from recorder.samples import (
+    ELSEWHERE,
     SAMPLES,
     Config,
     Run,
@@ -208,7 +209,8 @@ def _record(
 
 def _recorded(samples: list[Config], kernel: str, tokens: tuple[int, ...], *, batch: bool, long: bool) -> list[Moment]:
     networks = [architecture(config) for config in samples]
-    names = {key: tuple(n.sizes.get(key, 0) for n in networks) for key in networks[0].sizes}
+    sizes = [key for key in networks[0].sizes if not ELSEWHERE.match(key)]  # a tower's decides nothing of a text
+    names = {key: tuple(n.sizes.get(key, 0) for n in networks) for key in sizes}
     sequences = BATCH if batch else (1,) * SAMPLES
     counts = SAME if tokens is SAME else _lengths(networks, tokens, long=long)
     traced = [runs(c, Run(kernel, n, b)) for c, n, b in zip(samples, counts, sequences, strict=True)]

@@ -33,7 +33,7 @@ Path_ = tuple[str, ...]
 SAMPLES: Final = 4
 # Layers that can hold every kind of layer; primes, so that a size which counts layers is told from a constant.
 _LAYERS: Final = (2, 5, 7, 11, 13, 17, 23)
-_ELSEWHERE: Final = re.compile(r"(vision|audio|speech|image|video|qformer|perceiver|backbone|tower|codec|depth)\w*")
+ELSEWHERE: Final = re.compile(r"(vision|audio|speech|image|video|qformer|perceiver|backbone|tower|codec|depth)\w*")
 _FACTORS: Final[dict[str, tuple[int | Fraction, ...]]] = {
     "hidden": (12, 60, 24, 180),
     "heads": (2, 6, 4, 12),
@@ -265,7 +265,7 @@ def _switches(config: Config, kind: str, path: Path_ = ()) -> Iterator[tuple[Pat
 def _parts(config: Config, row: Any) -> Iterator[tuple[str, Config, str]]:  # noqa: ANN401 - a row of JSON
     """Configs inside this one that a prompt of text passes, each with its class."""
     for key, spec in row.get("parts", {}).items():
-        if not (_ELSEWHERE.fullmatch(key) or (spec.get("optional") and key not in config)):
+        if not (ELSEWHERE.fullmatch(key) or (spec.get("optional") and key not in config)):
             inner = config.get(key) or spec.get("defaults", {})
             yield key, inner, inner.get("model_type", spec["type"]) if spec["open"] else spec["type"]
 

@@ -609,6 +609,7 @@ MIXED["lfm3"] = {
 }
 MIXED |= {kind: {"num_hidden_layers": 2, "sliding_window": 16} for kind in ("doge", "ministral3", "starcoder2")}
 MIXED["gpt_neo"] = {"num_layers": 4, "attention_types": [[["global", "local"], 2]]}
+MIXED["nemotron_h"] = {"layers_block_type": ["mamba", "mlp", "attention", "moe", "mamba"]}
 MIXED["glm4_moe"] = {"head_dim": 128}  # the default splits 4096 among 96 heads
 # A prompt longer than their tables of positions makes them grow.
 MIXED |= {kind: {"max_position_embeddings": 64} for kind in ("m2m_100", "nllb-moe", "fsmt", "xglm")}

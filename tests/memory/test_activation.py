@@ -201,8 +201,8 @@ def test_one_width_for_each_layer_counts_the_widest() -> None:
 TODAY = datetime.now(tz=UTC).date().toordinal()
 
 
-@pytest.mark.parametrize("file", FILES[TODAY % 6 :: 6])
-def test_bounds_the_forward_pass_of_todays_sixth(file: str) -> None:
+@pytest.mark.parametrize("file", FILES[TODAY % 15 :: 15])
+def test_bounds_the_forward_pass_of_todays_share(file: str) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     import activation_table
@@ -213,7 +213,7 @@ def test_bounds_the_forward_pass_of_todays_sixth(file: str) -> None:
     assert [run for run in row["runs"] if run[3] > run[4]] == []
 
 
-@pytest.mark.parametrize("file", FILES[TODAY % 6 :: 18])
+@pytest.mark.parametrize("file", FILES[TODAY % 15 :: 15])
 @pytest.mark.parametrize("seed", range(2))
 def test_bounds_the_forward_pass_of_perturbed_configs(file: str, seed: int) -> None:
     pytest.importorskip("torch")
@@ -232,7 +232,7 @@ def test_bounds_the_forward_pass_of_perturbed_configs(file: str, seed: int) -> N
         assert traced <= bound, config
 
 
-@pytest.mark.parametrize("file", FILES[TODAY % 6 + 6 :: 18])
+@pytest.mark.parametrize("file", FILES[TODAY % 45 :: 45])
 def test_every_size_that_matters_is_a_name_in_the_formulas(file: str) -> None:
     """A size that the recording could not change would be a constant in them, too low for a config with more."""
     pytest.importorskip("torch")
