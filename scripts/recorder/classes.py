@@ -18,6 +18,7 @@ from recorder.samples import (
     doubled,
     enlarged,
     reduced,
+    run,
     runs,
     spelled,
     switched,
@@ -25,9 +26,10 @@ from recorder.samples import (
     with_activation,
 )
 from recorder.symbols import Polynomial, Symbols, UnexpressedError
+from vramguard.memory.activation import Prefill
 from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.families import architecture, recorded
-from vramguard.memory.moments import WORST_ACTIVATION, rank, read
+from vramguard.memory.moments import WORST_ACTIVATION, rank, read, regimes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,10 +39,9 @@ NARROW: Final = (1153, 1181, 1201, 1213)  # of one structure where code loops ov
 SAME: Final = (61,) * 4  # of one structure where code loops over tokens; no size of a network is a multiple of it
 NEARLY: Final = 5  # iterations that a list lacks while a loop fills it, and a factor of 4 bytes
 BATCH: Final = (2, 3, 5, 7)
-WINDOW: Final = 512
+WINDOW: Final = 512  # tokens: no sample fills it by accident, and `_lengths` goes to either side
 # Its code loops over its experts.
 FEWER: Final = {"longcat_flash": {"n_routed_experts": 8, "zero_expert_num": 4, "moe_topk": 4}}
-WIDEST: Final = 256  # head_dim of flash attention
 COVERED: Final = 64  # bytes a token that the row of the inputs counts: ids, masks and positions in int64, with copies
 CHECKED: Final = ((61, 1), (300, 3))  # tokens and sequences of the configs that try the result
 
@@ -126,7 +127,8 @@ def exceeding(recording: Recording, config: Config, how: tuple[tuple[int, int], 
             if traced is None:
                 continue
             ran = True
-            names = _regime_names(network, kernel, tokens, sequences)
+            prefill = Prefill(network, tokens, sequences, 2, kernel)
+            names = regimes(kernel, window=prefill.slides, batch=prefill.pads)
             inputs = {**network.sizes, "tokens": tokens, "sequences": sequences, "bytes": 2}
             extra = ["activation"] if rank(_act(config)) > rank(variant["act"]) else []
             tables = [variant["regimes"], *(variant.get(key, {}) for key in extra)]
@@ -177,13 +179,15 @@ def _merge(row: dict[str, Any], table: str, found: dict[str, list[Moment]]) -> N
 
 def _all_regimes(recording: Recording, samples: list[Config], table: str = "") -> dict[str, list[Moment]]:
     found: dict[str, list[Moment]] = {}
-    by_kernel = {kernel: _running(samples, kernel) for kernel in _kernels(samples[0])}
+    by_kernel: dict[str, list[Config]] = {}
     modes = (SAME,) if _reads_tokens_one_by_one(samples[0], _kernels(samples[0])[0]) else (WIDE, NARROW)
     for regime, kernel, batch, long in _regimes(samples[0]):
         if not recording.thorough and kernel == "flash_attention_2":
             continue
         if table and (kernel == "flash_attention_2" or regime.endswith("window")):  # whose MLP is that of the others
             continue
+        if kernel not in by_kernel:
+            by_kernel[kernel] = _running(samples, kernel)
         try:
             # A later regime adds to the earlier ones of its kernel.
             known = [m.bytes for name, held in found.items() if name.split()[0] == kernel for m in held]
@@ -293,12 +297,6 @@ def _regimes(config: Config) -> Iterator[tuple[str, str, bool, bool]]:
         yield f"{kernel} batch", kernel, True, slides
 
 
-def _regime_names(network: Architecture, kernel: str, tokens: int, sequences: int) -> list[str]:
-    batch = sequences > 1 or any(group.head_dim > WIDEST for group in network.attention)  # as the bound takes it
-    window = batch or any(tokens >= size for size in _windows(network))
-    return [kernel, *([f"{kernel} window"] if window else []), *([f"{kernel} batch"] if batch else [])]
-
-
 def _kernels(config: Config) -> list[str]:
     row = recorded()["classes"][architecture(config).name]
     return [
@@ -332,8 +330,6 @@ def _act(config: Config) -> str | None:
 
 
 def _reason(config: Config, kernel: str) -> str:
-    from recorder.samples import run
-
     try:
         run(config, Run(kernel, 301, 1))
     except Exception as error:  # noqa: BLE001 - said, not handled

@@ -45,6 +45,15 @@ _FACTORS: Final[dict[str, tuple[int | Fraction, ...]]] = {
 _CHUNK: Final = re.compile(r"\w*(chunk|block)_size")
 _VALUE_HEADS: Final = re.compile(r"linear_num_value_heads")  # a multiple of the key heads
 _KEY_HEADS: Final = re.compile(r"linear_num_key_heads")
+_KINDS: Final = {
+    HIDDEN: "hidden",
+    HEADS: "heads",
+    KV_HEADS: "kv_heads",
+    HEAD_DIM: "head_dim",
+    _CHUNK: "chunk",
+    _VALUE_HEADS: "heads",
+    _KEY_HEADS: "kv_heads",
+}
 _FIRST_ARE_DENSE: Final = ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index")
 _TRIES: Final = 2
 _SMALLER: Final = (2, 3, 4)
@@ -218,18 +227,7 @@ def runs(config: Config, how: Run) -> Trace | None:
 
 
 def _factors(key: str) -> tuple[int | Fraction, ...]:
-    patterns = {
-        "hidden": HIDDEN,
-        "heads": HEADS,
-        "kv_heads": KV_HEADS,
-        "head_dim": HEAD_DIM,
-        "chunk": _CHUNK,
-        "value_heads": _VALUE_HEADS,
-        "key_heads": _KEY_HEADS,
-    }
-    kind = next((kind for kind, pattern in patterns.items() if pattern.fullmatch(key)), "other")
-    kind = kind.removeprefix("value_").replace("key_", "kv_")
-    return _FACTORS[kind]
+    return _FACTORS[next((kind for pattern, kind in _KINDS.items() if pattern.fullmatch(key)), "other")]
 
 
 def _integers(config: Config, kind: str, sizes: Mapping[str, int], path: Path_ = ()) -> Iterator[tuple[Path_, int]]:

@@ -53,15 +53,18 @@ class Prefill:
         """Whether the prompt is longer than a window: then a mask is built."""
         return any(self.tokens >= window for window in self.architecture.windows)
 
+    @property
+    def pads(self) -> bool:
+        """Whether it is one of a padded batch, or repeats the keys of wider heads as transformers does for one."""
+        return self.sequences > 1 or any(group.head_dim > _FLASH_HEAD_DIM for group in self.architecture.attention)
+
     @cached_property
     def moments(self) -> list[Moment]:
         """Moments that this pass may come to; UnprovenError where its class was not recorded."""
         network = self.architecture
         table = moments.of(network)
         wider = moments.rank(network.activation) > moments.rank(table.activation(network.variant))
-        # transformers repeats keys of wider heads as it does where there is a mask
-        batch = self.sequences > 1 or any(group.head_dim > _FLASH_HEAD_DIM for group in network.attention)
-        return table.moments(network, self.implementation, window=self.slides, batch=batch, any_activation=wider)
+        return table.moments(network, self.implementation, window=self.slides, batch=self.pads, any_activation=wider)
 
     @property
     def always_masked(self) -> bool:

@@ -85,33 +85,38 @@ class Recorded(NamedTuple):
         self, network: Architecture, kernel: str, *, window: bool, batch: bool, any_activation: bool = False
     ) -> list[Moment]:
         """Moments that a pass may come to (`any_activation`: whatever the MLP's function); UnprovenError if unknown."""
-        variants: Mapping[str, Any] = self.row["variants"]
-        # Where keys are as many as queries, nothing is repeated: it needs no more than where they are fewer.
-        variant = variants.get(network.variant, variants.get(f"{network.variant} grouped".strip()))
-        if variant is None:
+        variant = self._variant(network.variant)
+        if not variant:
             raise UnprovenError(
                 f"activations of {network.name} are not recorded for: {network.variant or 'its defaults'}"
             )
         if kernel not in variant["regimes"]:
             raise UnprovenError(f"activations of {network.name} with attn_implementation {kernel} are not recorded")
-        rows = [row for name in _regimes(kernel, window, batch) for row in variant["regimes"].get(name, ())]
-        if any_activation and "activation" not in variant:
-            raise UnprovenError(f"activations of {network.name} are not recorded for hidden_act {network.activation}")
+        rows = [row for name in regimes(kernel, window=window, batch=batch) for row in variant["regimes"].get(name, ())]
         if any_activation:
+            if "activation" not in variant:
+                act = network.activation
+                raise UnprovenError(f"activations of {network.name} are not recorded for hidden_act {act}")
             other = "sdpa" if kernel == "flash_attention_2" else kernel  # whose MLP is the same
-            rows += [
-                row for name in _regimes(other, window, batch) for row in variant.get("activation", {}).get(name, ())
-            ]
+            names = regimes(other, window=window, batch=batch)
+            rows += [row for name in names for row in variant["activation"].get(name, ())]
         return [read(row) for row in rows]
 
     def activation(self, variant: str) -> str | None:
         """Name of the activation function that was recorded."""
-        variants: Mapping[str, Any] = self.row["variants"]
-        name: str | None = variants.get(variant, variants.get(f"{variant} grouped".strip(), {})).get("act")
+        name: str | None = self._variant(variant).get("act")
         return name
 
+    def _variant(self, name: str) -> Mapping[str, Any]:
+        """What was recorded of a variant; empty where nothing was."""
+        variants: Mapping[str, Any] = self.row["variants"]
+        # Where keys are as many as queries, nothing is repeated: it needs no more than where they are fewer.
+        found: Mapping[str, Any] = variants.get(name, variants.get(f"{name} grouped".strip(), {}))
+        return found
 
-def _regimes(kernel: str, window: bool, batch: bool) -> list[str]:  # noqa: FBT001 - a private pair
+
+def regimes(kernel: str, *, window: bool, batch: bool) -> list[str]:
+    """Names of the regimes that a pass is of: a later one adds to the earlier ones of its kernel."""
     return [kernel, *([f"{kernel} window"] if window or batch else []), *([f"{kernel} batch"] if batch else [])]
 
 

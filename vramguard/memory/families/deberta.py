@@ -129,11 +129,12 @@ def _convolution(c: Fields, hidden: int) -> Tensors:
 def _masked(c: Fields, body: Body) -> Network:
     """BERT's head; or, where it is not `legacy`, one that reads the embedding's own table."""
     refuse_decoder(c)
-    body = replace(body.within("deberta"), variant="" if c.flag("legacy") else "tied head")
+    body = body.within("deberta")
     if c.flag("legacy"):
         return predicts(c, body, bert_head(c, _width(c)))
     transform = (*dense("dense", body.hidden, body.hidden), *layer_norm("LayerNorm", body.hidden))
-    return Network(body, within("lm_predictions.lm_head", transform, parameter("bias", body.vocab)), tied=True)
+    head = within("lm_predictions.lm_head", transform, parameter("bias", body.vocab))
+    return Network(replace(body, variant="tied head"), head, tied=True)
 
 
 BODIES: Final = {"deberta": deberta, "deberta-v2": deberta_v2}

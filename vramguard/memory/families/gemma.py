@@ -148,8 +148,7 @@ def _widths(c: Fields) -> list[Block]:
         raise UnprovenError(f"config: intermediate_size has {len(widths)} entries for {c.layers} layers")
     if not all(0 < width <= MAX_SIZE for width in widths):
         raise UnprovenError("config: intermediate_size has an entry that is no size")
-    if widths:
-        c.derive("intermediate_size", max(widths))  # the widest layer's moments are the worst
+    c.derive("intermediate_size", max(widths))  # the widest layer's moments are the worst
     return [gated_mlp(hidden, width) for width in widths]
 
 
