@@ -352,7 +352,7 @@ def _polynomial(row: dict[str, Any]) -> Polynomial:
 def _plain(found: list[Moment]) -> list[dict[str, Any]]:
     """Moments as JSON holds them."""
     rows = []
-    for moment in sorted(found, key=lambda m: (m.where, str(m.bytes))):
+    for moment in sorted(found, key=lambda m: (m.where, sorted(m.bytes.items()))):
         terms = {" * ".join(names): c for names, c in sorted(moment.bytes.items())}
         numbers = {k: int(c) if c.denominator == 1 else str(c) for k, c in terms.items()}
         rows.append({"at": moment.where, "bytes": numbers})
