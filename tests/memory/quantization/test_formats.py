@@ -326,8 +326,13 @@ def test_loading() -> None:
     assert row.upper_bytes == 512 * 256 * 5
     (row,) = loading(SMALL, scheme(ct(W4)), 2)
     assert row.name == "runtime/unpacking"
-    with pytest.raises(UnprovenError, match="not known"):
-        loading(SMALL, scheme(flag="torchao-int8"), 2)
+    (row,) = loading(SMALL, scheme(flag="fp8"), 2)
+    assert row.upper_bytes == 512 * 256 * (13 + 3 * 2)
+    (row,) = loading(SMALL, scheme(flag="torchao-int8"), 2)
+    assert row.upper_bytes == 512 * 256 * (17 + 2)
+    for flag in ("torchao-int4", "mxfp4"):
+        with pytest.raises(UnprovenError, match="not known"):
+            loading(SMALL, scheme(flag=flag), 2)
 
 
 def test_compressed_tensors_are_dense_after_the_first_forward_pass() -> None:

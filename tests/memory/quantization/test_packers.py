@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -100,6 +101,43 @@ def test_torchao(kind: str, granularity: Any, rows: int, columns: int) -> None: 
     real = [size(tensor) for name in names if (tensor := getattr(weight, name, None)) is not None]
     written = {"quant_method": "torchao", "quant_type": {"default": config_to_dict(config)}}
     assert sizes(written, rows, columns) == real
+
+
+@pytest.mark.parametrize("flag", ["torchao-int8", "torchao-int8-dynamic", "torchao-float8"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("rows", "columns"), [(96, 320), (128, 96), (256, 4096)])
+def test_packing_with_torchao_takes_no_more_than_its_row(flag: str, dtype: str, rows: int, columns: int) -> None:
+    quantization = pytest.importorskip("torchao.quantization")
+    layer = torch.nn.Sequential(torch.nn.Linear(columns, rows, bias=False, dtype=getattr(torch, dtype)))
+    loaded = size(layer[0].weight)
+    living = Living()
+    with living:
+        quantization.quantize_(layer, getattr(quantization, FLAGS[flag]["quant_type"]["default"]["_type"])())
+    assert living.peak + loaded <= _packing(flag, rows, columns, loaded // (rows * columns))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+@pytest.mark.parametrize(("rows", "columns"), [(128, 128), (256, 4096), (384, 640)])
+def test_packing_to_fp8_takes_no_more_than_its_row(dtype: str, rows: int, columns: int) -> None:
+    integration = pytest.importorskip("transformers.integrations.finegrained_fp8")
+    from transformers import FineGrainedFP8Config
+
+    weight = torch.randn(rows, columns, dtype=getattr(torch, dtype))
+    operation = integration.Fp8Quantize(SimpleNamespace(quantization_config=FineGrainedFP8Config()))
+    living = Living()
+    with living:
+        operation.convert({"a.weight": weight})
+    assert living.peak + size(weight) <= _packing("fp8", rows, columns, weight.element_size())
+
+
+def _packing(flag: str, rows: int, columns: int, element_bytes: int) -> int:
+    """Bytes of a weight in its packed form and of what packing it takes."""
+    linear = Tensor("model.layers.*.a.weight", (rows, columns), 1, "linear", 0, (0,))
+    found = scheme_of(None, flag)
+    assert found is not None
+    network = (linear, Tensor("model.norm.weight", (columns,), kind="norm"))
+    rows_of = [term for term in quantize(network, found, element_bytes) if "model.layers" in term.name]
+    return sum(term.upper_bytes for term in (*rows_of, *loading(network, found, element_bytes)))
 
 
 def test_torchao_int4_leaves_alone_what_its_groups_do_not_divide() -> None:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SOURCE: Final = "transformers 5.23.0, integrations/finegrained_fp8.py (FP8Linear, FP8Experts)"
 FBGEMM_SOURCE: Final = "transformers 5.23.0, integrations/fbgemm_fp8.py (FbgemmFp8Linear)"
 
+_LEAST_BLOCK: Final = 32  # elements of a scale, for which loading.py counts
+
 # transformers applies its renaming of checkpoints to the list of modules (_normalize_modules_to_not_convert). These are
 # the renamings of conversion_mapping.py that move a whole network; a test asks transformers for each model_type.
 _TOWERS: Final = (
@@ -154,6 +156,8 @@ def scheme(options: Options, *, on_the_fly: bool) -> Scheme:
     embeddings = options.texts("modules_to_convert") or ()
     block = _block(options)
     options.close()
+    if on_the_fly and block is not None and block[0] * block[1] < _LEAST_BLOCK:
+        raise UnprovenError("fp8: what packing blocks as small as these takes is not known")
     packing = Fp8(block, scale_bytes, static, half, whole=on_the_fly)
     rule = AllBut(packing, skipped, ("linear", "experts", "embedding"))
     return Scheme(

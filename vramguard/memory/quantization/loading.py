@@ -24,11 +24,25 @@ if TYPE_CHECKING:
 #
 # compressed-tensors, on the first forward pass: the unpacked integers, their indices in int64 and values in float32. A
 # test counts the live bytes of every format's decompress().
+#
+# fp8: the weight, its parts and one intermediate where experts are stacked, and three copies in float32 (the weight,
+# scaled, clamped); scales of at least 32 elements with what they are made of take less than a byte an element. torchao:
+# four copies in float32 and one of the weight. Tests count the live bytes of both.
 _PACKING: Final = {
     "bitsandbytes": (
         "runtime/packing",
         "elements * (2 * max(bytes, 2) + 1)",
         "transformers 5.23.0, integrations/bitsandbytes.py (Bnb4bitQuantize, Bnb8bitQuantize)",
+    ),
+    "fp8": (
+        "runtime/packing",
+        "elements * (13 + 3 * bytes)",
+        "transformers 5.23.0, integrations/finegrained_fp8.py (Fp8Quantize)",
+    ),
+    "torchao": (
+        "runtime/packing",
+        "elements * (17 + bytes)",
+        "torchao 0.18.0, quantization/quant_api.py (quantize_); transformers 5.23.0, integrations/torchao.py",
     ),
     "compressed-tensors": (
         "runtime/unpacking",
@@ -45,7 +59,7 @@ def loading(network: Network | Sequence[Tensor], scheme: Scheme, element_bytes: 
     """
     if not scheme.on_the_fly and not scheme.unpacks:
         return ()
-    if scheme.method not in _PACKING:
+    if scheme.method not in _PACKING or "int4" in scheme.detail:
         raise UnprovenError(f"{scheme.method}: what packing a weight takes while it is loaded is not known")
     name, formula, source = _PACKING[scheme.method]
     largest = max((matrix.elements for matrix in packed_matrices(as_network(network), scheme)), default=0)

@@ -98,8 +98,15 @@ def scheme(options: Options, *, on_the_fly: bool) -> Scheme:
     kinds.close()
     rule = AllBut(_packing(default), options.texts("modules_to_not_convert"), LINEAR, by_parameter=True)
     options.close()
-    dynamic = default.raw("_type") == "Float8DynamicActivationFloat8WeightConfig"
-    return Scheme("torchao", rule, SOURCE, on_the_fly=on_the_fly, capability=(8, 9) if dynamic else (0, 0))
+    kind = default.raw("_type")
+    return Scheme(
+        "torchao",
+        rule,
+        SOURCE,
+        on_the_fly=on_the_fly,
+        capability=(8, 9) if kind == "Float8DynamicActivationFloat8WeightConfig" else (0, 0),
+        detail={"int4": 1} if kind == "Int4WeightOnlyConfig" else {},
+    )
 
 
 def _packing(options: Options) -> Packing:
