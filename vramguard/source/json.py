@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _STRING = r'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _TOKEN = re.compile(rf'{_STRING}|[\[\]{{}},:]|[^\s\[\]{{}},:"]++', re.DOTALL)
 _BRACKET = re.compile(rf"{_STRING}|[\[\]{{}}]", re.DOTALL)
+_TOO_DEEP = f"refused: nested deeper than {MAX_DEPTH} levels"
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -25,8 +26,6 @@ def parse(text: str) -> Parsed:
     """Parse JSON; raises `ParseError`. A key given twice is a flaw; as in every reader, its last value counts."""
     if text.count(",") > MAX_VALUES:
         raise ParseError(f"refused: over {MAX_VALUES:,} values")
-    if text.count("[") + text.count("{") > MAX_DEPTH and _nesting(text) > MAX_DEPTH:
-        raise ParseError(f"refused: nested deeper than {MAX_DEPTH} levels")
     repeated = False
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -41,6 +40,10 @@ def parse(text: str) -> Parsed:
         raise ParseError(f"not valid JSON: {error.msg}", error.lineno, error.colno) from error
     except ValueError as error:  # an integer of more digits than Python converts
         raise ParseError(f"not valid JSON: {error}".partition(";")[0]) from error
+    except RecursionError:
+        raise ParseError(_TOO_DEEP) from None
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(text):
+        raise ParseError(_TOO_DEEP)
     if _SURROGATE.search(text):
         _refuse_surrogates(text)
     scanner = _Scanner(text)
@@ -50,13 +53,14 @@ def parse(text: str) -> Parsed:
     return Parsed(value, lambda: index, tuple(scanner.flaws))
 
 
-def _nesting(text: str) -> int:
-    """How deep the brackets nest, at most: the scanner recurses."""
-    depth = deepest = 0
+def _is_too_deep(text: str) -> bool:
+    """Whether brackets nest deeper than the scanner, which recurses, may go."""
+    depth = 0
     for match in _BRACKET.finditer(text):
         depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
-        deepest = max(deepest, depth)
-    return deepest
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _refuse_surrogates(text: str) -> None:
