@@ -60,10 +60,10 @@ def _record(path: Path, model_type: str, name: str, options: argparse.Namespace)
     if not recording.variants:
         print(f"{model_type} {name}: its language model's", flush=True)
         return
-    for line in recording.failures:
+    for line in (*recording.failures, *(f"below the trace, not written: {line}" for line in recording.unsound)):
         print(f"    {model_type} {name} {line}", flush=True)
     print(f"{model_type} {name}: {recording.summary} in {time.time() - start:.1f} s", flush=True)
-    if any(variant["regimes"] for variant in recording.variants.values()):
+    if not recording.unsound and any(variant["regimes"] for variant in recording.variants.values()):
         path.write_text(_text(recording), encoding="utf-8")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass, field
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import perturb
 
+from recorder.loops import BLOCKS, SAME, over_blocks, over_tokens
 from recorder.moments import Moment, StructureError, covers, moments, prune
 from recorder.samples import (
     ELSEWHERE,
@@ -16,8 +16,8 @@ from recorder.samples import (
     Config,
     Run,
     doubled,
-    enlarged,
     reduced,
+    resized,
     run,
     runs,
     spelled,
@@ -36,12 +36,18 @@ if TYPE_CHECKING:
 
 WIDE: Final = (1009, 1201, 997, 1303)
 NARROW: Final = (1153, 1181, 1201, 1213)  # of one structure where code loops over chunks of 64
-SAME: Final = (61,) * 4  # of one structure where code loops over tokens; no size of a network is a multiple of it
-NEARLY: Final = 5  # iterations that a list lacks while a loop fills it, and a factor of 4 bytes
+# Their code loops over blocks of so many tokens.
+BLOCK_SIZE: Final = {"minimax": "block_size", "xlstm": "chunk_size"}
+# Their code keeps an entry for every so many tokens; a prompt of whole entries leaves none over.
+ENTRIES: Final = {"deepseek_v4": (4, 128)}
 BATCH: Final = (2, 3, 5, 7)
 WINDOW: Final = 512  # tokens: no sample fills it by accident, and `_lengths` goes to either side
-# Its code loops over its experts.
-FEWER: Final = {"longcat_flash": {"n_routed_experts": 8, "zero_expert_num": 4, "moe_topk": 4}}
+# Their code loops over their experts.
+FEWER: Final = {
+    "longcat_flash": {"n_routed_experts": 11, "zero_expert_num": 5, "moe_topk": 3},
+    "nllb-moe": {"num_experts": 11, "encoder_sparse_step": 2, "decoder_sparse_step": 2},
+    "switch_transformers": {"num_experts": 11},
+}
 COVERED: Final = 64  # bytes a token that the row of the inputs counts: ids, masks and positions in int64, with copies
 CHECKED: Final = ((61, 1), (300, 3))  # tokens and sequences of the configs that try the result
 
@@ -55,6 +61,7 @@ class Recording:
     variants: dict[str, dict[str, Any]] = field(default_factory=dict)
     thorough: bool = True  # flash_attention_2 and other activation functions too
     failures: list[str] = field(default_factory=list)
+    unsound: list[str] = field(default_factory=list)  # what a size decides that the formulas do not know
     tried: int = 0
     added: int = 0
 
@@ -70,7 +77,8 @@ class Recording:
 def record_class(model_type: str, name: str, check: int, *, own: bool, thorough: bool = True) -> Recording:
     """Record the default config, the variants that a switch leads to, and whatever another config adds."""
     recording = Recording(thorough=thorough)
-    base = reduced(perturb.base(model_type, name) | FEWER.get(model_type, {}))
+    fewer = FEWER.get(model_type, {})
+    base = reduced(perturb.base(model_type, name) | fewer)
     if architecture(base).language is not None and not own:
         return recording  # whose moments are those of the language model's own class
     mixed = reduced(_wider(base | perturb.MIXED.get(model_type, {})))  # it may have kinds of layers that base has not
@@ -78,11 +86,15 @@ def record_class(model_type: str, name: str, check: int, *, own: bool, thorough:
         _record_variant(recording, config)
     if not any(variant["regimes"] for variant in recording.variants.values()):
         return recording
-    random = [perturb.perturbed(model_type, name, f"r{n}") for n in range(check)]
-    for other, how in [*((one, CHECKED[:1]) for one in switched(base)), *((one, CHECKED) for one in random)]:
+    random = [perturb.perturbed(model_type, name, f"r{n}") | fewer for n in range(check)]
+    turned = [*switched(base), *(switched(mixed) if mixed != base else ())]
+    for other, how in [*((one, CHECKED[:1]) for one in turned), *((one, CHECKED) for one in random)]:
         _try(recording, other, how)
-    for path, config in enlarged(mixed):
-        recording.failures += [f"{path} decides: {line}" for line in exceeding(recording, config, CHECKED[:1])]
+    for change, config in resized(mixed):
+        if exceeding(recording, config):
+            recording.added += 1
+            _record_variant(recording, config)
+            recording.unsound += [f"{change}: {line}" for line in exceeding(recording, config)]
     return recording
 
 
@@ -180,7 +192,7 @@ def _merge(row: dict[str, Any], table: str, found: dict[str, list[Moment]]) -> N
 def _all_regimes(recording: Recording, samples: list[Config], table: str = "") -> dict[str, list[Moment]]:
     found: dict[str, list[Moment]] = {}
     by_kernel: dict[str, list[Config]] = {}
-    modes = (SAME,) if _reads_tokens_one_by_one(samples[0], _kernels(samples[0])[0]) else (WIDE, NARROW)
+    modes = _modes(samples)
     for regime, kernel, batch, long in _regimes(samples[0]):
         if not recording.thorough and kernel == "flash_attention_2":
             continue
@@ -197,6 +209,14 @@ def _all_regimes(recording: Recording, samples: list[Config], table: str = "") -
             failure = f"{table} {regime}: {type(error).__name__} {str(error)[:300]}"
             recording.failures += [] if failure in recording.failures else [failure]
     return found
+
+
+def _modes(samples: list[Config]) -> tuple[tuple[int, ...], ...]:
+    """Lengths of the samples' prompts at which all of them run the same operations, to be tried in this order."""
+    block = BLOCK_SIZE.get(samples[0]["model_type"])
+    if block is not None:
+        return (tuple(BLOCKS * architecture(config).sizes[block] for config in samples),)
+    return (SAME,) if _reads_tokens_one_by_one(samples[0], _kernels(samples[0])[0]) else (WIDE, NARROW)
 
 
 def _record(
@@ -216,30 +236,23 @@ def _recorded(samples: list[Config], kernel: str, tokens: tuple[int, ...], *, ba
     sizes = [key for key in networks[0].sizes if not ELSEWHERE.match(key)]  # a tower's decides nothing of a text
     names = {key: tuple(n.sizes.get(key, 0) for n in networks) for key in sizes}
     sequences = BATCH if batch else (1,) * SAMPLES
-    counts = SAME if tokens is SAME else _lengths(networks, tokens, long=long)
+    block = BLOCK_SIZE.get(samples[0]["model_type"])
+    entries = ENTRIES.get(samples[0]["model_type"], ())
+    counts = tokens if tokens is SAME or block else _lengths(networks, tokens, long=long)
+    if entries:  # longer than every window too, so that each sample has entries of every kind
+        whole = max(entries)
+        counts = tuple(n + -n % whole for n in _lengths(networks, tokens, long=True))
     traced = [runs(c, Run(kernel, n, b)) for c, n, b in zip(samples, counts, sequences, strict=True)]
     complete = [one for one in traced if one is not None]
     if len(complete) < SAMPLES:
         raise StructureError(f"a sample does not run: {_reason(samples[traced.index(None)], kernel)}")
-    found = moments(complete, Symbols(names, counts, sequences, narrow=tokens is NARROW))
-    read_alike = (m._replace(bytes=_looped(m.bytes)) for m in found) if tokens is SAME else found
-    kept: list[Moment] = prune(m._replace(bytes=_trimmed(m.bytes)) for m in read_alike)
+    found = moments(complete, Symbols(names, counts, sequences, narrow=tokens is NARROW, chunks=entries))
+    if block:
+        found = [m._replace(bytes=over_blocks(m.bytes, block)) for m in found]
+    elif tokens is SAME:
+        found = [m._replace(bytes=over_tokens(m.bytes)) for m in found]
+    kept: list[Moment] = prune(m._replace(bytes=_trimmed(m.bytes)) for m in found)
     return kept
-
-
-def _looped(polynomial: Polynomial) -> Polynomial:
-    """A polynomial with the prompt's length in place of what a loop over it made: as many alike, or nearly as many."""
-    result: Polynomial = defaultdict(Fraction)
-    for names, c in polynomial.items():
-        whole, left = divmod(c, SAME[0])
-        if left > SAME[0] - NEARLY:
-            whole, left = whole + 1, Fraction(0)
-        if whole and "tokens" not in names:
-            result[tuple(sorted((*names, "tokens")))] += whole
-            result[names] += left
-        else:
-            result[names] += c
-    return {names: c for names, c in result.items() if c}
 
 
 def _samples(base: Config, kernel: str) -> list[Config]:

@@ -57,7 +57,7 @@ _KINDS: Final = {
 _FIRST_ARE_DENSE: Final = ("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index")
 _TRIES: Final = 2
 _SMALLER: Final = (2, 3, 4)
-_LARGER: Final = (4, 2)
+_RESIZED: Final = ((4, 2), (Fraction(1, 4), Fraction(1, 2)))
 _TIED: Final = 10  # sizes that none could change alone, and are tried in pairs
 
 
@@ -132,7 +132,7 @@ def varied(config: Config, seed: int, accept: Callable[[Config], bool], refused:
     sizes = architecture(config).sizes
     fields = [field for field in _integers(config, config["model_type"], sizes) if refused[field[0]] < _TRIES]
     random.shuffle(fields)
-    factors = {path: random.choice(_SMALLER if refused[path] else _factors(path[-1])) for path, _ in fields}
+    factors = {path: _factor(path[-1], seed, random, again=bool(refused[path])) for path, _ in fields}
     changes = {path: max(1, int(value * factors[path])) for path, value in fields}
     _keep_equal(changes, dict(fields))
     current = deepcopy(config)
@@ -147,10 +147,11 @@ def varied(config: Config, seed: int, accept: Callable[[Config], bool], refused:
         elif len(paths) > 1:
             attempt(paths[: len(paths) // 2])
             attempt(paths[len(paths) // 2 :])
-        elif not HEADS.fullmatch(paths[0][-1]):
+        elif not (HEADS.fullmatch(paths[0][-1]) or KV_HEADS.fullmatch(paths[0][-1])):
             refused[paths[0]] += 1
 
     attempt([path for path, _ in fields])
+    attempt([path for path, _ in fields if KV_HEADS.fullmatch(path[-1])])  # of which there is room for more only now
     given = dict(_integers(config, config["model_type"], sizes))
     left = _integers(current, config["model_type"], sizes)
     alone = [path for path, value in left if value == given.get(path) and not _CHUNK.fullmatch(path[-1])]
@@ -187,14 +188,17 @@ def switched(config: Config) -> Iterator[Config]:
         yield changed
 
 
-def enlarged(config: Config) -> Iterator[tuple[str, Config]]:
-    """Each size of the config, and the config with that one alone made larger: formulas must know it, if it matters."""
-    kind = config["model_type"]
-    for path, value in _integers(config, kind, architecture(config).sizes):
-        for factor in _LARGER:
-            changed = deepcopy(config)
-            _set(changed, path, value * factor)
-            yield ".".join(path), changed
+def resized(config: Config) -> Iterator[tuple[str, Config]]:
+    """Each size of the config, and the config with that one alone made larger and smaller.
+
+    Formulas must know a size that matters, and no size in another's place.
+    """
+    for path, value in _integers(config, config["model_type"], architecture(config).sizes):
+        for factors in _RESIZED:
+            for factor in factors:
+                changed = deepcopy(config)
+                _set(changed, path, max(1, int(value * factor)))
+                yield f"{'.'.join(path)} x {factor}", changed
 
 
 def with_activation(config: Config, name: str) -> Config:
@@ -226,8 +230,11 @@ def runs(config: Config, how: Run) -> Trace | None:
         return None
 
 
-def _factors(key: str) -> tuple[int | Fraction, ...]:
-    return _FACTORS[next((kind for pattern, kind in _KINDS.items() if pattern.fullmatch(key)), "other")]
+def _factor(key: str, seed: int, random: Random, *, again: bool) -> int | Fraction:
+    factors = _FACTORS[next((kind for pattern, kind in _KINDS.items() if pattern.fullmatch(key)), "other")]
+    if KV_HEADS.fullmatch(key):
+        return factors[seed % len(factors)]  # of which there are two: chance would often leave it as it is
+    return random.choice(_SMALLER if again else factors)
 
 
 def _integers(config: Config, kind: str, sizes: Mapping[str, int], path: Path_ = ()) -> Iterator[tuple[Path_, int]]:
@@ -287,6 +294,8 @@ def _with_layers(config: Config, kind: str, count: int) -> Config:
     for key, value in fields.items():
         if LAYERS.fullmatch(key) and type(value) is int and key in row["fields"]:
             config[key] = min(value, count)
+        elif key == "num_kv_shared_layers" and type(value) is int:
+            config[key] = min(value, count // 2)
         elif isinstance(value, list) and len(value) == depth and key in row["fields"]:
             config[key] = value[:count]
     for key, spec in row.get("parts", {}).items():

@@ -58,8 +58,17 @@ def text(polynomial: Mapping[Monomial, Fraction]) -> str:
 class Symbols:
     """The names of one architecture, and for each sample what they stand for."""
 
-    def __init__(self, names: Mapping[str, Vector], tokens: Vector, sequences: Vector, *, narrow: bool) -> None:
+    def __init__(
+        self,
+        names: Mapping[str, Vector],
+        tokens: Vector,
+        sequences: Vector,
+        *,
+        narrow: bool,
+        chunks: tuple[int, ...] = (),
+    ) -> None:
         self._tokens, self._sequences, self._narrow = tokens, sequences, narrow
+        self._chunks = {*_CHUNKS, *chunks}
         self._layers = names.get("num_hidden_layers", (0,))[0]
         self._found: dict[Vector, Polynomial | None] = {}
         varied = {name: vector for name, vector in names.items() if len({*vector}) > 1}
@@ -68,6 +77,7 @@ class Symbols:
         self._steady = {
             v[0]: n for n, v in names.items() if n not in varied and v[0] >= _NAMED and values.count(v[0]) == 1
         }
+        self._fixed = {*self._steady.values()}
         self._table = _products({**varied, **_prompt(tokens, sequences)}, self._derived(varied))
         for number, steady in self._steady.items():
             for name, vector in varied.items():
@@ -93,7 +103,7 @@ class Symbols:
                 )
             if "window" in name or "chunk" in name:
                 derived[f"min(tokens, {name})"] = tuple(min(t, v) for t, v in zip(self._tokens, vector, strict=True))
-        for size in _CHUNKS:
+        for size in sorted(self._chunks):
             derived[f"ceil_div(tokens, {size})"] = tuple(-(-t // size) for t in self._tokens)
         return {name: vector for name, vector in derived.items() if len({*vector}) > 1}  # else any number may be meant
 
@@ -130,15 +140,16 @@ class Symbols:
         """A product of names, times or over a small number."""
         if len({*vector}) == 1:
             return self._constant(vector[0])
-        for over in _FACTORS:
-            names = self._table.get(tuple(v * over for v in vector))
-            if names is not None:
-                return {names: Fraction(1, over)}
-        for times in _FACTORS[1:]:
+        for times in _FACTORS:
             if not any(v % times for v in vector):
                 names = self._table.get(tuple(v // times for v in vector))
                 if names is not None:
                     return {names: Fraction(times)}
+        for over in _FACTORS[1:]:
+            names = self._table.get(tuple(v * over for v in vector))
+            # A half, say, of what may change; not a share for each of a number that no sample changed.
+            if names is not None and over not in self._steady and not self._fixed.intersection(names):
+                return {names: Fraction(1, over)}
         return self._scaled(vector)
 
     def _scaled(self, vector: Vector) -> Polynomial | None:
@@ -156,6 +167,9 @@ class Symbols:
         for parts in (self._offset(vector), self._pair(vector), self._pair(one_more)):
             if parts is not None:
                 return parts
+        beside_one = self._pair(tuple(v - 1 for v in vector)) if min(vector) > 1 else None  # a sink, say
+        if beside_one is not None:
+            return {**beside_one, (): Fraction(1)}
         for times in _TIMES[:2]:
             for column, names in self._parts.items():
                 rest = tuple(v - times * c for v, c in zip(vector, column, strict=True))

@@ -23,8 +23,9 @@ HEAD_DIM = re.compile(r"(head_dim|d_kv|attention_head_dim)")
 HIDDEN = re.compile(r"(hidden_size|d_model|n_embd|n_embed|dim)")
 # Ids, ranges, rates and what does not shape a network.
 LEFT_ALONE = re.compile(
-    r".*(token_id|token_index|_id|_idx|initializer\w*|rope\w*|eps\w*|epsilon|dropout\w*|version|max_window_layers"
-    r"|num_beams|\w*length_penalty|num_return\w*|output_\w+|return_dict|use_cache|chunk_size_feed_forward"
+    r".*(token_id|token_index|_id|_idx|initializer\w*|rope_(theta|parameters|scaling\w*)|eps\w*|epsilon|dropout\w*"
+    r"|version|max_window_layers|num_beams|\w*length_penalty|num_return\w*|return_dict"
+    r"|output_(attentions|hidden_states|scores|\w*logits)|use_cache|chunk_size_feed_forward"
     r"|is_encoder_decoder|is_decoder|add_cross_attention|torchscript|use_return_dict|pretraining_tp|alibi"
     r"|reorder_and_upcast_attn|has_lora_adapter)"
 )
@@ -594,9 +595,13 @@ FITTED["moonshine_streaming"] = (lambda _, fields: {"num_key_value_heads": field
 MIXED |= {
     kind: {"num_hidden_layers": 4, "sliding_window": 16, "layer_types": [*_SLIDING_OR_FULL] * 2} for kind in WINDOWED
 }
+MIXED["mellum"]["mlp_layer_types"] = ["dense", "sparse", "sparse", "dense"]
 MIXED["modernbert-decoder"] = {"num_hidden_layers": 4, "local_attention": 32}
-MIXED["gemma3n_text"] |= {"num_kv_shared_layers": 2, "activation_sparsity_pattern": [0.95, 0.0, 0.95, 0.0]}
-MIXED["gemma4_text"] |= {"num_kv_shared_layers": 2}
+# Each layer has an input of its own: as many layers as tell their number from a constant.
+_FIVE = {"num_hidden_layers": 5, "num_kv_shared_layers": 2, "layer_types": [*_SLIDING_OR_FULL * 2, "full_attention"]}
+MIXED["gemma3n_text"] |= _FIVE | {"activation_sparsity_pattern": [0.95, 0.0, 0.95, 0.0, 0.95]}
+_GEMMA4_EXPERTS = {"enable_moe_block": True, "num_experts": 8, "top_k_experts": 2, "moe_intermediate_size": 704}
+MIXED["gemma4_text"] |= _FIVE | _GEMMA4_EXPERTS
 MIXED["gemma3n"] = {"text_config": MIXED["gemma3n_text"]}
 MIXED["gemma4"] = {"text_config": MIXED["gemma4_text"]}
 MIXED["cohere_compass"] = {"text_config": WORKING["cohere_compass_text"] | MIXED["cohere_compass_text"]}
@@ -645,7 +650,7 @@ MIXED["step3p7"] = {
         "num_sliding_attention_heads": 96,
     }
 }
-MIXED["qwen3_omni_moe_thinker"] = {"text_config": {"head_dim": 128}}
+MIXED["qwen3_omni_moe_thinker"] = {"text_config": {"head_dim": 128} | MIXED["qwen3_moe"]}
 
 
 def _working(model_type: str, name: str) -> Config:

@@ -112,11 +112,11 @@ def test_monotone(
     small = replace(small, fused_kernels=fused, grouped_kernels=grouped)
     large = replace(small, tokens=tokens + more_tokens, sequences=sequences + more_sequences)
     try:
-        least = upper(small)
-    except UnprovenError:  # a kernel that the class does not run with, or that was not recorded
+        least, most = upper(small), upper(large)
+    except UnprovenError:  # a kernel or a batch that the class does not run with, or that was not recorded
         assume(False)
         raise
-    assert least <= upper(large)
+    assert least <= most
     assert upper(small, cuda=False) <= upper(large, cuda=False)
     if implementation != "flash_attention_2":
         assert upper(small, cuda=False) <= upper(replace(small, element_bytes=4), cuda=False)
@@ -173,6 +173,35 @@ def test_a_class_that_was_not_recorded_is_refused() -> None:
         activations(replace(run, architecture=replace(run.architecture, model_type="llama9")))
     with pytest.raises(UnprovenError, match="not recorded for: strange"):
         activations(replace(run, architecture=replace(run.architecture, variant="strange")))
+
+
+def test_a_batch_that_transformers_does_not_run_is_unknown() -> None:
+    omni = perturb.base("qwen2_5_omni_thinker", "Qwen2_5OmniThinkerForConditionalGeneration")
+    assert upper(prefill(omni, 128)) > 0
+    with pytest.raises(UnprovenError, match="not recorded for a padded batch"):
+        activations(prefill(omni, 128, 2))
+
+
+def test_as_many_streams_as_were_recorded() -> None:
+    gemma = perturb.base("gemma3n_text", "Gemma3nForCausalLM")
+    assert upper(prefill(gemma | {"altup_num_inputs": 4}, 128)) == upper(prefill(gemma, 128))
+    with pytest.raises(UnprovenError, match="not recorded for: 8 streams"):
+        activations(prefill(gemma | {"altup_num_inputs": 8}, 128))
+
+
+def test_blocks_and_entries_grow_with_the_prompt() -> None:
+    """MiniMax loops over blocks of 256 tokens; DeepSeek V4 keeps an entry for every 4 and for every 128."""
+    for file in ("minimax.MiniMaxForCausalLM", "deepseek_v4.DeepseekV4ForCausalLM"):
+        config = config_of(file)
+        bounds = [upper(prefill(config, tokens), cuda=False) for tokens in (100, 256, 257, 512, 4096)]
+        assert bounds == sorted(bounds)
+        assert bounds[-1] > 7 * bounds[-2]
+
+
+def test_other_rates_of_entries_than_were_recorded_are_unknown() -> None:
+    config = perturb.base("deepseek_v4", "DeepseekV4ForCausalLM") | {"compress_rate_csa": 8}
+    with pytest.raises(UnprovenError, match="not recorded for: 8 tokens an entry"):
+        activations(prefill(config, 128))
 
 
 def test_more_of_a_head_rotated_than_was_recorded_is_unknown() -> None:
@@ -241,9 +270,9 @@ def test_every_size_that_matters_is_a_name_in_the_formulas(file: str) -> None:
     from vramguard.trace.record import TraceError
 
     sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-    from recorder.samples import enlarged
+    from recorder.samples import resized
 
-    for _, config in enlarged(config_of(file, 4)):
+    for _, config in resized(config_of(file, 4)):
         try:
             bound = upper(prefill(config, 61), cuda=False)
             traced = trace(config, 61, implementation=default_implementation(architecture(config))).activation_bytes

@@ -92,6 +92,8 @@ class Recorded(NamedTuple):
             )
         if kernel not in variant["regimes"]:
             raise UnprovenError(f"activations of {network.name} with attn_implementation {kernel} are not recorded")
+        if batch and f"{kernel} batch" not in variant["regimes"]:
+            raise UnprovenError(f"activations of {network.name} are not recorded for a padded batch")
         rows = [row for name in regimes(kernel, window=window, batch=batch) for row in variant["regimes"].get(name, ())]
         if any_activation:
             if "activation" not in variant:

@@ -35,7 +35,9 @@ def deepseek_v4(c: Fields) -> Body:
     layers = hyper_layers(
         c, [attends[kind] for kind in found], [_experts(c)] * c.layers, rows=(2 + copies) * copies, scales=3
     )
-    body = decoder(c, layers).beside(hyper_head(c))
+    rates = {kind: _rate(c, kind) for kind in (SPARSE, HEAVY) if kind in found}
+    other = " ".join(f"{rate} tokens an entry" for kind, rate in rates.items() if rate != _RATES[kind])
+    body = replace(decoder(c, layers).beside(hyper_head(c)), variant=other)
     if not any(hashed):
         return body
     shape = (c.size("vocab_size"), c.size("num_experts_per_tok"))

@@ -112,6 +112,8 @@ def _borrowing(heads: Heads, size: int | None, *, bias: bool) -> Block:
 
 # 3n
 
+_STREAMS: Final = 4
+
 
 def gemma3n(c: Fields) -> Body:
     """Gemma 3n: four streams through each layer (AltUp), a low-rank path (Laurel), an embedding for each layer."""
@@ -119,13 +121,16 @@ def gemma3n(c: Fields) -> Body:
     more = (*_streams(c), _per_layer(c))
     layers: list[Layer] = [(*layer, *more) for layer in sandwiched(c, _attends(c, sharing), _widths(c), NORMS)]
     body = decoder(c, layers)
-    streams = c.size("altup_num_inputs") - 1
+    inputs = c.size("altup_num_inputs")
+    streams = inputs - 1
     joins = tuple(
         tensor._replace(copies=streams, layers=tuple(range(streams)))
         for name in ("altup_projections.*", "altup_unembed_projections.*")
         for tensor in linear(name, body.hidden, body.hidden)
         if streams
     )
+    # A pass loops over the streams, of which formulas were recorded for as many as the class has.
+    body = replace(body, variant="" if inputs == _STREAMS else f"{inputs} streams")
     return body.beside((*_layer_embeddings(c), *joins))
 
 
