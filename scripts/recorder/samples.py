@@ -43,6 +43,7 @@ _FACTORS: Final[dict[str, tuple[int | Fraction, ...]]] = {
     "other": (1, 2, 3, 5, 7),
 }
 _CHUNK: Final = re.compile(r"\w*(chunk|block)_size")
+_CHOSEN: Final = re.compile(r"num_experts_per_tok|moe_topk|top_k_experts|moe_k|moe_top_k")
 _VALUE_HEADS: Final = re.compile(r"linear_num_value_heads")  # a multiple of the key heads
 _KEY_HEADS: Final = re.compile(r"linear_num_key_heads")
 _KINDS: Final = {
@@ -147,11 +148,11 @@ def varied(config: Config, seed: int, accept: Callable[[Config], bool], refused:
         elif len(paths) > 1:
             attempt(paths[: len(paths) // 2])
             attempt(paths[len(paths) // 2 :])
-        elif not (HEADS.fullmatch(paths[0][-1]) or KV_HEADS.fullmatch(paths[0][-1])):
+        elif not (HEADS.fullmatch(paths[0][-1]) or _is_bounded(paths[0])):
             refused[paths[0]] += 1
 
     attempt([path for path, _ in fields])
-    attempt([path for path, _ in fields if KV_HEADS.fullmatch(path[-1])])  # of which there is room for more only now
+    attempt([path for path, _ in fields if _is_bounded(path)])  # of which there is room for more only now
     given = dict(_integers(config, config["model_type"], sizes))
     left = _integers(current, config["model_type"], sizes)
     alone = [path for path, value in left if value == given.get(path) and not _CHUNK.fullmatch(path[-1])]
@@ -168,6 +169,11 @@ def varied(config: Config, seed: int, accept: Callable[[Config], bool], refused:
             return changed
         refused[*one, *other] += 1
     return current
+
+
+def _is_bounded(path: Path_) -> bool:
+    """Whether a size can be no larger than another one, which grows by itself."""
+    return bool(KV_HEADS.fullmatch(path[-1]) or _CHOSEN.fullmatch(path[-1]))
 
 
 def _keep_equal(changes: dict[Path_, int], fields: Mapping[Path_, int]) -> None:

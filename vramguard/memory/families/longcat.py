@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.architecture import UnprovenError
@@ -27,7 +28,8 @@ def longcat_flash(c: Fields) -> Body:
         _twice(gated_mlp(hidden, c.size("ffn_hidden_size"), name="mlps"), "mlps"),
         _experts(c),
     )
-    return decoder(c, [layer] * _layers(c))
+    body = decoder(c, [layer] * _layers(c))
+    return replace(body, sizes={**body.sizes, "all_experts": c.size("n_routed_experts") + c.count("zero_expert_num")})
 
 
 def _twice(block: Block, name: str) -> Block:
