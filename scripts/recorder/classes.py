@@ -44,7 +44,7 @@ BATCH: Final = (2, 3, 5, 7)
 WINDOW: Final = 512  # tokens: no sample fills it by accident, and `_lengths` goes to either side
 # Their code loops over their experts.
 FEWER: Final = {
-    "longcat_flash": {"n_routed_experts": 11, "zero_expert_num": 5, "moe_topk": 3},
+    "longcat_flash": {"n_routed_experts": 11, "zero_expert_num": 6, "moe_topk": 3},
     "nllb-moe": {"num_experts": 11, "encoder_sparse_step": 2, "decoder_sparse_step": 2},
     "switch_transformers": {"num_experts": 11},
 }
