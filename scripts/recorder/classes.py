@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 WIDE: Final = (1009, 1201, 997, 1303)
 NARROW: Final = (1153, 1181, 1201, 1213)  # of one structure where code loops over chunks of 64
 # Their code loops over blocks of so many tokens.
-BLOCK_SIZE: Final = {"minimax": "block_size", "xlstm": "chunk_size"}
+BLOCK_SIZE: Final = {"minimax": "block_size"}
 # Their code keeps an entry for every so many tokens; a prompt of whole entries leaves none over.
 ENTRIES: Final = {"deepseek_v4": (4, 128)}
 BATCH: Final = (2, 3, 5, 7)
@@ -46,7 +46,6 @@ WINDOW: Final = 512  # tokens: no sample fills it by accident, and `_lengths` go
 FEWER: Final = {
     "longcat_flash": {"n_routed_experts": 11, "zero_expert_num": 6, "moe_topk": 3},
     "nllb-moe": {"num_experts": 11, "encoder_sparse_step": 2, "decoder_sparse_step": 2},
-    "switch_transformers": {"num_experts": 11},
 }
 COVERED: Final = 64  # bytes a token that the row of the inputs counts: ids, masks and positions in int64, with copies
 CHECKED: Final = ((61, 1), (300, 3))  # tokens and sequences of the configs that try the result
@@ -130,29 +129,34 @@ def exceeding(recording: Recording, config: Config, how: tuple[tuple[int, int], 
         variant = recording.variants[network.variant]
     except (UnprovenError, KeyError):  # no config, or of another variant
         return []
-    found, ran = [], False
-    for kernel in _kernels(config)[:1]:
-        for tokens, sequences in how:
-            if network.learned_positions and tokens > network.context:
-                continue
-            traced = runs(config, Run(kernel, tokens, sequences))
-            if traced is None:
-                continue
-            ran = True
-            prefill = Prefill(network, tokens, sequences, 2, kernel)
-            names = regimes(kernel, window=prefill.slides, batch=prefill.pads)
-            inputs = {**network.sizes, "tokens": tokens, "sequences": sequences, "bytes": 2}
-            extra = ["activation"] if rank(_act(config)) > rank(variant["act"]) else []
-            tables = [variant["regimes"], *(variant.get(key, {}) for key in extra)]
-            rows = [read(row) for table in tables for regime in names for row in table.get(regime, ())]
-            try:
-                bound = max((moment.bytes(inputs) for moment in rows), default=0) + COVERED * tokens * sequences
-            except UnprovenError:
-                return []  # a size that this config does not have: UNKNOWN, not too little
-            if traced.activation_bytes > bound:
-                found.append(f"{kernel} {sequences} x {tokens}: traced {traced.activation_bytes}, recorded {bound}")
+    kernel, found, ran = _kernels(config)[0], [], False
+    for tokens, sequences in how:
+        if network.learned_positions and tokens > network.context:
+            continue
+        traced = runs(config, Run(kernel, tokens, sequences))
+        if traced is None:
+            continue
+        ran = True
+        try:
+            bound = _bound(variant, Prefill(network, tokens, sequences, 2, kernel))
+        except UnprovenError:
+            return []  # a size that this config does not have: UNKNOWN, not too little
+        if traced.activation_bytes > bound:
+            found.append(f"{kernel} {sequences} x {tokens}: traced {traced.activation_bytes}, recorded {bound}")
     recording.tried += ran
     return found
+
+
+def _bound(variant: dict[str, Any], run: Prefill) -> int:
+    """Bytes that the moments recorded so far allow a pass, and its inputs."""
+    names = regimes(run.implementation, window=run.slides, batch=run.pads)
+    network = run.architecture
+    tables = [variant["regimes"]]
+    if rank(network.activation) > rank(variant["act"]):
+        tables.append(variant.get("activation", {}))
+    rows = [read(row) for table in tables for regime in names for row in table.get(regime, ())]
+    inputs = {**network.sizes, "tokens": run.tokens, "sequences": run.sequences, "bytes": run.element_bytes}
+    return max((moment.bytes(inputs) for moment in rows), default=0) + COVERED * run.tokens * run.sequences
 
 
 def _record_variant(recording: Recording, base: Config) -> None:
@@ -236,18 +240,14 @@ def _recorded(samples: list[Config], kernel: str, tokens: tuple[int, ...], *, ba
     sizes = [key for key in networks[0].sizes if not ELSEWHERE.match(key)]  # a tower's decides nothing of a text
     names = {key: tuple(n.sizes.get(key, 0) for n in networks) for key in sizes}
     sequences = BATCH if batch else (1,) * SAMPLES
-    block = BLOCK_SIZE.get(samples[0]["model_type"])
-    entries = ENTRIES.get(samples[0]["model_type"], ())
-    counts = tokens if tokens is SAME or block else _lengths(networks, tokens, long=long)
-    if entries:  # longer than every window too, so that each sample has entries of every kind
-        whole = max(entries)
-        counts = tuple(n + -n % whole for n in _lengths(networks, tokens, long=True))
+    counts = _prompts(networks, tokens, long=long)
     traced = [runs(c, Run(kernel, n, b)) for c, n, b in zip(samples, counts, sequences, strict=True)]
     complete = [one for one in traced if one is not None]
     if len(complete) < SAMPLES:
         raise StructureError(f"a sample does not run: {_reason(samples[traced.index(None)], kernel)}")
+    entries, block = ENTRIES.get(networks[0].model_type, ()), BLOCK_SIZE.get(networks[0].model_type)
     found = moments(complete, Symbols(names, counts, sequences, narrow=tokens is NARROW, chunks=entries))
-    if block:
+    if block is not None:
         found = [m._replace(bytes=over_blocks(m.bytes, block)) for m in found]
     elif tokens is SAME:
         found = [m._replace(bytes=over_tokens(m.bytes)) for m in found]
@@ -321,6 +321,17 @@ def _kernels(config: Config) -> list[str]:
 
 def _windows(network: Architecture) -> list[int]:
     return [window for window in network.windows if window]
+
+
+def _prompts(networks: list[Architecture], tokens: tuple[int, ...], *, long: bool) -> tuple[int, ...]:
+    """Tokens of each sample's prompt: whole blocks or entries where code counts in them."""
+    kind = networks[0].model_type
+    if tokens is SAME or kind in BLOCK_SIZE:
+        return tokens
+    if kind not in ENTRIES:
+        return _lengths(networks, tokens, long=long)
+    whole = max(ENTRIES[kind])  # longer than every window too, so that each sample has entries of every kind
+    return tuple(n + -n % whole for n in _lengths(networks, tokens, long=True))
 
 
 def _lengths(networks: list[Architecture], tokens: tuple[int, ...], *, long: bool) -> tuple[int, ...]:

@@ -68,7 +68,7 @@ class Symbols:
         chunks: tuple[int, ...] = (),
     ) -> None:
         self._tokens, self._sequences, self._narrow = tokens, sequences, narrow
-        self._chunks = {*_CHUNKS, *chunks}
+        self._chunks = (*_CHUNKS, *chunks)
         self._layers = names.get("num_hidden_layers", (0,))[0]
         self._found: dict[Vector, Polynomial | None] = {}
         varied = {name: vector for name, vector in names.items() if len({*vector}) > 1}
@@ -77,7 +77,6 @@ class Symbols:
         self._steady = {
             v[0]: n for n, v in names.items() if n not in varied and v[0] >= _NAMED and values.count(v[0]) == 1
         }
-        self._fixed = {*self._steady.values()}
         self._table = _products({**varied, **_prompt(tokens, sequences)}, self._derived(varied))
         for number, steady in self._steady.items():
             for name, vector in varied.items():
@@ -103,7 +102,7 @@ class Symbols:
                 )
             if "window" in name or "chunk" in name:
                 derived[f"min(tokens, {name})"] = tuple(min(t, v) for t, v in zip(self._tokens, vector, strict=True))
-        for size in sorted(self._chunks):
+        for size in self._chunks:
             derived[f"ceil_div(tokens, {size})"] = tuple(-(-t // size) for t in self._tokens)
         return {name: vector for name, vector in derived.items() if len({*vector}) > 1}  # else any number may be meant
 
@@ -148,7 +147,7 @@ class Symbols:
         for over in _FACTORS[1:]:
             names = self._table.get(tuple(v * over for v in vector))
             # A half, say, of what may change; not a share for each of a number that no sample changed.
-            if names is not None and over not in self._steady and not self._fixed.intersection(names):
+            if names is not None and over not in self._steady and {*names}.isdisjoint(self._steady.values()):
                 return {names: Fraction(1, over)}
         return self._scaled(vector)
 

@@ -263,7 +263,7 @@ def test_bounds_the_forward_pass_of_perturbed_configs(file: str, seed: int) -> N
 
 @pytest.mark.parametrize("file", FILES[TODAY % 45 :: 45])
 def test_every_size_that_matters_is_a_name_in_the_formulas(file: str) -> None:
-    """A size that the recording could not change would be a constant in them, too low for a config with more."""
+    """One that the recording could not change would be a constant in them, or have another size in its place."""
     pytest.importorskip("torch")
     pytest.importorskip("transformers")
     from vramguard.trace.forward import trace

@@ -36,7 +36,7 @@ def deepseek_v4(c: Fields) -> Body:
         c, [attends[kind] for kind in found], [_experts(c)] * c.layers, rows=(2 + copies) * copies, scales=3
     )
     rates = {kind: _rate(c, kind) for kind in (SPARSE, HEAVY) if kind in found}
-    other = " ".join(f"{rate} tokens an entry" for kind, rate in rates.items() if rate != _RATES[kind])
+    other = " ".join(f"{rate} tokens an entry of {kind}" for kind, rate in rates.items() if rate != _RATES[kind])
     body = replace(decoder(c, layers).beside(hyper_head(c)), variant=other)
     if not any(hashed):
         return body
