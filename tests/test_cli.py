@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from vramguard import cli, engine
-from vramguard.cli import Exit, run
+from vramguard import engine
+from vramguard.cli import Exit, options, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -326,5 +326,5 @@ class TestPaths:
 
 
 def test_say_escapes(capsys: pytest.CaptureFixture[str]) -> None:
-    cli._say("a\x1bb")
+    options.say("a\x1bb")
     assert capsys.readouterr().out == "a\\x1bb\n"

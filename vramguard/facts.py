@@ -193,6 +193,22 @@ class Deployment:
     kv_cache_dtype: str | Unknown | None = None
     gpu_memory_utilization: str | Unknown | None = None
     attn_implementation: str | Unknown | None = None
+    data_parallel_size: int | Unknown | None = None
+    enable_expert_parallel: bool | Unknown | None = None
+    enforce_eager: bool | Unknown | None = None
+    block_size: int | Unknown | None = None
+    kv_cache_memory_bytes: int | Unknown | None = None
+    num_gpu_blocks_override: int | Unknown | None = None
+    disable_hybrid_kv_cache_manager: bool | Unknown | None = None
+    max_loras: int | Unknown | None = None
+    max_lora_rank: int | Unknown | None = None
+    num_speculative_tokens: int | Unknown | None = None
+    speculative_method: str | Unknown | None = None
+    language_model_only: bool | Unknown | None = None
+    cpu_offload_gb: str | Unknown | None = None
+    swap_space: str | Unknown | None = None
+    processes_per_gpu: int | Unknown | None = None
+    card: str | Unknown | None = None  # a name of ours: deployments of the same card share it
     device_map: str | Unknown | None = None
     places: Mapping[str, Location] = field(default_factory=dict)
 

@@ -42,6 +42,7 @@ class Limit(NamedTuple):
 FILLED = Limit(bool, "a list that is not empty", {"minItems": 1})
 NOT_BLANK = Limit(lambda text: bool(text.strip()), "text that is not blank", {"pattern": r"\S"})
 POSITIVE = Limit(lambda number: number >= 1, "at least 1", {"minimum": 1})
+NOT_NEGATIVE = Limit(lambda number: number >= 0, "at least 0", {"minimum": 0})
 SHARE = Limit(lambda number: 0 < number <= 1, "above 0 and at most 1", {"exclusiveMinimum": 0, "maximum": 1})
 
 

@@ -17,7 +17,18 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vramguard.checks import Severity
 from vramguard.discover import WorkTree, is_pattern
 from vramguard.facts import Deployment, PathClass
-from vramguard.schema import FILLED, NOT_BLANK, POSITIVE, SHARE, ConfigError, Limit, decode, json_schema, option
+from vramguard.schema import (
+    FILLED,
+    NOT_BLANK,
+    NOT_NEGATIVE,
+    POSITIVE,
+    SHARE,
+    ConfigError,
+    Limit,
+    decode,
+    json_schema,
+    option,
+)
 from vramguard.source import Document, Location, Unreadable, read
 
 if TYPE_CHECKING:
@@ -76,6 +87,22 @@ class DeploymentTable:
     kv_cache_dtype: str | None = option("Data type of the KV cache; the weights' where absent", None)
     gpu_memory_utilization: Fraction | None = option("Share of the card that the engine reserves", None, limit=SHARE)
     attn_implementation: str | None = option("sdpa, eager or flash_attention_2", None)
+    data_parallel_size: int | None = option("Replicas of the engine, each on cards of its own", None, limit=POSITIVE)
+    enable_expert_parallel: bool | None = option("Whole experts on each card, instead of a share of each", None)
+    enforce_eager: bool | None = option("No CUDA graphs", None)
+    block_size: int | None = option("Tokens of one block of the cache", None, limit=POSITIVE)
+    kv_cache_memory_bytes: int | None = option("Bytes of cache on each card, instead of a share", None, limit=POSITIVE)
+    num_gpu_blocks_override: int | None = option("Blocks of cache, instead of a share", None, limit=POSITIVE)
+    disable_hybrid_kv_cache_manager: bool | None = option("Sliding layers keep every token", None)
+    max_loras: int | None = option("Adapters in one batch", None, limit=POSITIVE)
+    max_lora_rank: int | None = option("Largest rank of an adapter", None, limit=POSITIVE)
+    num_speculative_tokens: int | None = option("Tokens that are guessed ahead in one step", None, limit=POSITIVE)
+    speculative_method: str | None = option("How they are guessed: ngram, mtp, eagle, eagle3, draft_model", None)
+    language_model_only: bool | None = option("No picture and no sound is taken", None)
+    cpu_offload_gb: Fraction | None = option("GiB of weights kept on the host, for each card", None, limit=NOT_NEGATIVE)
+    swap_space: Fraction | None = option("GiB of cache kept on the host, for each card", None, limit=NOT_NEGATIVE)
+    processes_per_gpu: int | None = option("Processes that load the model on each card", None, limit=POSITIVE)
+    card: str | None = option("Deployments that name the same one share that card", None, limit=NOT_BLANK)
     device_map: str | None = option("transformers' device_map, such as auto", None)
 
 
@@ -257,8 +284,7 @@ def _deployments(document: Document, keys: tuple[str, ...], settings: Settings) 
         path: KeyPath = (*keys, "deployment", number)
         values = {name: value for name, value in vars(table).items() if value is not None}
         places = {name: document.at(*path, name) for name in values}
-        if "gpu_memory_utilization" in values:
-            values["gpu_memory_utilization"] = str(float(values["gpu_memory_utilization"]))
+        values |= {name: str(float(value)) for name, value in values.items() if isinstance(value, Fraction)}
         if "config" in values:
             (values["config"],) = _from_root(document, (*path, "config"), values["config"])
         result.append(Deployment(at=document.at(*path), declared=True, places=places, **values))

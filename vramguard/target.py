@@ -87,5 +87,5 @@ def _proven(root: Path, deployments: tuple[Deployment, ...], terms: Terms) -> Pr
     tree = WorkTree(root)
     policy = engine.load_policy(tree, terms.config, budget=terms.budget)
     configuration = dataclasses.replace(policy.configuration, deployments=deployments)
-    judge = next((rule.check for rule in policy.rules if isinstance(rule.check, VramBudget)), VramBudget(()))
+    judge = next((rule.check for rule in policy.rules if isinstance(rule.check, VramBudget)), VramBudget())
     return engine.prove_deployment(tree, configuration, judge, deployments[0], tracing)

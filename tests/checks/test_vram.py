@@ -18,7 +18,7 @@ from vramguard.schema import ConfigError
 from vramguard.source import Location
 from vramguard.units import gib
 
-ALL = VramBudget(tuple(Answer), undeclared=Severity.WARNING)
+ALL = VramBudget(answers=tuple(Answer), undeclared=Severity.WARNING)
 
 
 def config(path: str = "config.json", **values: Any) -> ModelConfig:  # noqa: ANN401 - JSON
@@ -144,9 +144,9 @@ def test_what_the_message_promises_holds() -> None:
 
 
 def test_the_policys_terms_fill_what_a_deployment_leaves_open() -> None:
-    strict = VramBudget(tuple(Answer), budget=Fraction(1, 5))
+    strict = VramBudget(answers=tuple(Answer), budget=Fraction(1, 5))
     assert answers(config(), check=strict) == [("EXCEEDS", "config.json")]
-    busy = VramBudget(tuple(Answer), concurrency=64)
+    busy = VramBudget(answers=tuple(Answer), concurrency=64)
     assert answers(config(), check=busy) == [("EXCEEDS", "config.json")]
     assert answers(config(), deployment(config="config.json", concurrency=1), check=busy) == [
         ("FITS", "vramguard.toml")

@@ -137,7 +137,7 @@ def test_every_default_is_an_assumption() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"engine": "vllm"}, "engine vllm"),
+        ({"engine": "mlc"}, "engine mlc"),
         ({"mode": "training"}, "mode training"),
         ({"engine_version": "4.44.0"}, "transformers 4.44.0"),
         ({"tensor_parallel_size": 2}, "tensor_parallel_size 2"),

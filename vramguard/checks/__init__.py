@@ -68,7 +68,7 @@ class Check(Protocol):
 
 
 CHECKS: dict[str, type[Check]] = {}
-_MODULES = ("files", "pinning", "vram", "weights")
+_MODULES = ("files", "pinning", "serving", "vram", "weights")
 
 
 def check(name: str) -> Callable[[type[Check]], type[Check]]:

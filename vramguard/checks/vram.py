@@ -43,21 +43,14 @@ class Terms:
     unjudged: tuple[PathClass, ...]
 
 
-@check("vram-budget")
 @dataclass(frozen=True)
-class VramBudget:
-    """The proof of each placement must not give one of these `answers`.
+class Judging:
+    """What every rule about a proof is told: what to suppose where a deployment is silent, and what not to judge."""
 
-    `undeclared` weighs configs that no deployment names and whose proof is UNKNOWN: nobody has said that they are
-    served.
-    """
-
-    answers: tuple[Answer, ...]
     budget: Fraction = Fraction(4, 5)
     gpu: str = DEFAULT_GPU
     concurrency: int = 1
     unjudged: tuple[PathClass, ...] = _UNJUDGED
-    undeclared: Severity = Severity.ERROR
 
     def __post_init__(self) -> None:
         if not 0 < self.budget <= 1:
@@ -67,38 +60,53 @@ class VramBudget:
         if data.gpu(self.gpu) is None:
             raise ValueError(_unknown_gpu(self.gpu))
 
+    @property
+    def terms(self) -> Terms:
+        """What a proof is asked by."""
+        return Terms(self.budget, self.gpu, self.concurrency, self.unjudged)
+
+    def judged(self, facts: Facts) -> tuple[Judged, ...]:
+        """Every model that meets hardware, with its proof."""
+        return _prove_all(facts, self.terms)
+
+
+@check("vram-budget")
+@dataclass(frozen=True)
+class VramBudget(Judging):
+    """The proof of each placement must not give one of these `answers`.
+
+    `undeclared` weighs configs that no deployment names and whose proof is UNKNOWN: nobody has said that they are
+    served.
+    """
+
+    answers: tuple[Answer, ...] = ()
+    undeclared: Severity = Severity.ERROR
+
     def find(self, facts: Facts) -> Iterator[Problem]:
-        for placement, proof in self._judged(facts):
-            if proof.answer in self.answers:
+        for placement, proof in self.judged(facts):
+            if proof.answer in self.answers and not proof.mismatch:
                 yield self._problem(placement, proof)
 
     def proofs(self, facts: Facts) -> list[tuple[Proof, Location, str, str | None]]:
         """Every proof, the place of its config (or deployment), the config's digest, and the model's name."""
-        return [(proof, *_identity(placement)) for placement, proof in self._judged(facts)]
+        return [(proof, *_identity(placement)) for placement, proof in self.judged(facts)]
 
     def prove_one(
         self, facts: Facts, deployment: Deployment, tracing: Tracing | None = None
     ) -> tuple[Proof, Location, str, str | None]:
         """The proof of one deployment, which need not be among the facts; by `tracing` where it is given."""
         placement = place(deployment, facts)
-        return _prove(placement, self._terms, tracing), *_identity(placement)
-
-    @property
-    def _terms(self) -> Terms:
-        return Terms(self.budget, self.gpu, self.concurrency, self.unjudged)
-
-    def _judged(self, facts: Facts) -> tuple[Judged, ...]:
-        return _prove_all(facts, self._terms)
+        return _prove(placement, self.terms, tracing), *_identity(placement)
 
     def _problem(self, placement: Placement, proof: Proof) -> Problem:
         undeclared = placement.deployment is None and proof.answer is Answer.UNKNOWN
         return Problem(
             at=_guilty_line(placement, proof),
             values=_values(placement, proof),
-            evidence=tuple(_evidence(placement)),
+            evidence=tuple(evidence_of(placement)),
             severity=self.undeclared if undeclared else None,
             amount=proof.totals.peak_lower_bytes if proof.totals and proof.answer is Answer.EXCEEDS else 1,
-            subject=_subject(placement),
+            subject=subject_of(placement),
             data={"answer": proof.answer.value, "headroom_bytes": proof.headroom_bytes},
             proof=proof,
         )
@@ -162,7 +170,8 @@ def _identity(placement: Placement) -> tuple[Location, str, str | None]:
     return at, placement.config.sha256 if placement.config else "", model if isinstance(model, str) else None
 
 
-def _subject(placement: Placement) -> str:
+def subject_of(placement: Placement) -> str:
+    """What a problem of it is about, however its lines move."""
     deployment = placement.deployment
     return f"{deployment.config or deployment.model}" if deployment else "default workload"
 
@@ -174,7 +183,8 @@ def _guilty_line(placement: Placement, proof: Proof) -> Location:
     return next((places[name] for name in names if name in places), placement.at)
 
 
-def _evidence(placement: Placement) -> Iterator[Evidence]:
+def evidence_of(placement: Placement) -> Iterator[Evidence]:
+    """The chain from a deployment to its config."""
     if placement.deployment and placement.config:
         yield Evidence(placement.deployment.at, "this deployment places the model")
         yield Evidence(placement.config.at, f"this is its config ({placement.config.config.get('model_type')})")
@@ -185,7 +195,7 @@ def _values(placement: Placement, proof: Proof) -> Mapping[str, Any]:
     totals = proof.totals
     peak = totals.peak_lower_bytes if totals else 0
     return {
-        "model": _model_name(placement),
+        "model": name_of(placement),
         "gpu": proof.device.name,
         "assumed": " (assumed, as nobody names a card)" if proof.gpu_assumed else "",
         "reason": proof.reason or "",
@@ -202,7 +212,8 @@ def _values(placement: Placement, proof: Proof) -> Mapping[str, Any]:
     }
 
 
-def _model_name(placement: Placement) -> str:
+def name_of(placement: Placement) -> str:
+    """The model as its deployment calls it, else its file."""
     if placement.deployment:
         return str(placement.deployment.model or placement.deployment.config)
     return placement.at.path

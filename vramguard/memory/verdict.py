@@ -40,6 +40,21 @@ class Workload:
     gpu_memory_utilization: str | None = None  # decimal
     attn_implementation: str | None = None
     engine_version: str | None = None
+    data_parallel_size: int | None = None
+    enable_expert_parallel: bool | None = None
+    enforce_eager: bool | None = None
+    block_size: int | None = None  # tokens of one block of the cache
+    kv_cache_memory_bytes: int | None = None
+    num_gpu_blocks_override: int | None = None
+    disable_hybrid_kv_cache_manager: bool | None = None
+    max_loras: int | None = None  # adapters in one batch; given or not, none is loaded where both are None
+    max_lora_rank: int | None = None
+    num_speculative_tokens: int | None = None
+    speculative_method: str | None = None
+    language_model_only: bool | None = None  # no picture and no sound is taken
+    cpu_offload_gb: str | None = None  # decimal, GiB of weights on the host
+    swap_space: str | None = None  # decimal, GiB of cache on the host
+    processes_per_gpu: int | None = None  # that load the model on each card
     device_map: str | None = None
 
 
@@ -64,6 +79,9 @@ class Pool:
     kv_cache_tokens: int
     max_concurrency: str
     within_budget: bool
+    largest_utilization: str | None = None  # the share at which the reservation would be within the budget
+    starts: bool | None = True  # False: the engine refuses to start; None: it may
+    refusal: str | None = None  # why, where it is not the cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +107,8 @@ class Proof:
     headroom_bytes: int | None = None
     max_fitting_model_len: int | None = None
     min_fitting_gpus: int | None = None
+    mismatch: str | None = None  # sizes of the grid of cards that the engine refuses, in words
     gpu_assumed: bool = False  # nobody stated the card
     spill_bytes: int = 0  # weights that device_map="auto" would place outside the card
+    offload_bytes: int = 0  # what it leans on to fit: weights kept on the host
     assumptions: tuple[str, ...] = ()

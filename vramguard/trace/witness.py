@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory import UnprovenError
-from vramguard.memory.proof import MODELED_VERSION
+from vramguard.memory.engines.transformers import MODELED_VERSION
 from vramguard.memory.traced import Pass, Traced
 from vramguard.trace.allocator import replay
 from vramguard.trace.record import TraceError

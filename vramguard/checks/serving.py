@@ -1,0 +1,155 @@
+"""Demand 2, where an engine fills the card: what it reserves, whether it starts, and how it is spread over cards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from vramguard.checks import Problem, Severity, check
+from vramguard.checks.vram import Judging, evidence_of, name_of, subject_of
+from vramguard.memory import Answer
+from vramguard.units import gib
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vramguard.checks.vram import Judged
+    from vramguard.facts import Deployment, Facts
+    from vramguard.memory import Pool, Proof
+
+
+@check("engine-reservation")
+@dataclass(frozen=True)
+class EngineReservation(Judging):
+    """What an engine takes at start, whatever is asked of it, must be within the budget."""
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        for judged in self.judged(facts):
+            pool = judged.proof.pool
+            if pool is not None and not pool.within_budget:
+                yield _problem(judged, {**_values(judged.proof), "mend": _mend(judged.proof, pool)}, "utilization")
+
+
+def _mend(proof: Proof, pool: Pool) -> str:
+    if pool.largest_utilization is None:
+        return "Ask for a smaller cache: it was asked for in bytes or blocks, or no share would do"
+    return f"Set {_utilization(proof)} to {pool.largest_utilization} or less, or give the deployment a larger card"
+
+
+def _utilization(proof: Proof) -> str:
+    return {"sglang": "mem_fraction_static"}.get(proof.workload.engine or "", "gpu_memory_utilization")
+
+
+@check("engine-starts")
+@dataclass(frozen=True)
+class EngineStarts(Judging):
+    """An engine must be shown to start: its cache holds one sequence of the longest context."""
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        for judged in self.judged(facts):
+            pool = judged.proof.pool
+            if pool is not None and (pool.refusal or not pool.starts):
+                yield _problem(judged, {**_values(judged.proof), "reason": _refusal(judged.proof, pool)}, "context")
+
+
+def _refusal(proof: Proof, pool: Pool) -> str:
+    if pool.refusal:
+        return pool.refusal
+    verb = "cannot hold" if pool.starts is False else "cannot be shown to hold"
+    return (
+        f"the cache of {gib(pool.kv_cache_bytes)} GiB, {pool.kv_cache_tokens:,} tokens, {verb} one sequence "
+        f"of {proof.workload.max_model_len:,}"
+    )
+
+
+@check("parallelism")
+@dataclass(frozen=True)
+class Parallelism(Judging):
+    """The grid of cards must be one that the engine takes, and as large as the cards that are asked for.
+
+    `idle` weighs cards that are asked for and not used.
+    """
+
+    idle: Severity = Severity.WARNING
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        for judged in self.judged(facts):
+            if judged.proof.mismatch:
+                yield _problem(judged, {"model": name_of(judged.placement), "reason": judged.proof.mismatch}, "grid")
+        for judged in self.judged(facts):
+            yield from self._counted(judged)
+
+    def _counted(self, judged: Judged) -> Iterator[Problem]:
+        deployment = judged.placement.deployment
+        if deployment is None or not isinstance(deployment.gpus, int):
+            return
+        sizes = [_size(deployment, name) for name in _GRID]
+        if None in sizes or all(getattr(deployment, name) is None for name in _GRID):
+            return
+        used = 1
+        for size in sizes:
+            used *= size or 1
+        if used == deployment.gpus:
+            return
+        words = " x ".join(f"{name} {size}" for name, size in zip(_GRID, sizes, strict=True) if size != 1)
+        said = f"{words or 'a grid of one card'} {'needs' if used > deployment.gpus else 'uses'} {used}"
+        reason = f"{said} of {deployment.gpus} GPUs"
+        severity = None if used > deployment.gpus else self.idle
+        yield _problem(judged, {"model": name_of(judged.placement), "reason": reason}, "count", severity)
+
+
+_GRID = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+
+
+def _size(deployment: Deployment, name: str) -> int | None:
+    """A size of the grid: 1 where it is absent, None where only a renderer knows it."""
+    value = getattr(deployment, name)
+    return 1 if value is None else value if isinstance(value, int) else None
+
+
+@check("offload")
+@dataclass(frozen=True)
+class Offload(Judging):
+    """A model must fit without the host's memory."""
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        for judged in self.judged(facts):
+            if judged.proof.answer is Answer.FITS and judged.proof.offload_bytes:
+                yield _problem(judged, {**_values(judged.proof), "offload": judged.proof.offload_bytes}, "offload")
+
+
+def _problem(judged: Judged, values: Mapping[str, Any], what: str, severity: Severity | None = None) -> Problem:
+    placement, proof = judged
+    names = {
+        "utilization": ("gpu_memory_utilization", "kv_cache_memory_bytes", "num_gpu_blocks_override", "engine"),
+        "context": ("max_model_len", "gpu_memory_utilization", "gpu"),
+        "grid": ("tensor_parallel_size", "pipeline_parallel_size", "gpus"),
+        "count": ("gpus", "tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size"),
+        "offload": ("cpu_offload_gb", "swap_space", "device_map"),
+    }[what]
+    places = placement.deployment.places if placement.deployment else {}
+    return Problem(
+        at=next((places[name] for name in names if name in places), placement.at),
+        values={"model": name_of(placement), **values},
+        evidence=tuple(evidence_of(placement)),
+        severity=severity,
+        subject=subject_of(placement),
+        data={"answer": proof.answer.value},
+        proof=proof,
+    )
+
+
+def _values(proof: Proof) -> Mapping[str, Any]:
+    """The words' values; bytes stay integers, the words say how to show them."""
+    reserved = proof.pool.reserved_bytes if proof.pool else 0
+    return {
+        "gpu": proof.device.name,
+        "assumed": " (assumed, as nobody names a card)" if proof.gpu_assumed else "",
+        "engine": proof.workload.engine or "",
+        "reserved": reserved,
+        "over": max(0, reserved - proof.budget_bytes),
+        "budget": proof.budget_bytes,
+        "fraction": proof.budget_fraction,
+        "capacity": proof.device.capacity_bytes,
+        "utilization": proof.workload.gpu_memory_utilization or "",
+    }

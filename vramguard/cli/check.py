@@ -1,0 +1,122 @@
+"""`vramguard check`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from vramguard.checks import Severity
+from vramguard.cli.options import (
+    Budget,
+    Concurrency,
+    Config,
+    Exit,
+    Format,
+    Gpu,
+    Level,
+    Output,
+    console,
+    named,
+    say,
+    working,
+    write,
+)
+from vramguard.scope import Scope, find_scope
+from vramguard.units import plural
+
+if TYPE_CHECKING:
+    from vramguard.engine import Policy, Report
+
+
+def check(  # noqa: PLR0913 - one parameter per option
+    paths: Annotated[
+        list[Path] | None, typer.Argument(help="The repository to judge, or files and folders of it.")
+    ] = None,
+    *,
+    select: Annotated[list[str] | None, typer.Option(help="Rule ids or prefixes to judge, such as VG1.")] = None,
+    ignore: Annotated[list[str] | None, typer.Option(help="Rule ids or prefixes not to judge.")] = None,
+    output_format: Annotated[Format | None, typer.Option(help="How to print what was found.")] = None,
+    output: Output = None,
+    diff_base: Annotated[
+        str | None, typer.Option(help="Report what was added since this commit.", metavar="REV")
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="Accept the findings that this file lists.", metavar="FILE")
+    ] = None,
+    write_baseline: Annotated[
+        bool, typer.Option("--write-baseline", help="Write today's findings to the baseline file.")
+    ] = False,
+    fail_on: Annotated[Level | None, typer.Option(help="Lowest severity that makes the exit code 1.")] = None,
+    exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 whatever is found.")] = False,
+    gpu: Gpu = None,
+    budget: Budget = None,
+    concurrency: Concurrency = None,
+    config: Config = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes that read the files of a large repository.")] = 1,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also list suppressed findings.")] = False,
+) -> None:
+    """Judge a repository: exit 0 if it may be merged, 1 if not."""
+    from vramguard import governance
+
+    scope = find_scope(paths or [], diff_base)
+    overrides = {
+        "select": _words(select),
+        "ignore": _words(ignore),
+        "fail_on": Severity[fail_on.name] if fail_on else None,
+        "gpu": gpu,
+        "budget": budget,
+        "concurrency": concurrency,
+        "baseline": str(Path(baseline).absolute()) if baseline else None,
+    }
+    with working(f"reading {scope.shown}"):
+        asked = governance.Question(scope, diff_base, named(scope, config), overrides, jobs)
+        report, policy = governance.judge(asked, accepting=not write_baseline)
+    threshold = policy.configuration.settings.fail_on
+    if write_baseline:
+        accept(scope, policy, report)
+        return
+    _print_report(scope, report, _chosen(output_format, output), output, threshold, verbose=verbose)
+    failed = any(finding.severity >= threshold for finding in report.findings)
+    raise typer.Exit(Exit.FINDINGS if failed and not exit_zero else Exit.CLEAN)
+
+
+def _words(values: list[str] | None) -> tuple[str, ...] | None:
+    """Options that may be repeated, and may hold several words parted by commas."""
+    return (
+        None if values is None else tuple(word.strip() for value in values for word in value.split(",") if word.strip())
+    )
+
+
+def accept(scope: Scope, policy: Policy, report: Report) -> None:
+    """Write the findings to the baseline file, and say so."""
+    from vramguard import governance
+
+    path = scope.root / (policy.configuration.baseline or governance.BASELINE_NAME)
+    write(path, governance.write_baseline(report))
+    say(f"{path.name}: {plural(len(report.findings), 'finding')} accepted as of today")
+
+
+def _chosen(output_format: Format | None, output: Path | None) -> Format:
+    """The format asked for; without one, what the output file's name says, else text."""
+    if output_format or output is None:
+        return output_format or Format.TEXT
+    return {".json": Format.JSON, ".sarif": Format.SARIF}.get(output.suffix, Format.TEXT)
+
+
+def _print_report(
+    scope: Scope, report: Report, chosen: Format, output: Path | None, threshold: Severity, *, verbose: bool
+) -> None:
+    from vramguard.report import Context, render
+
+    context = Context(prefix=scope.prefix, root=scope.shown, fail_on=threshold, verbose=verbose)
+    if output is not None:
+        write(output, render(chosen.value, report, context))
+    if output is not None or chosen is Format.TEXT:
+        from vramguard.report.text import print_report
+
+        print_report(report, context, console())
+    else:
+        sys.stdout.write(render(chosen.value, report, context))
