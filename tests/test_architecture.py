@@ -26,7 +26,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 # A module imports only what stands above it, or its own folder: DESIGN's order, with the parts that it does not name.
 ORDER = (
     ("source", "data", "memory", "units"),
-    ("schema", "trace"),
+    ("receipts", "schema", "trace"),
     ("facts",),
     ("discover",),
     ("classes", "extract"),

@@ -67,4 +67,6 @@ def test_the_incident_says_how_much_would_spill() -> None:
     proof = judge(INCIDENT).proofs[0].proof
     assert proof.workload.device_map == "auto"
     assert proof.model_weight_bytes is not None
-    assert proof.spill_bytes == proof.model_weight_bytes - proof.device.capacity_bytes
+    over = proof.model_weight_bytes - proof.device.capacity_bytes
+    # Whole layers leave the card, and so does the room that the largest needs to come back.
+    assert over < proof.spill_bytes < over + 8 * 2**30

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from llama import LLAMA_8B, LLAMA_70B
 
-from vramguard import data
 from vramguard.checks import Severity
 from vramguard.checks.vram import NotALanguageModel, VramBudget, capacity, device
 from vramguard.facts import Deployment, Facts, ModelConfig, PathClass, Unknown
@@ -71,8 +70,7 @@ def test_a_model_may_be_a_folder_of_the_repository() -> None:
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({"engine": "vllm"}, "engine vllm"),
-        ({"engine": "tensorrt-llm"}, "engine tensorrt-llm"),
+        ({"engine": "mlc"}, "engine mlc"),
         ({"quantization": "awq"}, "quantization awq"),
         ({"tensor_parallel_size": 2}, "tensor_parallel_size 2"),
         ({"pipeline_parallel_size": 4}, "pipeline_parallel_size 4"),
@@ -80,7 +78,6 @@ def test_a_model_may_be_a_folder_of_the_repository() -> None:
         ({"mode": "training"}, "mode training"),
         ({"dtype": "float8"}, "dtype float8"),
         ({"max_model_len": Unknown("${LEN}")}, "`max_model_len` is `${LEN}`, which only a renderer knows"),
-        ({"gpus": 2, "device_map": "auto"}, "device_map auto over 2 GPUs"),
     ],
 )
 def test_what_is_not_proved_yet_is_unknown_and_named(values: dict[str, Any], words: str) -> None:
@@ -115,8 +112,9 @@ def test_an_undeclared_unknown_is_a_warning() -> None:
 def test_the_bytes_that_device_map_would_spill_are_named() -> None:
     found = ModelConfig(Location("config.json"), LLAMA_70B, "")
     (problem,) = ALL.find(facts(found, deployment(config="config.json", gpu="a100-sxm4-40gb", device_map="auto")))
-    card = data.gpus()["a100-sxm4-40gb"]
-    spilt = 70_553_706_496 * 2 - card.capacity_bytes  # Llama 3.1 70B has 70,553,706,496 parameters
+    # accelerate leaves 61 of the 80 layers, the norm and the head off the card (test_proof.py)
+    layer, head, norm = 2 * (2 * 8192 * 9216 + 3 * 8192 * 28672 + 2 * 8192), 2 * 128256 * 8192, 2 * 8192
+    spilt = 61 * layer + head + norm
     assert f'"auto" would not fail but place {gib(spilt)} GiB of weights on the CPU' in problem.values["spill"]
     (problem,) = ALL.find(facts(found, deployment(config="config.json", gpu="a100-sxm4-40gb")))
     assert problem.values["spill"] == ""

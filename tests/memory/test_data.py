@@ -26,14 +26,9 @@ def test_h100_is_the_smallest_total_seen() -> None:
     assert row.capacity_bytes == 79_095 * GIB // 1000 == 84_927_609_569
 
 
-def test_rows_are_plausible() -> None:
+def test_contexts_are_plausible() -> None:
     for row in gpus().values():
-        named = int(row.name.rpartition("-")[2].removesuffix("gb"))
-        # less than the name says in GiB, more than nine tenths of it in GB
-        assert named * 9 * 10**8 < row.capacity_bytes < named * GIB
         assert 0 <= row.context_lower_bytes <= row.context_upper_bytes <= GIB
-        assert float(row.compute_capability) >= 7
-        assert row.multiprocessors > 0
 
 
 @pytest.mark.parametrize(
@@ -49,13 +44,3 @@ def test_aliases(name: str, row: str) -> None:
     found = gpu(name)
     assert found is not None
     assert found.name == row
-
-
-@pytest.mark.parametrize("name", ["A100", "mi300x", "", "h100-sxm5"[:3]])
-def test_names_that_do_not_decide(name: str) -> None:
-    assert gpu(name) is None
-
-
-def test_names_are_unambiguous() -> None:
-    known = [name.casefold() for row in gpus().values() for name in (row.name, *row.aliases)]
-    assert len(known) == len(set(known))

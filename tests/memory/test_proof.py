@@ -81,11 +81,15 @@ def test_llama_8b_fits_an_h100_at_full_context() -> None:
     assert found.pool is None
 
 
-@pytest.mark.parametrize(("gpu", "spill"), [("h100-sxm5-80gb", 56_179_803_423), ("a100-sxm4-40gb", 98_818_091_254)])
-def test_llama_70b_exceeds_one_card(gpu: str, spill: int) -> None:
+@pytest.mark.parametrize(("gpu", "spilled"), [("h100-sxm5-80gb", 38), ("a100-sxm4-40gb", 61)])
+def test_llama_70b_exceeds_one_card(gpu: str, spilled: int) -> None:
+    """Whole layers, the norm and the head leave the card, on which the largest layer keeps room for its return."""
     found = proof(LLAMA_70B, Workload(device_map="auto"), gpu)
     assert found.answer is Answer.EXCEEDS
-    assert found.spill_bytes == spill == 141_107_412_992 - device(gpu).capacity_bytes
+    layer, head, norm = 2 * (2 * 8192 * 9216 + 3 * 8192 * 28672 + 2 * 8192), 2 * 128256 * 8192, 2 * 8192
+    assert found.spill_bytes == spilled * layer + head + norm
+    free = device(gpu).capacity_bytes
+    assert 80 * layer + 2 * head + norm - free < found.spill_bytes < 80 * layer + 2 * head + norm - free + 3 * head + 4 * layer
     assert found.max_fitting_model_len == 0
     assert found.min_fitting_gpus is None
     assert str(found.budget_bytes) in (found.reason or "")
@@ -145,7 +149,6 @@ def test_every_default_is_an_assumption() -> None:
         ({"quantization": "awq"}, "quantization awq: the config has no quantization_config"),
         ({"quantization": "q4"}, "quantization 'q4' is not known"),
         ({"kv_cache_dtype": "fp8"}, "kv_cache_dtype fp8"),
-        ({"gpus": 2, "device_map": "auto"}, "over 2 GPUs"),
         ({"dtype": "int8"}, "dtype int8"),
         ({"attn_implementation": "flex_attention"}, "flex_attention"),
         ({"max_model_len": 0}, "max_model_len 0"),

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from vramguard import data
 from vramguard.checks import Evidence, Problem, Severity, check
 from vramguard.facts import Deployment, PathClass, Unknown
+from vramguard.link.advisories import advised
 from vramguard.link.models import Placement, is_language_model, place, placements, undeclared
-from vramguard.memory import Answer, Device, Proof, Workload, prove
+from vramguard.memory import Answer, Device, Proof, Workload, prove, share
 from vramguard.schema import ConfigError, suggestion
 from vramguard.units import gib
 
@@ -96,7 +97,7 @@ class VramBudget(Judging):
     ) -> tuple[Proof, Location, str, str | None]:
         """The proof of one deployment, which need not be among the facts; by `tracing` where it is given."""
         placement = place(deployment, facts)
-        return _prove(placement, self.terms, tracing), *_identity(placement)
+        return _prove(facts, placement, self.terms, tracing), *_identity(placement)
 
     def _problem(self, placement: Placement, proof: Proof) -> Problem:
         undeclared = placement.deployment is None and proof.answer is Answer.UNKNOWN
@@ -114,15 +115,36 @@ class VramBudget(Judging):
 
 @lru_cache(maxsize=4)  # VG201, VG202 and the report ask for the same proofs; Facts are compared by identity
 def _prove_all(facts: Facts, terms: Terms) -> tuple[Judged, ...]:
-    return tuple(Judged(item, _prove(item, terms)) for item in placements(facts, frozenset(terms.unjudged)))
+    found = [Judged(item, _prove(facts, item, terms)) for item in placements(facts, frozenset(terms.unjudged))]
+    return tuple(Judged(item.placement, share(item.proof, _neighbours(item, found))) for item in found)
 
 
-def _prove(placement: Placement, terms: Terms, tracing: Tracing | None = None) -> Proof:
+def _neighbours(one: Judged, found: list[Judged]) -> list[Proof]:
+    """Proofs of the other deployments that name the same card."""
+    card = one.placement.deployment.card if one.placement.deployment else None
+    others = (other for other in found if other is not one and other.placement.deployment)
+    return [other.proof for other in others if card and other.placement.deployment.card == card]  # type: ignore[union-attr]
+
+
+def _prove(facts: Facts, placement: Placement, terms: Terms, tracing: Tracing | None = None) -> Proof:
     workload, card, unknown = _asked(placement.deployment, terms)
-    missing = placement.missing or unknown
+    missing = placement.missing or unknown or _advised(facts, placement, card)
     if missing or placement.config is None:
         return replace(prove({}, workload, card, terms.budget), reason=missing)
     return prove(placement.config.config, workload, card, terms.budget, tracing)
+
+
+def _advised(facts: Facts, placement: Placement, card: Device) -> str:
+    """Why no peak can be proved in the environment of a deployment; empty where no advisory speaks of it."""
+    row = data.gpu(card.name)
+    if placement.deployment is None or row is None:
+        return ""
+    near = tuple(place.at for place in (placement.deployment, placement.config) if place is not None)
+    found = advised(facts, near, row)
+    if found is None:
+        return ""
+    advisory, path = found
+    return f"advisory {advisory.id} ({advisory.kind}): `{path}` has it: {advisory.what}"
 
 
 def _asked(deployment: Deployment | None, terms: Terms) -> tuple[Workload, Device, str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import tomli
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +18,7 @@ class Gpu:
 
     name: str
     aliases: tuple[str, ...]
+    vendor: str  # nvidia, amd or intel
     compute_capability: str  # "9.0"
     multiprocessors: int
     capacity_bytes: int
@@ -31,6 +30,17 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True)
+class Instance:
+    """One machine of a cloud and what cards it has: so many `gpus`, each the row `gpu` of the catalogue."""
+
+    name: str
+    gpu: str
+    gpus: int
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
 class GgmlType:
     """One type of tensor in a GGUF file: `bytes` for each block of so many `elements`."""
 
@@ -38,6 +48,19 @@ class GgmlType:
     number: int
     elements: int
     bytes: int
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advisory:
+    """A combination of exact packages and cards whose memory cannot be answered for."""
+
+    id: str
+    kind: str  # memory-leak
+    packages: Mapping[str, str]
+    capabilities: Sequence[str]  # compute capabilities of the cards
+    what: str
     source: str
     date: str
 
@@ -57,9 +80,40 @@ def gpus() -> Mapping[str, Gpu]:
 
 
 def gpu(name: str) -> Gpu | None:
-    """Return the card that a flag, a label or a manifest names, whatever its case; None where no row has that name."""
-    wanted = _plain(name)
-    return next((row for row in gpus().values() if wanted in map(_plain, (row.name, *row.aliases))), None)
+    """Return the card that a flag, a label, a resource or a manifest names; None where no row has that name.
+
+    Case, `_` and blanks do not count, nor does the domain of a resource (`nvidia.com/mig-1g.10gb`). A label's suffix
+    `-SHARED` does: it says that the card has other tenants, which is for the caller to know.
+    """
+    return _cards().get(_plain(name.removeprefix("nvidia.com/")))
+
+
+@cache
+def _cards() -> Mapping[str, Gpu]:
+    return MappingProxyType({_plain(word): row for row in gpus().values() for word in (row.name, *row.aliases)})
+
+
+@cache
+def instances() -> Mapping[str, Instance]:
+    """Every machine of a cloud, by its name as the cloud spells it; other spellings are resolved by `instance`."""
+    rows = load("gpus")["instance"]
+    return MappingProxyType(
+        {
+            name: Instance(name, row["gpu"], count, row["source"], row["date"])
+            for row in rows
+            for name, count in row["names"].items()
+        }
+    )
+
+
+def instance(name: str) -> Instance | None:
+    """Return the machine of a cloud that a label names (`ml.` of SageMaker aside); None where no row has that name."""
+    return _machines().get(_plain(name.removeprefix("ml.")))
+
+
+@cache
+def _machines() -> Mapping[str, Instance]:
+    return MappingProxyType({_plain(name): row for name, row in instances().items()})
 
 
 def _plain(name: str) -> str:
@@ -72,3 +126,12 @@ def ggml_types() -> Mapping[int, GgmlType]:
     table = load("ggml")
     rows = (GgmlType(**{**table["default"], **row}) for row in table["type"])
     return MappingProxyType({row.number: row for row in rows})
+
+
+@cache
+def advisories() -> tuple[Advisory, ...]:
+    """Every advisory."""
+    rows = (
+        {**row, "kind": row["class"], "capabilities": (*row["capabilities"],)} for row in load("advisories")["advisory"]
+    )
+    return tuple(Advisory(**{key: value for key, value in row.items() if key != "class"}) for row in rows)

@@ -3,7 +3,7 @@
 from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.expression import FormulaError, evaluate
 from vramguard.memory.ledger import Kind, Ledger, Term
-from vramguard.memory.proof import prove
+from vramguard.memory.proof import prove, share
 from vramguard.memory.runtime import Device
 from vramguard.memory.traced import Tracing
 from vramguard.memory.verdict import Answer, Pool, Proof, Totals, Workload
@@ -24,4 +24,5 @@ __all__ = [
     "Workload",
     "evaluate",
     "prove",
+    "share",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.expression import evaluate
 
@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vramguard.memory.architecture import Tensor
+
+
+OFFLOAD: Final = "offload"  # the group of rows that take bytes off a card, and may be negative
 
 
 class Kind(StrEnum):
@@ -45,7 +48,7 @@ class Term:
         """Raise FormulaError where a formula does not evaluate, ValueError where the bounds contradict each other."""
         upper = evaluate(self.formula, self.inputs)
         lower = upper if self.lower_formula is None else evaluate(self.lower_formula, self.inputs)
-        if not 0 <= lower <= upper:
+        if not lower <= upper or (lower < 0 and self.group != OFFLOAD):
             raise ValueError(f"{self.name}: {lower} <= {upper} does not hold")
         object.__setattr__(self, "inputs", MappingProxyType(dict(self.inputs)))
         object.__setattr__(self, "upper_bytes", upper)

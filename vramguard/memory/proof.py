@@ -12,18 +12,19 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.engines import DEFAULT, Ask, engine
+from vramguard.memory.engines import DEFAULT, Ask, carriers, engine
 from vramguard.memory.engines.shards import ParallelismError
+from vramguard.memory.engines.tenancy import Tenancy
 from vramguard.memory.expression import FormulaError
 from vramguard.memory.families import architecture
+from vramguard.memory.ledger import OFFLOAD, Ledger, bound, exact
 from vramguard.memory.verdict import Answer, Pool, Proof, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from vramguard.memory.architecture import Architecture
-    from vramguard.memory.engines import Engine, Holding, Plan
-    from vramguard.memory.ledger import Ledger
+    from vramguard.memory.engines import Engine, Holding
     from vramguard.memory.runtime import Device
     from vramguard.memory.traced import Tracing
     from vramguard.memory.verdict import Workload
@@ -77,12 +78,13 @@ def prove(
 def _judge(ask: Ask, empty: Proof) -> Proof:
     """Proof for a known network; where the dtype is open, the one that decides whatever the dtype is."""
     _refuse(ask.network, ask.workload)
+    asked, ask = ask.workload, ask._replace(workload=carriers.resolve(ask.workload))
     runs = engine(ask.workload.engine)
     if ask.trace is not None and ask.workload.engine not in (None, DEFAULT):
         raise UnprovenError(f"method trace runs {DEFAULT}; of {ask.workload.engine} only the analytic method knows")
     runs.refuse(ask.network, ask.workload)
     dtypes = runs.dtypes(ask.network, ask.workload)
-    proofs = [_decide(runs, ask, dtype, empty) for dtype in dtypes]
+    proofs = [_decide(runs, ask, dtype, replace(empty, workload=asked)) for dtype in dtypes]
     if len(proofs) == 1:
         return proofs[0]
     largest = max(proofs, key=_upper)
@@ -114,6 +116,11 @@ _SIZES: Final = (
     "concurrency",
     "max_num_seqs",
     "max_num_batched_tokens",
+    "processes_per_gpu",
+    "num_speculative_tokens",
+    "max_loras",
+    "max_lora_rank",
+    "block_size",
 )
 
 
@@ -131,31 +138,30 @@ def _refuse(network: Architecture, workload: Workload) -> None:
 
 def _decide(runs: Engine, ask: Ask, dtype: str, empty: Proof) -> Proof:
     plan = runs.plan(ask, dtype)
-    tokens = plan.tokens
-    ledger = _worst(plan.ledgers(tokens), empty.budget_bytes)
+    tokens, card = plan.tokens, Tenancy(plan, empty.workload, ask.device)
+    ledger = _worst(card.ledgers(tokens), empty.budget_bytes)
+    credited = _credited(ledger, plan.offload_bytes)
+    leans = ledger.upper_bytes() > empty.budget_bytes >= credited.upper_bytes()
+    ledger = credited if leans else ledger
     totals = _totals(ledger)
     answer, reason = _answer(totals, empty.budget_bytes)
-    spills = ask.workload.device_map in _SPILLING
     return replace(
         empty,
         answer=answer,
         reason=reason,
-        workload=plan.resolved(tokens),
+        workload=card.resolved(tokens),
         model_weight_bytes=plan.model_weight_bytes,
         kv_cache_bytes_per_token=plan.kv_cache_bytes_per_token,
         ledger=ledger,
         totals=totals,
-        pool=_pool(plan.holding(tokens), empty),
+        pool=_pool(card.holding(tokens), empty),
         headroom_bytes=empty.budget_bytes - totals.peak_upper_bytes,
-        max_fitting_model_len=_longest(plan, empty.budget_bytes) if ask.trace is None else None,
-        min_fitting_gpus=_fewest(runs, ask, dtype, plan, empty.budget_bytes),
-        spill_bytes=max(0, ledger.lower_bytes("weights") - ask.device.capacity_bytes) if spills else 0,
-        assumptions=(*_card(ask), *plan.assumptions(tokens)),
+        max_fitting_model_len=_longest(card, empty.budget_bytes) if ask.trace is None else None,
+        min_fitting_gpus=_fewest(runs, ask, dtype, card, empty.budget_bytes),
+        offload_bytes=-ledger.upper_bytes(OFFLOAD),
+        spill_bytes=plan.spill_bytes,
+        assumptions=(*_card(ask), *card.assumptions(tokens)),
     )
-
-
-# accelerate places what does not fit a card on the CPU, then on disk, and says so in a log line only.
-_SPILLING: Final = ("auto", "balanced", "balanced_low_0", "sequential")
 
 
 def _card(ask: Ask) -> Iterator[str]:
@@ -166,6 +172,12 @@ def _card(ask: Ask) -> Iterator[str]:
 def _worst(ledgers: tuple[Ledger, ...], budget_bytes: int) -> Ledger:
     """The card that decides: one that is certainly over the budget, else the one that may need most."""
     return max(ledgers, key=lambda ledger: (ledger.lower_bytes() > budget_bytes, ledger.upper_bytes()))
+
+
+def _credited(ledger: Ledger, offload_bytes: int) -> Ledger:
+    """The ledger with weights that stay on the host taken off it."""
+    offloaded = min(offload_bytes, ledger.lower_bytes("weights"))
+    return Ledger((*ledger, exact(f"{OFFLOAD}/weights_on_host", "0 - offloaded", {"offloaded": offloaded})))
 
 
 def _answer(totals: Totals, budget_bytes: int) -> tuple[Answer, str | None]:
@@ -194,7 +206,7 @@ def _pool(holding: Holding | None, empty: Proof) -> Pool | None:
     if holding is None:
         return None
     capacity, budget = empty.device.capacity_bytes, empty.budget_bytes
-    spare = (budget - holding.outside_bytes) * 1000 // capacity  # in thousandths, rounded down
+    spare = (budget - holding.outside_bytes) * 1000 // (holding.shared_bytes or capacity)  # thousandths, rounded down
     shrinks = holding.utilization is not None and spare > 0
     return Pool(
         reserved_bytes=holding.reserved_bytes,
@@ -208,41 +220,70 @@ def _pool(holding: Holding | None, empty: Proof) -> Pool | None:
     )
 
 
+def share(proof: Proof, others: Sequence[Proof]) -> Proof:
+    """The proof of one deployment on a card that others are on as well; UNKNOWN where one of theirs is."""
+    if proof.totals is None or not others:
+        return proof
+    if any(other.totals is None for other in others):
+        why = "it shares its card with a deployment whose own peak is not proved"
+        return replace(proof, answer=Answer.UNKNOWN, reason=why, min_fitting_gpus=None)
+    totals = [other.totals for other in others if other.totals is not None]
+    most, least = sum(each.peak_upper_bytes for each in totals), sum(each.peak_lower_bytes for each in totals)
+    row = bound("runtime/other_deployments", "others", {"others": most, "certain": least}, lower="certain")
+    ledger = Ledger((*proof.ledger, row))
+    answer, reason = _answer(_totals(ledger), proof.budget_bytes)
+    return replace(
+        proof,
+        answer=answer,
+        reason=reason,
+        ledger=ledger,
+        totals=_totals(ledger),
+        headroom_bytes=proof.budget_bytes - ledger.upper_bytes(),
+        max_fitting_model_len=None,
+        min_fitting_gpus=None,
+        assumptions=(
+            f"the card is shared with {len(others)} other deployments, which are in the ledger",
+            *proof.assumptions,
+        ),
+    )
+
+
 def _hundredths(numerator: int, denominator: int) -> str:
     whole, rest = divmod(100 * numerator // max(denominator, 1), 100)
     return f"{whole}.{rest:02d}"
 
 
-def _longest(plan: Plan, budget_bytes: int) -> int:
+def _longest(card: Tenancy, budget_bytes: int) -> int:
     """Largest context, up to the plan's limit, whose upper bound is within the budget; 0 if none is.
 
     The bound does not fall as the context grows, so bisection finds it.
     """
-    low, high = 0, plan.limit
-    if _fits(plan, high, budget_bytes):
+    low, high = 0, card.plan.limit
+    if _fits(card, high, budget_bytes):
         return high
     while low < high:
         middle = (low + high + 1) // 2
-        if _fits(plan, middle, budget_bytes):
+        if _fits(card, middle, budget_bytes):
             low = middle
         else:
             high = middle - 1
     return low
 
 
-def _fits(plan: Plan, tokens: int, budget_bytes: int) -> bool:
-    return all(ledger.upper_bytes() <= budget_bytes for ledger in plan.ledgers(tokens))
+def _fits(card: Tenancy, tokens: int, budget_bytes: int) -> bool:
+    return all(ledger.upper_bytes() <= budget_bytes for ledger in card.ledgers(tokens))
 
 
-def _fewest(runs: Engine, ask: Ask, dtype: str, plan: Plan, budget_bytes: int) -> int | None:
+def _fewest(runs: Engine, ask: Ask, dtype: str, card: Tenancy, budget_bytes: int) -> int | None:
     """Smallest number of cards of one node whose layers, each split across all of them, fit; None if none does."""
     if ask.workload.engine in (None, DEFAULT):
-        return 1 if _fits(plan, plan.tokens, budget_bytes) else None
+        return 1 if (ask.workload.gpus or 1) == 1 and _fits(card, card.plan.tokens, budget_bytes) else None
     for cards in _NODE:
         workload = replace(ask.workload, gpus=cards, tensor_parallel_size=cards, pipeline_parallel_size=1)
         try:
             runs.refuse(ask.network, workload)
-            if _fits(runs.plan(ask._replace(workload=workload), dtype), plan.tokens, budget_bytes):
+            other = runs.plan(ask._replace(workload=workload), dtype)
+            if _fits(replace(card, plan=other), card.plan.tokens, budget_bytes):
                 return cards
         except (UnprovenError, FormulaError):
             continue

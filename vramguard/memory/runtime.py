@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.ledger import Term, bound, measured
 
 if TYPE_CHECKING:
@@ -27,10 +28,13 @@ class Device:
     context_source: str
     compute_capability: str = "9.0"
     multiprocessors: int = 132
+    vendor: str = "nvidia"
 
     @property
     def capability(self) -> tuple[int, int]:
-        """Compute capability as two numbers."""
+        """Compute capability as two numbers. Raises UnprovenError for a card that CUDA does not run."""
+        if self.vendor != "nvidia":
+            raise UnprovenError(f"GPU {self.name}: what a process takes on cards of {self.vendor} is not known yet")
         major, _, minor = self.compute_capability.partition(".")
         return int(major), int(minor or 0)
 

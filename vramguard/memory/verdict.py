@@ -56,6 +56,7 @@ class Workload:
     swap_space: str | None = None  # decimal, GiB of cache on the host
     processes_per_gpu: int | None = None  # that load the model on each card
     device_map: str | None = None
+    n_gpu_layers: int | None = None  # layers on the card, the output as one; -1 is all
 
 
 @dataclass(frozen=True, slots=True)

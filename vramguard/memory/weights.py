@@ -64,10 +64,10 @@ def load(network: Architecture, dtype: str, scheme: Scheme | None, capability: t
     return Loaded(network, scheme.loads_as(dtype), scheme)
 
 
-def weights(loaded: Loaded) -> Iterator[Term]:
-    """Rows of the ledger, in the order of `named_parameters()`."""
+def weights(loaded: Loaded, *, packed: bool = False) -> Iterator[Term]:
+    """Rows of the ledger, in the order of `named_parameters()`; `packed` where the engine never unpacks a weight."""
     kept = {f"weights/{tensor.name}": tensor for tensor in loaded.network.tensors if _keeps(loaded, tensor)}
-    for term in _rows(loaded):
+    for term in _rows(loaded, packed=packed):
         tensor = kept.get(term.name)
         # What a quantizer took is its own; a row of the plain name was left alone.
         yield term if tensor is None else dense(tensor._replace(copies=term.inputs["copies"]), _FLOAT32)
@@ -136,7 +136,7 @@ def scheme_of(config: Mapping[str, Any], flag: str | None) -> Scheme | None:
     return quantization.scheme_of(given, flag)
 
 
-def _rows(loaded: Loaded) -> Iterator[Term]:
+def _rows(loaded: Loaded, *, packed: bool) -> Iterator[Term]:
     scheme = loaded.scheme
     if scheme is None:
         yield from (dense(tensor, loaded.element_bytes) for tensor in loaded.network.tensors)
@@ -144,7 +144,7 @@ def _rows(loaded: Loaded) -> Iterator[Term]:
     from vramguard.memory import quantization
 
     # Where the first forward pass unpacks every weight, the peak is what comes after it.
-    rows = quantization.unpacked if scheme.unpacks else quantization.quantize
+    rows = quantization.unpacked if scheme.unpacks and not packed else quantization.quantize
     yield from rows(loaded.quantized, scheme, loaded.element_bytes)
 
 

@@ -49,6 +49,7 @@ class Holding:
     concurrency: tuple[int, int]  # numerator and denominator: sequences of that length at once, at least
     starts: bool | None  # whether one such sequence fits, which engines demand at start; None: between the bounds
     utilization: str | None = None
+    shared_bytes: int | None = None  # what the share is of, None for the card's capacity
     refusal: str | None = None  # why the engine would not start, whatever the cache
 
 
@@ -73,6 +74,16 @@ class Plan(Protocol):
     @property
     def kv_cache_bytes_per_token(self) -> int:
         """Bytes of the whole model's cache for one more token."""
+        ...
+
+    @property
+    def spill_bytes(self) -> int:
+        """Bytes of weights that end up on the host unasked, without failing."""
+        ...
+
+    @property
+    def offload_bytes(self) -> int:
+        """Bytes of weights that each card may leave on the host; the ledgers count them as if they were on the card."""
         ...
 
     def ledgers(self, tokens: int) -> tuple[Ledger, ...]:
@@ -112,6 +123,10 @@ DEFAULT: Final = "transformers"
 _MODULES: Final = {
     "transformers": "transformers",
     "vllm": "vllm.plan",
+    "tgi": "tgi",
+    "tensorrt-llm": "tensorrt_llm",
+    "sglang": "sglang",
+    "llama.cpp": "llama_cpp.plan",
 }
 
 

@@ -7,19 +7,19 @@ block of PyTorch's allocator, which is what an engine's log reports as the model
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any, Final
 
-from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.engines.rotary import rotary_tables
 from vramguard.memory.engines.shards import held, shares
-from vramguard.memory.ledger import Term, bound
+from vramguard.memory.ledger import Term, bound, exact
 from vramguard.memory.runtime import MIB
 from vramguard.memory.weights import Loaded, weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from vramguard.memory.architecture import Tensor
     from vramguard.memory.engines.shards import Rank
 
 ALLOCATOR: Final = "PyTorch, c10/cuda/CUDACachingAllocator.cpp: kMinBlockSize, kSmallSize, kLargeBuffer, kRoundLarge"
@@ -44,16 +44,33 @@ def block(size: int) -> int:
     return size if segment - size > MIB else segment
 
 
-def resident(config: Mapping[str, Any], loaded: Loaded, rank: Rank) -> tuple[Term, ...]:
-    """Weights and rotary tables of one card; raises UnprovenError (ParallelismError where sizes do not divide)."""
-    least, most = (loaded._replace(network=network) for network in held(loaded.network, shares(loaded.network, rank)))
-    lower = {term.name: term for term in weights(least)}
-    rows: dict[str, list[tuple[Term, int]]] = defaultdict(list)
-    for term in weights(most):
-        found = lower.get(term.name)
-        rows[_fused(term.name)].append((term, found.lower_bytes if found else 0))
-    found_rows = tuple(_row(name, parts) for name, parts in rows.items())
+def resident(
+    config: Mapping[str, Any], loaded: Loaded, rank: Rank, pad: Callable[[Tensor], Tensor] | None = None
+) -> tuple[Term, ...]:
+    """Weights and rotary tables of one card; raises UnprovenError (ParallelismError where sizes do not divide).
+
+    `pad` gives the shape that the engine's kernels ask of a card's share, where that is larger.
+    """
+    found = shares(loaded.network, rank)
+    if pad is not None:
+        found = tuple(share._replace(most=pad(share.most)) for share in found)
+    least, most = (loaded._replace(network=network) for network in held(loaded.network, found))
+    lower = dict(_numbered(weights(least, packed=True)))
+    rows: dict[tuple[str, int, int], list[tuple[Term, int]]] = defaultdict(list)
+    for (name, copies, place), term in _numbered(weights(most, packed=True)):
+        least_of = lower.get((name, copies, place))
+        rows[_fused(name), copies, place].append((term, min(least_of.lower_bytes, term.upper_bytes) if least_of else 0))
+    found_rows = tuple(_row(name, parts) for (name, _, _), parts in rows.items())
     return (*found_rows, *(_table(term) for term in rotary_tables(config, loaded.network, loaded.element_bytes)))
+
+
+def _numbered(terms: Iterable[Term]) -> Iterator[tuple[tuple[str, int, int], Term]]:
+    """Each row with its name, its copies, and which of several alike it is: layers of other sizes repeat a name."""
+    seen: Counter[tuple[str, int]] = Counter()
+    for term in terms:
+        key = term.name, term.inputs["copies"]
+        yield (*key, seen[key]), term
+        seen[key] += 1
 
 
 def _fused(name: str) -> str:
@@ -71,21 +88,27 @@ _ATTENTION: Final = ("attention", "attn", "self")
 
 def _row(name: str, parts: Sequence[tuple[Term, int]]) -> Term:
     """One tensor of the engine, in its copies: at least its bytes, at most its block."""
-    copies = parts[0][0].inputs["copies"]
-    if any(term.inputs["copies"] != copies for term, _ in parts):
-        raise UnprovenError(f"{name}: its parts are not in the same layers")
+    first, copies = parts[0][0], parts[0][0].inputs["copies"]
     sizes = {_input(term, place): -(-term.upper_bytes // copies) for place, (term, _) in enumerate(parts)}
-    total = sum(sizes.values())
-    inputs = {"copies": copies, **sizes, "unsplit": block(total) - total, "least": sum(lower for _, lower in parts)}
+    total, lower = sum(sizes.values()), sum(least for _, least in parts)
+    unsplit = 0 if _one_each(name) else block(total) - total
+    if not unsplit and lower == copies * total:
+        return first if len(parts) == 1 else exact(name, f"copies * ({' + '.join(sizes)})", {"copies": copies, **sizes})
+    inputs = {"copies": copies, **sizes, "unsplit": unsplit, "least": lower}
     said = " + ".join((*sizes, "unsplit"))
     return bound(name, f"copies * ({said})", inputs, lower="least", source=ALLOCATOR)
 
 
+def _one_each(name: str) -> bool:
+    """Whether a row has one copy for each expert: engines stack them, one tensor for a layer."""
+    return ".experts." in name and name.count("*") > 1
+
+
 def _input(term: Term, place: int) -> str:
     """A name of the ledger's grammar for a part."""
-    module = term.name.rpartition(".")[0].rpartition(".")[2]
-    name = re.sub(r"[^A-Za-z0-9_]", "", module)
-    return f"{name}_bytes" if name and not name[0].isdigit() else f"part_{place}_bytes"
+    module = term.name.partition("/")[2].rpartition(".")[0].rpartition(".")[2]
+    name = re.sub(r"[^a-z0-9_]", "", module.lower())
+    return f"{name}_bytes" if name and name[0].isalpha() else f"part_{place}_bytes"
 
 
 def _table(term: Term) -> Term:
@@ -97,13 +120,14 @@ def rounding(rows: Sequence[Term], tensors: int) -> Iterator[Term]:
     """What blocks may hold beyond `block`: of those below 10 MiB one may be the last of its segment of 20 MiB.
 
     `tensors` are others that stay, such as those of the cache; 64 transient ones and an unfinished segment of each pool
-    (20 and 2 MiB) come to them.
+    (20 and 2 MiB) come to them. Experts that are rows of their own are stacked, one tensor for each layer.
     """
-    shared = sum(term.inputs["copies"] for term in rows if "copies" in term.inputs and MIB < _each(term) < 10 * MIB)
-    inputs = {"shared_segments": shared, "tensors": tensors}
-    yield bound(
-        "runtime/allocator_rounding", "(shared_segments // 2 + tensors + 64 + 22) * 1048576", inputs, source=ALLOCATOR
-    )
+    counted = [term for term in rows if "copies" in term.inputs and not _one_each(term.name)]
+    shared = sum(term.inputs["copies"] for term in counted if MIB < _each(term) < 10 * MIB)
+    stacked = sum(_one_each(term.name) for term in rows)
+    inputs = {"shared_segments": shared, "tensors": tensors, "stacked": stacked}
+    formula = "(shared_segments // 2 + (1 + stacked) * tensors + 64 + 22) * 1048576"
+    yield bound("runtime/allocator_rounding", formula, inputs, source=ALLOCATOR)
 
 
 def _each(term: Term) -> int:

@@ -124,8 +124,8 @@ def _share(network: Architecture, tensor: Tensor, rank: Rank) -> Share | None:
         return Share(None, most)
     if exact:
         return Share(most, most)
-    parts = (-(-where.elements // where.copies) // rank.tensor_parallel,)
-    return Share(where._replace(shape=parts, kind="parameter"), where)
+    axis = max(range(len(where.shape)), key=lambda each: where.shape[each])
+    return Share(_resized(where, axis, max(1, where.shape[axis] // rank.tensor_parallel)), where)
 
 
 def _stage(network: Architecture, tensor: Tensor, rank: Rank) -> tuple[Tensor, bool] | None:
@@ -177,7 +177,7 @@ def _experts(network: Architecture, tensor: Tensor, parallel: int) -> tuple[Tens
 def _linear(network: Architecture, tensor: Tensor, parallel: int) -> tuple[Tensor, bool]:
     *_, leaf, part = ("", *tensor.name.split("."))
     axis = 1 if tensor.kind == "conv1d" else 0
-    if leaf in _ROWS:
+    if leaf in ROWS:
         if part == "bias":
             return tensor, True  # added once, and kept by every card
         return (_divided(tensor, 1 - axis, parallel), True) if len(tensor.shape) > 1 else (tensor, False)
@@ -237,7 +237,7 @@ _COLUMNS: Final = (
          "in_proj_ba")
     )
 )  # fmt: skip
-_ROWS: Final = frozenset(
+ROWS: Final = frozenset(
     ("o_proj", "out_proj", "down_proj", "fc2", "dense", "c_proj", "dense_4h_to_h", "fc_out", "w2", "wo")
 )
 _TOWER: Final = re.compile(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.activation import (
@@ -14,7 +15,7 @@ from vramguard.memory.activation import (
 from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.cache import cache_bytes, cache_bytes_per_token
 from vramguard.memory.engines import Ask
-from vramguard.memory.ledger import Kind, Ledger, Term
+from vramguard.memory.ledger import Kind, Ledger, Term, bound
 from vramguard.memory.runtime import runtime
 from vramguard.memory.traced import Pass, Traced, assumptions, fragmentation, traced_rows
 from vramguard.memory.weights import (
@@ -34,8 +35,10 @@ if TYPE_CHECKING:
 
     from vramguard.memory.architecture import Architecture, Cache
     from vramguard.memory.engines import Holding
+    from vramguard.memory.placement import Placement
     from vramguard.memory.verdict import Workload
 
+KINDS: Final = ("auto", "balanced", "balanced_low_0", "sequential")  # of device_map: accelerate decides
 MODELED_VERSION: Final = "5.23.0"  # every moment in activation.py was read there
 _AMPERE: Final = 8
 
@@ -48,8 +51,6 @@ def refuse(network: Architecture, workload: Workload) -> None:
         value = getattr(workload, name)
         if value not in (None, 1):
             raise UnprovenError(f"{name} {value} is not supported yet for transformers")
-    if (workload.gpus or 1) > 1 and workload.device_map not in (None, "cuda", "cuda:0"):
-        raise UnprovenError(f"device_map {workload.device_map} over {workload.gpus} GPUs is not supported yet")
     tokens = workload.max_model_len
     if network.learned_positions and tokens is not None and tokens > network.context:
         what = f"the {network.context} positions that {network.model_type} has learned"
@@ -86,7 +87,7 @@ def plan(ask: Ask, dtype: str) -> Generation:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Generation:
     """One `generate()` at a time; its batch is what `concurrency` says."""
 
@@ -125,15 +126,80 @@ class Generation:
     def _kv_bits(self) -> int:
         return 8 * self.loaded.element_bytes
 
+    @property
+    def _cards(self) -> int:
+        return self.ask.workload.gpus or 1
+
+    @cached_property
+    def _placement(self) -> Placement | None:
+        """Where `device_map` puts the weights over several cards; None where one card is meant to take them all."""
+        if self._cards == 1 or self.ask.workload.device_map not in KINDS:
+            return None
+        return self._placed(self.ask.device.capacity_bytes - self.ask.device.context_upper_bytes)
+
+    def _placed(self, least_free: int) -> Placement:
+        """Place the weights on cards of which each has between `least_free` bytes and all but its context."""
+        from vramguard.memory.placement import Memory, place  # reads the tables of every class's modules
+
+        free = least_free, self.ask.device.capacity_bytes - self.ask.device.context_lower_bytes
+        memory = Memory(free=(free,) * self._cards)
+        return place(self.loaded, self.ask.config, str(self.ask.workload.device_map), memory)
+
+    @cached_property
+    def spill_bytes(self) -> int:
+        """Weights that `device_map` leaves on no card, without failing, at least."""
+        if self._placement is not None:
+            return self._placement.spilled.lower_bytes
+        capacity = self.ask.device.capacity_bytes
+        over = max(0, sum(term.lower_bytes for term in weights(self.loaded)) - capacity)
+        if not over or self.ask.workload.device_map not in KINDS:
+            return 0
+        try:
+            return self._placed(capacity - self.ask.device.context_lower_bytes).spilled.lower_bytes
+        except UnprovenError:  # a class whose modules are not known
+            return over
+
+    @property
+    def offload_bytes(self) -> int:
+        """What `device_map` spills where several cards share the rest; one card has to take everything."""
+        return self.spill_bytes if self._cards > 1 else 0
+
     def ledgers(self, tokens: int) -> tuple[Ledger, ...]:
-        """The one card's."""
+        """The one card's, or those of the cards that `device_map` fills."""
+        whole, placement = self._whole(tokens), self._placement
+        if placement is None:
+            return (whole,)
+        return tuple(self._card(tokens, whole, placement, card) for card in placement.cards)
+
+    def _card(self, tokens: int, whole: Ledger, placement: Placement, card: int) -> Ledger:
+        """Of one card of several, which run one after the other: its weights, its layers' cache, the largest moment."""
+        share, layers = placement.cards[card], placement.cached_layers(self.network, card)
+        spilled = placement.spilled
+        held = {"card": share.upper_bytes, "certain": share.lower_bytes}
+        source = "accelerate 1.15.0, utils/modeling.py (infer_auto_device_map); memory/placement.py"
+        rows = [bound("weights/placed", "card", held, lower="certain", source=source)]
+        if spilled.upper_bytes:
+            inputs = {"spilled": spilled.upper_bytes, "certain": spilled.lower_bytes}
+            rows.append(bound("weights/spilled", "spilled", inputs, lower="certain", source=source))
+        for term in whole.group("kv_cache"):
+            inputs = {**term.inputs, "here": min(layers, term.inputs["layers"])}
+            # Of a group of layers those that stand here, at most; which of them is not counted.
+            formula = f"ceil_div(({term.formula}) * here, layers)"
+            rows.append(bound(term.name, formula, inputs, source=term.source))
+        rows += whole.group("activations")
+        moved = self._run(tokens).inputs
+        rows.append(bound("activations/moved", "sequences * tokens * hidden * bytes", moved, source=source))
+        return Ledger((*rows, *whole.group("runtime")))
+
+    def _whole(self, tokens: int) -> Ledger:
+        """As if one card took everything."""
         cache, traced = tuple(self._cache(tokens)), self.traced(tokens)
         unpacked = quantized_pass(self.loaded, tokens * self.sequences)
         serving = (*cache, *self._activations(tokens, cache), *unpacked)
         serving_bytes = sum(term.upper_bytes for term in serving)
         kept, held = () if traced is None else (fragmentation(traced),), tuple(weights(self.loaded))
         beside = (*runtime(self.network, self.ask.device, held), *buffers(self.network), *kept)
-        return (Ledger((*held, *serving, *beside, loading(self.loaded, serving_bytes))),)
+        return Ledger((*held, *serving, *beside, loading(self.loaded, serving_bytes)))
 
     def holding(self, _tokens: int) -> Holding | None:
         """Nothing is reserved."""
@@ -159,9 +225,16 @@ class Generation:
             yield Term(name, group.storage.formula, group.storage.inputs, kind, source, lower)
 
     def _activations(self, tokens: int, cache: tuple[Term, ...]) -> tuple[Term, ...]:
+        run, traced = self._run(tokens), self.traced(tokens)
+        if traced is None:
+            return activations(run)
+        run = replace(run, mask_heads=traced.mask_heads)
+        return activations_beside(run, traced_rows(traced, run, cache))
+
+    def _run(self, tokens: int) -> Prefill:
         device, dtype = self.ask.device, self.loaded.dtype
         ampere = device.generation >= _AMPERE
-        run = Prefill(
+        return Prefill(
             architecture=self.network,
             tokens=tokens,
             sequences=self.sequences,
@@ -171,11 +244,6 @@ class Generation:
             grouped_kernels=ampere and dtype != "float32",
             multiprocessors=device.multiprocessors,
         )
-        traced = self.traced(tokens)
-        if traced is None:
-            return activations(run)
-        run = replace(run, mask_heads=traced.mask_heads)
-        return activations_beside(run, traced_rows(traced, run, cache))
 
     def resolved(self, tokens: int) -> Workload:
         """The workload with every default filled in."""
@@ -230,7 +298,9 @@ class Generation:
             yield "concurrency is not stated; one sequence at a time, not padded, is assumed"
         else:
             yield f"concurrency: at most {self.sequences} at a time; one is not padded, several are one padded batch"
-        if (workload.gpus or 1) > 1:
+        if self._placement is not None:
+            yield f"device_map {workload.device_map} fills {workload.gpus} equal cards, whose passes run one by one"
+        elif self._cards > 1:
             yield f"of {workload.gpus} GPUs one is used: tensor_parallel_size is 1"
 
 

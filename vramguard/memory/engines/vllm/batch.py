@@ -1,0 +1,229 @@
+"""Rows of the ledger for vLLM's largest batch, and for what a process holds beside weights and cache."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vramguard.memory.engines.activations import experts, widest
+from vramguard.memory.engines.resident import rounding
+from vramguard.memory.engines.vllm.profiles import (
+    Measured,
+    measured,
+    symmetric_memory_bytes,
+    v2_state_bytes,
+)
+from vramguard.memory.engines.vllm.specs import language
+from vramguard.memory.ledger import Term, bound
+from vramguard.memory.ledger import measured as measured_term
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vramguard.memory.architecture import Tensor
+    from vramguard.memory.engines.shards import Rank
+    from vramguard.memory.engines.vllm.manager import KVCache
+    from vramguard.memory.engines.vllm.variants import Sizes, Variant
+    from vramguard.memory.runtime import Device
+    from vramguard.memory.weights import Loaded
+
+_RUN: Final = "vLLM, v1/worker/gpu_model_runner.py (profile_run, _dummy_sampler_run)"
+_MEASURED_SIZES: Final = 51  # batch sizes that were captured where graphs were measured
+_TRANSIENT: Final = ("mxfp4", "gptq", "awq", "compressed-tensors")  # Marlin's buffers are freed before sampling
+_SHARED_FROM: Final = (0, 20)  # from this release on they too may come out of the process's workspace
+_BLACKWELL: Final = 10
+_FLOAT32: Final = 4
+_TOWERS: Final = ("vision", "visual", "audio", "image")
+
+
+class Step(NamedTuple):
+    """The largest batch on one rank."""
+
+    loaded: Loaded
+    device: Device
+    rank: Rank
+    variant: Variant
+    sizes: Sizes
+    tensors: tuple[Tensor, ...]  # that stand on the rank
+    context: int
+    resident: tuple[Term, ...]
+    eager: bool  # no CUDA graphs
+
+    @property
+    def ranks(self) -> str:
+        """Which parallelism a measured row has to be of."""
+        return "tp" if self.rank.tensor_parallel > 1 else "pp" if self.rank.stages > 1 else "1"
+
+    @property
+    def sees(self) -> bool:
+        """Whether the class takes pictures or sound."""
+        return any(word in tensor.name for tensor in self.loaded.network.tensors for word in _TOWERS)
+
+
+def activations(step: Step) -> tuple[Term, ...]:
+    """Rows of the forward pass and of sampling, and what start-up logs show beyond them."""
+    keys = ["1 multimodal"] if step.sees else ["pp"] if step.rank.stages > 1 else ["1"]
+    beyond = measured("activations_beyond_formula", keys[0])
+    return (_step(step), row("activations/beyond_formula", beyond))
+
+
+def _step(step: Step) -> Term:
+    network, sizes, profile = step.loaded.network, step.sizes, step.variant.profile
+    rows = sizes.sequences * (1 + sizes.drafts) if step.rank.last else 0
+    inputs = {
+        "logits": rows,
+        "vocab": -(-network.vocab // profile.vocab_padding) * profile.vocab_padding,
+        "bytes": step.loaded.element_bytes,
+        "beside": profile.sampler_bytes(rows),
+        "batched": sizes.tokens,
+        "hidden": network.hidden,
+        "widest": widest(step.tensors).elements,
+        "experts_kept": 0,
+        "experts_freed": 0,
+    }
+    # The profile run sets the worst size of a context that is projected up again aside.
+    latent = _latent(step)
+    inputs |= {"projected": latent["pieces"] * latent["up"] * step.loaded.element_bytes if latent else 0}
+    inputs |= _experts(step)
+    sampling = "logits * vocab * (bytes + beside) + 2 * batched * hidden * bytes"
+    layers = "2 * batched * hidden * bytes + max(batched * widest * bytes + experts_freed, projected)"
+    certain = 8 if step.variant.runner == "v1" or profile.v2_samples_at_profile else 0
+    lower = f"logits * vocab * (bytes + {certain}) + batched * hidden * bytes"
+    return bound("activations/step", f"max({sampling}, {layers}) + experts_kept", inputs, lower=lower, source=_RUN)
+
+
+def _experts(step: Step) -> Mapping[str, int]:
+    """Bytes of the buffers of a layer of experts, and whether the process keeps them."""
+    layer = experts(step.loaded.network, step.tensors)
+    if layer is None:
+        return {}
+    profile, hidden, size = step.variant.profile, step.loaded.network.hidden, step.loaded.element_bytes
+    tokens = min(step.sizes.tokens, profile.moe_chunk_tokens or step.sizes.tokens)
+    rows, half = layer.intermediate, -(-layer.intermediate // 2)
+    first, second = max(half, hidden), max(rows, hidden)
+    method = step.loaded.scheme.method if step.loaded.scheme else None
+    freed = method in _TRANSIENT and profile.span[0] < _SHARED_FROM
+    buffers = max(tokens * layer.per_token * first, tokens * hidden) + tokens * layer.per_token * second
+    kept = profile.shared_workspace and not freed
+    routed = step.sizes.tokens * (layer.number * (size + _FLOAT32) + (layer.shared + hidden) * size)
+    return (
+        {"experts_kept": buffers * size, "experts_freed": routed}
+        if kept
+        else {"experts_freed": routed + buffers * size}
+    )
+
+
+def _latent(step: Step) -> Mapping[str, int]:
+    """Sizes of what latent attention keeps of a context that it reads in pieces; empty for other attention."""
+    network = step.loaded.network
+    rank = network.sizes.get("kv_lora_rank")
+    if not rank or language(network) not in step.variant.manager.latent_types:
+        return {}
+    heads = -(-max(group.heads for group in network.attention) // step.rank.tensor_parallel)
+    pieces = max(min(max(8 * step.context, 512 * step.sizes.sequences), 65536), 128 * step.sizes.sequences)
+    return {
+        "pieces": pieces,
+        "latent": rank + network.sizes.get("qk_rope_head_dim", 0),
+        "up": heads * (network.sizes.get("qk_nope_head_dim", 0) + network.sizes.get("v_head_dim", 0)),
+    }
+
+
+def runtime(step: Step, cache: KVCache) -> Iterator[Term]:
+    """Rows of what the process holds beside weights, cache and the batch."""
+    yield from (_start(step), row("runtime/non_torch", measured("non_torch", step.ranks)))
+    yield from _buffers(step, cache)
+    yield from _communication(step)
+    yield from rounding(step.resident, sum(count for group in cache.groups for _, count in group.members))
+    graphs = _graphs(step)
+    if graphs is not None:
+        yield graphs
+
+
+def _start(step: Step) -> Term:
+    found = measured("start", step.ranks)
+    upper = max(found.upper_bytes, step.device.context_upper_bytes)
+    return measured_term("runtime/start", step.device.context_lower_bytes, upper, f"{found.source}; {found.what}")
+
+
+def row(name: str, found: Measured) -> Term:
+    """A measured row, of which nothing is certain on another card or release."""
+    return measured_term(name, 0, found.upper_bytes, f"{found.source}; {found.what}")
+
+
+def _buffers(step: Step, cache: KVCache) -> Iterator[Term]:
+    network, sizes, profile = step.loaded.network, step.sizes, step.variant.profile
+    groups = max(len(cache.groups), 1)
+    block = min((group.spec.block_size for group in cache.groups if group.spec.block_size), default=16)
+    inputs = {
+        "batched": sizes.tokens,
+        "hidden": network.hidden,
+        "bytes": step.loaded.element_bytes,
+        "seqs": sizes.sequences,
+        "blocks": -(-step.context // block),
+        "groups": groups,
+        "between_stages": 2 if step.rank.stages > 1 else 0,
+    }
+    formula = "batched * ((1 + between_stages) * hidden * bytes + 64) + 8 * seqs * blocks * groups"
+    yield bound(
+        "runtime/model_runner_buffers", formula, inputs, source="vLLM, v1/worker/gpu_model_runner.py and block_table.py"
+    )
+    rows = profile.sampler_buffer_rows(sizes.sequences, step.device.multiprocessors) if step.rank.last else 0
+    if rows:
+        inputs = {"rows": rows, "vocab": network.vocab}
+        yield bound(
+            "runtime/sampler_buffer", "rows * vocab * 4", inputs, source="vLLM, v1/sample/ops/topk_topp_triton.py"
+        )
+    latent = _latent(step)
+    if latent:
+        inputs = {"pieces": latent["pieces"], "latent": latent["latent"], "bytes": step.loaded.element_bytes}
+        source = "vLLM, model_executor/layers/attention/mla_attention.py (determine_chunked_prefill_workspace_size)"
+        yield bound("runtime/latent_workspace", "pieces * latent * bytes", inputs, source=source)
+    if step.variant.runner == "v2":
+        inputs = {"state": v2_state_bytes(network.vocab, sizes.sequences)}
+        yield bound("runtime/sampler_state", "state", inputs, source="vLLM, v1/worker/gpu/sample")
+
+
+def _communication(step: Step) -> Iterator[Term]:
+    """Buffers of all-reduce that releases after the measured one have, and FlashInfer's workspace."""
+    profile, parallel, capability = step.variant.profile, step.rank.tensor_parallel, step.device.compute_capability
+    if parallel > 1:
+        symmetric = symmetric_memory_bytes(capability, parallel) if profile.symmetric_memory else 0
+        fused = _FUSED if profile.fused_all_reduce or profile.flashinfer_all_reduce else 0
+        inputs = {"custom": profile.custom_all_reduce_bytes, "symmetric": symmetric, "fused": fused}
+        yield bound(
+            "runtime/all_reduce", "custom + symmetric + fused", inputs, source="vLLM, distributed/device_communicators"
+        )
+    quantized = step.variant.manager.scales and step.device.generation >= _BLACKWELL
+    if step.device.generation >= _BLACKWELL or quantized:
+        inputs = {"workspace": max(profile.flashinfer_workspace_bytes, profile.mla_flashinfer_workspace_bytes)}
+        yield bound(
+            "runtime/flashinfer_workspace",
+            "workspace",
+            inputs,
+            source="vLLM, envs.py, VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE",
+        )
+
+
+# compilation/passes/fusion/allreduce_rms_fusion.py: at most 64 MiB of payload; the workspace holds three of them.
+_FUSED: Final = 192 << 20
+
+
+def captured(step: Step) -> int:
+    """Batch sizes that graphs are captured for; 0 in eager mode."""
+    sizes, network = step.sizes, step.loaded.network
+    found = step.variant.profile.capture_sizes(
+        sizes.sequences,
+        sizes.tokens,
+        drafts=sizes.drafts,
+        blackwell=step.device.generation >= _BLACKWELL,
+        gpt_oss=network.model_type == "gpt_oss",
+    )
+    return len(found)
+
+
+def _graphs(step: Step) -> Term | None:
+    if step.eager:
+        return None
+    found = measured("graphs", step.ranks)
+    inputs = {"measured": found.upper_bytes, "sizes": captured(step), "measured_sizes": _MEASURED_SIZES}
+    formula = "max(measured, ceil_div(measured * sizes, measured_sizes))"
+    return bound("runtime/cuda_graphs", formula, inputs, source=f"{found.source}; {found.what}")

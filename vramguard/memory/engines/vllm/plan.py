@@ -1,0 +1,263 @@
+"""vLLM: weights split over a grid of cards, a pool of cache blocks that fills each card, and batches of many sequences.
+
+What differs between releases is a `Variant`: a profile, a cache manager, a model runner. A release that is not stated
+exactly is every one of them, and each row of the ledger then holds the most and the least of all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, Final
+
+from vramguard.memory.architecture import UnprovenError
+from vramguard.memory.engines import Ask, Holding
+from vramguard.memory.engines.resident import resident
+from vramguard.memory.engines.shards import Rank, ranks, shares
+from vramguard.memory.engines.vllm import batch, extras
+from vramguard.memory.engines.vllm.layout import Kind, Options
+from vramguard.memory.engines.vllm.manager import KVCache
+from vramguard.memory.engines.vllm.manager import plan as lay_out
+from vramguard.memory.engines.vllm.pool import assumptions, holding, utilization
+from vramguard.memory.engines.vllm.profiles import cache_dtypes, implementations, quantizations
+from vramguard.memory.engines.vllm.specs import specs
+from vramguard.memory.engines.vllm.variants import Sizes, Variant, variants
+from vramguard.memory.ledger import Ledger, Term, bound
+from vramguard.memory.weights import ELEMENT_BYTES, Loaded, load, scheme_of, weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from vramguard.memory.architecture import Architecture, Tensor
+    from vramguard.memory.engines.vllm.layout import Manager
+    from vramguard.memory.verdict import Workload
+
+GIB: Final = 1 << 30
+_GROWING: Final = (Kind.FULL, Kind.LATENT)
+NEWEST: Final = "0.33.0"  # the last release that was read
+_DTYPES: Final = {"half": "float16", "float": "float32"}
+_AMPERE: Final = 8
+
+
+def refuse(network: Architecture, workload: Workload) -> None:
+    """Raise UnprovenError for what is not modelled; the message names the feature."""
+    kinds = implementations(network.name, workload.engine_version)
+    if not kinds & {"generate", "multimodal"}:
+        release = workload.engine_version or f"up to {NEWEST}"
+        raise UnprovenError(
+            f"vllm {release} has no {network.name} of its own; its Transformers backend is not modelled"
+        )
+    known = cache_dtypes(workload.engine_version)
+    if workload.kv_cache_dtype not in (None, "auto") and known and workload.kv_cache_dtype not in known:
+        raise UnprovenError(f"vllm {workload.engine_version or NEWEST} has no kv_cache_dtype {workload.kv_cache_dtype}")
+    extras.refuse(workload)
+
+
+def dtypes(network: Architecture, workload: Workload) -> tuple[str, ...]:
+    """What `auto` comes to: the config's, but half precision for float32 and for a config that names none."""
+    said = workload.dtype if workload.dtype not in (None, "auto") else None
+    said = _DTYPES.get(said or "", said)
+    if said is not None:
+        return (said,)
+    return (network.dtype if network.dtype in ("float16", "bfloat16") else "bfloat16",)
+
+
+def plan(ask: Ask, dtype: str) -> Serving:
+    """Fill in what the workload leaves open; raises UnprovenError."""
+    if dtype not in ELEMENT_BYTES:
+        raise UnprovenError(f"dtype {dtype} is not supported: {', '.join(ELEMENT_BYTES)} are")
+    if ask.device.vendor != "nvidia":
+        raise UnprovenError(f"vllm on {ask.device.name} is not modelled, on cards of NVIDIA it is")
+    if dtype == "bfloat16" and ask.device.generation < _AMPERE:
+        raise UnprovenError(f"vllm refuses bfloat16 on {ask.device.name}, of compute capability below 8.0")
+    workload = ask.workload
+    scheme = scheme_of(ask.config, workload.quantization)
+    if scheme is not None and scheme.method not in quantizations(workload.engine_version):
+        raise UnprovenError(
+            f"vllm {workload.engine_version or ''} has no quantization {scheme.method}".replace("  ", " ")
+        )
+    loaded = load(ask.network, dtype, scheme, ask.device.capability)
+    data = workload.data_parallel_size or 1
+    tensor = workload.tensor_parallel_size or 1
+    spread = tensor * data if workload.enable_expert_parallel else 0
+    grid = ranks(ask.network.layers, tensor, workload.pipeline_parallel_size or 1, spread)
+    found = variants(ask, loaded)
+    return Serving(ask, loaded, grid, found)
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One engine at work; `grid` has one card of each pipeline stage."""
+
+    ask: Ask
+    loaded: Loaded
+    grid: tuple[Rank, ...]
+    variants: tuple[Variant, ...]
+    _memo: dict[tuple[object, ...], Any] = field(default_factory=dict)
+
+    @property
+    def network(self) -> Architecture:
+        """What runs."""
+        return self.loaded.network
+
+    @property
+    def tokens(self) -> int:
+        """The context that is asked for, else the config's own."""
+        return self.ask.workload.max_model_len or self.network.context
+
+    @property
+    def limit(self) -> int:
+        """The config's own context; what is asked for where it names none."""
+        return self.network.context or self.tokens
+
+    @property
+    def sequences(self) -> int:
+        """Full-length sequences that must fit at once."""
+        return self.ask.workload.concurrency or 1
+
+    @property
+    def model_weight_bytes(self) -> int:
+        """Bytes of the whole model's weights, each once."""
+        return sum(term.lower_bytes for term in weights(self.loaded, packed=True))
+
+    @property
+    def kv_cache_bytes_per_token(self) -> int:
+        """Bytes of one more token in every layer that keeps all of them, keys and values each once."""
+        variant = self.variants[-1]
+        options = self._options(variant, variant.sizes(self.ask, self.tokens))
+        layers = specs(self.network, self.ask.config, variant.manager, options)
+        return sum(each.spec.token_bytes * each.copies for each in layers if each.spec.kind in _GROWING)
+
+    @property
+    def spill_bytes(self) -> int:
+        """VLLM fails where weights do not fit."""
+        return 0
+
+    @property
+    def offload_bytes(self) -> int:
+        """Bytes of weights that each card leaves on the host, at most."""
+        return int(Fraction(self.ask.workload.cpu_offload_gb or 0) * GIB)
+
+    def ledgers(self, tokens: int) -> tuple[Ledger, ...]:
+        """Demand of one card of each stage."""
+        return tuple(self._ledger(tokens, rank) for rank in self.grid)
+
+    def _ledger(self, tokens: int, rank: Rank) -> Ledger:
+        rows = (self._rows(tokens, rank, variant) for variant in self.variants)
+        return Ledger((*self._resident(rank), *_widest(rows)))
+
+    def _rows(self, tokens: int, rank: Rank, variant: Variant) -> tuple[Term, ...]:
+        step = self.step_of(tokens, rank, variant)
+        cache = self.cache_of(rank, variant, step.sizes)
+        return (*cache.terms(tokens, self.sequences), *batch.activations(step), *batch.runtime(step, cache))
+
+    def step_of(self, tokens: int, rank: Rank, variant: Variant) -> batch.Step:
+        sizes = variant.sizes(self.ask, tokens)
+        tensors = self._once(("tensors", rank), lambda: _tensors(self.network, rank))
+        eager = bool(self.ask.workload.enforce_eager)
+        return batch.Step(
+            self.loaded, self.ask.device, rank, variant, sizes, tensors, tokens, self._resident(rank), eager
+        )
+
+    def _resident(self, rank: Rank) -> tuple[Term, ...]:
+        found: tuple[Term, ...] = self._once(
+            ("resident", rank), lambda: _resident(self.ask, self.loaded, rank, self.variants)
+        )
+        return found
+
+    def cache_of(self, rank: Rank, variant: Variant, sizes: Sizes) -> KVCache:
+        options = self._options(variant, sizes)
+        found: KVCache = self._once(
+            ("cache", rank, variant.manager, options),
+            lambda: _laid_out(self.ask, self.network, rank, variant.manager, options),
+        )
+        return found
+
+    def _options(self, variant: Variant, sizes: Sizes) -> Options:
+        workload = self.ask.workload
+        return Options(
+            max_num_batched_tokens=sizes.tokens,
+            dtype_bytes=self.loaded.element_bytes,
+            kv_cache_dtype=workload.kv_cache_dtype or "auto",
+            block_size=workload.block_size,
+            disable_hybrid_kv_cache_manager=bool(workload.disable_hybrid_kv_cache_manager),
+            speculative_tokens=sizes.drafts,
+            async_scheduling=variant.profile.async_scheduling,
+            concurrent_batches=variant.profile.batches(len(self.grid), variant.runner),
+            capability=self.ask.device.generation,
+        )
+
+    def _once(self, key: tuple[object, ...], build: Callable[[], Any]) -> Any:  # noqa: ANN401 - what `build` gives
+        """What does not depend on the context, built once."""
+        if key not in self._memo:
+            self._memo[key] = build()
+        return self._memo[key]
+
+    def holding(self, tokens: int) -> Holding | None:
+        """What vLLM takes of the card that has least room."""
+        return holding(self, tokens)
+
+    def resolved(self, tokens: int) -> Workload:
+        """The workload with every default filled in."""
+        workload = self.ask.workload
+        variant = max(self.variants, key=lambda each: each.sizes(self.ask, tokens))
+        sizes = variant.sizes(self.ask, tokens)
+        grid = self.grid[0].tensor_parallel * len(self.grid) * (workload.data_parallel_size or 1)
+        cached = workload.kv_cache_dtype
+        return replace(
+            workload,
+            engine="vllm",
+            mode="inference",
+            gpu=self.ask.device.name,
+            gpus=workload.gpus or grid,
+            tensor_parallel_size=self.grid[0].tensor_parallel,
+            pipeline_parallel_size=len(self.grid),
+            dtype=self.loaded.dtype,
+            quantization=self.loaded.scheme.method if self.loaded.scheme else None,
+            kv_cache_dtype=self.loaded.dtype if cached in (None, "auto") else cached,
+            max_model_len=tokens,
+            concurrency=self.sequences,
+            max_num_seqs=sizes.sequences,
+            max_num_batched_tokens=sizes.tokens,
+            gpu_memory_utilization=utilization(self, variant),
+        )
+
+    def assumptions(self, tokens: int) -> Iterator[str]:
+        """One sentence for each value that nobody stated; then what always is."""
+        yield from assumptions(self, tokens)
+
+
+def _tensors(network: Architecture, rank: Rank) -> tuple[Tensor, ...]:
+    return tuple(share.most for share in shares(network, rank))
+
+
+def _resident(ask: Ask, loaded: Loaded, rank: Rank, found: tuple[Variant, ...]) -> tuple[Term, ...]:
+    network, workload = loaded.network, ask.workload
+    return (
+        *resident(ask.config, loaded, rank, extras.padding(loaded, ask.device, found)),
+        *extras.absorbed(loaded, rank, found),
+        *extras.adapters(workload, network, rank, loaded.element_bytes),
+        *extras.draft(workload, network, loaded, rank),
+    )
+
+
+def _laid_out(ask: Ask, network: Architecture, rank: Rank, manager: Manager, options: Options) -> KVCache:
+    layers = specs(network, ask.config, manager, options, rank.tensor_parallel)
+    return lay_out(layers, manager, options, rank)
+
+
+def _widest(variants: Iterable[tuple[Term, ...]]) -> Iterator[Term]:
+    """Each row as the variant has it that needs most, and at least what the one has that needs least."""
+    rows: dict[str, list[Term]] = {}
+    count = 0
+    for found in variants:
+        count += 1
+        for term in found:
+            rows.setdefault(term.name, []).append(term)
+    for same in rows.values():
+        most = max(same, key=lambda term: (term.upper_bytes, term.lower_bytes))
+        least = min(term.lower_bytes for term in same) if len(same) == count else 0
+        if least == most.lower_bytes:
+            yield most
+        else:
+            yield bound(most.name, most.formula, {**most.inputs, "least": least}, lower="least", source=most.source)

@@ -1,0 +1,189 @@
+"""What vLLM takes of a card at start, and what of it is left for the cache."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from math import ceil
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from vramguard.memory.engines import Holding
+from vramguard.memory.engines.vllm import batch
+from vramguard.memory.engines.vllm.profiles import measured
+from vramguard.memory.weights import quantizer_assumptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from vramguard.memory.engines.shards import Rank
+    from vramguard.memory.engines.vllm.manager import KVCache
+    from vramguard.memory.engines.vllm.plan import Serving
+    from vramguard.memory.engines.vllm.variants import Variant
+    from vramguard.memory.ledger import Term
+
+# Rows that torch's peak does not count where the memory outside of it is measured by itself.
+_UNCOUNTED: Final = (
+    "runtime/model_runner_buffers",
+    "runtime/allocator_rounding",
+    "runtime/sampler_state",
+    "runtime/latent_workspace",
+)
+
+
+class _Room(NamedTuple):
+    """Bytes of cache on one rank as one variant counts them, and what it holds outside of its share."""
+
+    cache: KVCache
+    lower: int
+    upper: int
+    outside: int
+    reserved: int
+
+
+def utilization(serving: Serving, variant: Variant) -> str:
+    """The share of the card, as it is stated or by default."""
+    return serving.ask.workload.gpu_memory_utilization or variant.profile.gpu_memory_utilization
+
+
+def holding(serving: Serving, tokens: int) -> Holding:
+    """The most that is taken, and the cache between the bounds of every variant and rank."""
+    rooms = [_room(serving, tokens, rank, variant) for variant in serving.variants for rank in serving.grid]
+    workload = serving.ask.workload
+    least = min(rooms, key=lambda room: room.lower)
+    blocks = min(_blocks(workload.num_gpu_blocks_override, room.cache, room.lower) for room in rooms)
+    concurrency = least.cache.max_concurrency(blocks, tokens) if least.cache.groups else Fraction(0)
+    explicit = workload.kv_cache_memory_bytes is not None or workload.num_gpu_blocks_override is not None
+    most = max(rooms, key=lambda room: room.reserved)
+    return Holding(
+        reserved_bytes=most.reserved,
+        outside_bytes=max(room.outside for room in rooms),
+        lower_bytes=max(least.lower, 0),
+        upper_bytes=max(room.upper for room in rooms),
+        tokens=least.cache.capacity(blocks, tokens) if least.cache.groups else 0,
+        concurrency=(concurrency.numerator, concurrency.denominator),
+        starts=_starts(rooms, tokens),
+        utilization=None if explicit else utilization(serving, serving.variants[-1]),
+        refusal=_refusal(serving, tokens),
+    )
+
+
+def _blocks(override: int | None, cache: KVCache, available: int) -> int:
+    return cache.blocks(available) if override is None else override
+
+
+def _starts(rooms: Sequence[_Room], tokens: int) -> bool | None:
+    if all(room.lower >= room.cache.required(tokens) for room in rooms):
+        return True
+    return False if all(room.upper < room.cache.required(tokens) for room in rooms) else None
+
+
+def _refusal(serving: Serving, tokens: int) -> str | None:
+    longest = _longest(serving.ask.config, serving.network.context)
+    if not longest or tokens <= longest:
+        return None
+    return (
+        f"max_model_len {tokens:,} is above the {longest:,} positions of its config, "
+        "which vLLM refuses unless VLLM_ALLOW_LONG_MAX_MODEL_LEN is set"
+    )
+
+
+def _longest(config: Any, context: int) -> int:  # noqa: ANN401 - JSON
+    """Positions that the config allows, a scaling of them included (vLLM, config/model.py: _get_and_verify_max_len)."""
+    scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    factor = scaling.get("factor") if isinstance(scaling, dict) else None
+    if isinstance(factor, int | float) and not isinstance(factor, bool) and 1 < factor < 10**6:
+        return int(context * Fraction(factor))
+    return context
+
+
+def _room(serving: Serving, tokens: int, rank: Rank, variant: Variant) -> _Room:
+    step = serving.step_of(tokens, rank, variant)
+    cache = serving.cache_of(rank, variant, step.sizes)
+    held = (*step.resident, *batch.activations(step), *batch.runtime(step, cache))
+    workload = serving.ask.workload
+    outside = _outside(step, held)
+    inside = [term for term in held if term.name not in outside]
+    beyond = sum(outside.values())
+    if workload.kv_cache_memory_bytes is not None or workload.num_gpu_blocks_override is not None:
+        asked = workload.kv_cache_memory_bytes or (workload.num_gpu_blocks_override or 0) * cache.bytes_per_block
+        taken = asked + sum(term.upper_bytes for term in held)
+        return _Room(cache, asked, asked, taken, taken)
+    share = Fraction(utilization(serving, variant)) * serving.ask.device.capacity_bytes
+    requested = ceil(share)
+    graphs = _graphs_inside(step) if profile_counts_graphs(variant) else 0
+    lower = requested - sum(term.upper_bytes for term in inside) - graphs
+    upper = requested - sum(term.lower_bytes for term in inside)
+    return _Room(cache, lower, upper, beyond, requested + beyond)
+
+
+def profile_counts_graphs(variant: Variant) -> bool:
+    """Whether an estimate of what graphs take is subtracted from the cache."""
+    return variant.profile.graphs_within_v2 if variant.runner == "v2" else variant.profile.graphs_within_v1
+
+
+def _graphs_inside(step: batch.Step) -> int:
+    """The most that the estimate may be: what graphs take, and what it was seen to be too large by."""
+    if step.eager:
+        return 0
+    return measured("graphs", step.ranks).upper_bytes - measured("graphs_beyond_estimate", "any").lower_bytes
+
+
+def _outside(step: batch.Step, held: Sequence[Term]) -> dict[str, int]:
+    """Rows that a variant holds on top of its share, at most, by name."""
+    profile = step.variant.profile
+    rows = {term.name: term.upper_bytes for term in held}
+    found = {}
+    if profile.baseline != "everything":
+        found["runtime/start"] = rows["runtime/start"]
+        if profile.consumed == "peak":
+            found |= {name: rows[name] for name in _UNCOUNTED if name in rows}
+    if "runtime/cuda_graphs" in rows:
+        beyond = measured("graphs_beyond_estimate", "any").upper_bytes
+        found["runtime/cuda_graphs"] = beyond if profile_counts_graphs(step.variant) else rows["runtime/cuda_graphs"]
+    if step.variant.runner == "v2" and not profile.v2_samples_at_profile:
+        found["sampling"] = (
+            step.sizes.sequences * step.loaded.network.vocab * profile.sampler_bytes(step.sizes.sequences)
+        )
+    return found
+
+
+def assumptions(serving: Serving, tokens: int) -> Iterator[str]:
+    """What a proof of vLLM rests on, in sentences: first what nobody stated."""
+    workload = serving.ask.workload
+    if workload.engine_version is None:
+        yield "engine_version is not stated; each row is the largest of every release from 0.10.1 to 0.33"
+    elif len(serving.variants) > 1:
+        ways = f"the {len(serving.variants)} ways in which it may behave"
+        yield f"vllm {workload.engine_version}: each row is the largest of {ways}"
+    yield from _unstated(serving, tokens)
+    yield from quantizer_assumptions(serving.loaded)
+    if workload.swap_space is not None:
+        yield f"swap_space {workload.swap_space} is memory of the host: no byte of the card is saved by it"
+    if serving.network.tied:
+        yield "tied weights are equal in the checkpoint"
+    yield from _ASSUMPTIONS
+    if not serving.ask.device.name.startswith("h100"):
+        yield "context, graphs and libraries were measured on H100 80GB only, and are taken to be no larger here"
+
+
+def _unstated(serving: Serving, tokens: int) -> Iterator[str]:
+    workload = serving.ask.workload
+    if workload.dtype in (None, "auto"):
+        yield f"dtype is not stated; {serving.loaded.dtype} is assumed, as vLLM takes it"
+    if workload.max_model_len is None:
+        yield f"max_model_len is not stated; the config's full context of {tokens} is assumed"
+    if workload.concurrency is None:
+        yield "concurrency is not stated; one sequence of the full context at a time is demanded, others wait"
+    if workload.max_num_seqs is None or workload.max_num_batched_tokens is None:
+        yield f"the batch is not stated; the defaults of `vllm serve` on {serving.ask.device.name} are assumed"
+    if workload.gpu_memory_utilization is None and workload.kv_cache_memory_bytes is None:
+        yield f"gpu_memory_utilization is not stated; {utilization(serving, serving.variants[-1])} is assumed"
+
+
+_ASSUMPTIONS: Final = (
+    "sole tenant of the card: no other process, display or MIG neighbour uses its memory",
+    "no leak: nothing but what a batch needs is kept from one to the next",
+    "prefix caching and chunked prefill as the release has them by default; no log-probabilities of the prompt",
+    "layers are dealt to pipeline stages by default, not by VLLM_PP_LAYER_PARTITION",
+    "graphs, communicators and libraries take no more than in the start-up logs that the measured rows name",
+    "experts are loaded evenly: no card is sent more tokens than a batch has",
+)
