@@ -112,7 +112,6 @@ def test_flags_win_over_the_deployment(prove: Prove) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["--engine", "vllm"],
         ["-tp", "2"],
         ["-pp", "2"],
         ["--quantization", "awq"],

@@ -89,7 +89,11 @@ def test_llama_70b_exceeds_one_card(gpu: str, spilled: int) -> None:
     layer, head, norm = 2 * (2 * 8192 * 9216 + 3 * 8192 * 28672 + 2 * 8192), 2 * 128256 * 8192, 2 * 8192
     assert found.spill_bytes == spilled * layer + head + norm
     free = device(gpu).capacity_bytes
-    assert 80 * layer + 2 * head + norm - free < found.spill_bytes < 80 * layer + 2 * head + norm - free + 3 * head + 4 * layer
+    assert (
+        80 * layer + 2 * head + norm - free
+        < found.spill_bytes
+        < 80 * layer + 2 * head + norm - free + 3 * head + 4 * layer
+    )
     assert found.max_fitting_model_len == 0
     assert found.min_fitting_gpus is None
     assert str(found.budget_bytes) in (found.reason or "")

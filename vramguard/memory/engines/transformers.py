@@ -146,18 +146,23 @@ class Generation:
         return place(self.loaded, self.ask.config, str(self.ask.workload.device_map), memory)
 
     @cached_property
+    def _over(self) -> int:
+        """Weights that all cards together cannot hold."""
+        return max(0, self.model_weight_bytes - self._cards * self.ask.device.capacity_bytes)
+
+    @cached_property
     def spill_bytes(self) -> int:
         """Weights that `device_map` leaves on no card, without failing, at least."""
-        if self._placement is not None:
-            return self._placement.spilled.lower_bytes
-        capacity = self.ask.device.capacity_bytes
-        over = max(0, sum(term.lower_bytes for term in weights(self.loaded)) - capacity)
-        if not over or self.ask.workload.device_map not in KINDS:
+        if self.ask.workload.device_map not in KINDS:
             return 0
         try:
-            return self._placed(capacity - self.ask.device.context_lower_bytes).spilled.lower_bytes
-        except UnprovenError:  # a class whose modules are not known
-            return over
+            if self._placement is not None:
+                return self._placement.spilled.lower_bytes
+            device = self.ask.device
+            free = device.capacity_bytes - device.context_lower_bytes
+            return self._placed(free).spilled.lower_bytes if self._over else 0
+        except UnprovenError:  # a class whose modules are not known, or a card that a few bytes decide about
+            return self._over
 
     @property
     def offload_bytes(self) -> int:
@@ -166,7 +171,14 @@ class Generation:
 
     def ledgers(self, tokens: int) -> tuple[Ledger, ...]:
         """The one card's, or those of the cards that `device_map` fills."""
-        whole, placement = self._whole(tokens), self._placement
+        whole = self._whole(tokens)
+        try:
+            placement = self._placement
+        except UnprovenError:  # which card takes what; but what no card can take is known
+            if not self._over:
+                raise
+            held = {"whole": whole.upper_bytes("weights"), "over": self._over}
+            return (Ledger((bound("weights/spilled", "whole", held, lower="over"), *whole.group("runtime"))),)
         if placement is None:
             return (whole,)
         return tuple(self._card(tokens, whole, placement, card) for card in placement.cards)
@@ -298,7 +310,7 @@ class Generation:
             yield "concurrency is not stated; one sequence at a time, not padded, is assumed"
         else:
             yield f"concurrency: at most {self.sequences} at a time; one is not padded, several are one padded batch"
-        if self._placement is not None:
+        if self._cards > 1 and workload.device_map in KINDS:
             yield f"device_map {workload.device_map} fills {workload.gpus} equal cards, whose passes run one by one"
         elif self._cards > 1:
             yield f"of {workload.gpus} GPUs one is used: tensor_parallel_size is 1"

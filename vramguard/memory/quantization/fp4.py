@@ -6,7 +6,7 @@ Read from transformers 5.23.0 (integrations/mxfp4.py, integrations/nvfp4.py), tr
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.architecture import Tensor, UnprovenError
@@ -35,8 +35,10 @@ class Mxfp4Experts:
     """gpt-oss's experts, whose parameters are (experts, in, out): two values a byte, a scale for 32 of them.
 
     The kernel lays values out as the card wants them, padded to 64 bytes of inputs by 256 outputs at most; it does not
-    pad scales.
+    pad scales. Not `swizzled`: an engine that pads the shapes itself.
     """
+
+    swizzled: bool = True
 
     bias_bytes: int | None = 4  # Mxfp4GptOssExperts keeps its biases in float32
 
@@ -46,6 +48,11 @@ class Mxfp4Experts:
         if matrix.rows % MX_GROUP:
             raise UnprovenError(f"mxfp4: groups of {MX_GROUP} do not divide {matrix.rows}")
         sizes = {"inputs": matrix.rows, "outputs": matrix.columns}
+        if not self.swizzled:
+            return (
+                Part("packed", "inputs // 2 * outputs", sizes),
+                Part("scales", "inputs // group * outputs", {**sizes, "group": MX_GROUP}),
+            )
         pads = {"pad_inputs": _PAD_INPUTS, "pad_outputs": _PAD_OUTPUTS}
         padded = "ceil_div(inputs // 2, pad_inputs) * pad_inputs * (ceil_div(outputs, pad_outputs) * pad_outputs)"
         return (
@@ -98,6 +105,7 @@ class GptOssExperts:
     """Rule of the experts of gpt-oss, and of no other network's."""
 
     skipped: tuple[str, ...] | None
+    swizzled: bool = True
 
     def chooser(self, network: Network) -> Chooser:
         """Decide for this network."""
@@ -109,7 +117,7 @@ class GptOssExperts:
         def choose(module: str, tensor: Tensor) -> Packing | None:
             if not tensor.name.rpartition(".")[0].endswith(".mlp.experts"):
                 return None
-            return None if left_alone(module, names, patterns) else Mxfp4Experts()
+            return None if left_alone(module, names, patterns) else Mxfp4Experts(self.swizzled)
 
         return choose
 
@@ -138,6 +146,13 @@ class Excluded:
             return self.packing
 
         return choose
+
+
+def unswizzled(scheme: Scheme) -> Scheme:
+    """The scheme for an engine that rounds sizes by itself before it packs."""
+    if not isinstance(scheme.rule, GptOssExperts):
+        return scheme
+    return replace(scheme, rule=replace(scheme.rule, swizzled=False), assumptions=())
 
 
 def mxfp4(options: Options, *, on_the_fly: bool) -> Scheme:

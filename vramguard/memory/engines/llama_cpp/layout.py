@@ -12,6 +12,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vramguard.memory.architecture import UnprovenError
+from vramguard.memory.families import architecture
 
 if TYPE_CHECKING:
     from vramguard.memory.architecture import Architecture, Tensor
@@ -58,12 +59,14 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "gemma": Family("gemma"),
     "gemma2": Family("gemma2", slides=True),
     "gemma3_text": Family("gemma3", slides=True),
+    "glm": Family("chatglm"),
     "glm4": Family("glm4"),
     "gpt_neox": Family("gptneox", own_head=True),
     "gpt_oss": Family("gpt-oss", slides=True, own_head=True),
     "granite": Family("granite"),
     "granitemoe": Family("granitemoe"),
     "hunyuan_v1_dense": Family("hunyuan-dense"),
+    "jais2": Family("jais2"),
     "llama": Family("llama"),
     "ministral3": Family("mistral3"),
     "mistral": Family("llama"),
@@ -83,6 +86,12 @@ FAMILIES: Final[Mapping[str, Family]] = {
     "smollm3": Family("smollm3"),
     "stablelm": Family("stablelm", own_head=True),
     "starcoder2": Family("starcoder2"),
+}
+
+# Classes of pictures and text whose file has the language model alone; the rest is a file of its own (--mmproj).
+_LANGUAGE: Final[Mapping[str, Mapping[str, str]]] = {
+    "gemma3": {"gemma3_text": "Gemma3ForCausalLM"},
+    "mistral3": {"mistral": "MistralForCausalLM", "ministral3": "Ministral3ForCausalLM"},
 }
 
 EMBEDDING: Final = "token_embd"
@@ -138,12 +147,23 @@ def entries(network: Architecture, config: Mapping[str, Any]) -> tuple[Entry, ..
     return (*(entry for tensor in network.tensors for entry in _convert(network, tensor)), *_made(network, config))
 
 
+def language(network: Architecture, config: Mapping[str, Any]) -> tuple[Architecture, Mapping[str, Any]]:
+    """The network that a file has, and its config: itself, or the language model inside; raises UnprovenError."""
+    inner = config.get("text_config")
+    if network.model_type not in _LANGUAGE or not isinstance(inner, Mapping):
+        return network, config
+    name = _LANGUAGE[network.model_type].get(str(network.language), "")
+    given = {**inner, "model_type": network.language, "architectures": [name], "tie_word_embeddings": network.tied}
+    return architecture(given), given
+
+
 def family(network: Architecture) -> Family:
     """What llama.cpp makes of this network; raises UnprovenError for what it does not know, or was not followed."""
-    found = FAMILIES.get(network.model_type)
+    inside = _LANGUAGE.get(network.model_type, {})
+    found = FAMILIES.get(str(network.language) if network.language in inside else network.model_type)
     if found is None:
         raise UnprovenError(f"llama.cpp: the conversion of a {network.model_type} is not followed yet")
-    if not network.name.endswith("ForCausalLM"):
+    if not network.name.endswith("ForCausalLM") and not inside:
         raise UnprovenError(f"llama.cpp: {network.name} is not converted, a ...ForCausalLM is")
     if network.tied and found.own_head:
         raise UnprovenError(f"llama.cpp: {found.arch} has no head that is its embedding, which this config has")

@@ -12,7 +12,7 @@ from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.engines import Ask
 from vramguard.memory.engines.llama_cpp import buffers, rows
 from vramguard.memory.engines.llama_cpp.files import FILES, PLAIN, Model, kinds, named
-from vramguard.memory.engines.llama_cpp.layout import entries, family
+from vramguard.memory.engines.llama_cpp.layout import entries, family, language
 from vramguard.memory.engines.llama_cpp.rows import Cells, File, Placement, padded
 from vramguard.memory.ledger import Ledger, Term, bound, measured
 from vramguard.memory.quantization.gguf import BLOCKS
@@ -80,7 +80,9 @@ def dtypes(network: Architecture, workload: Workload) -> tuple[str, ...]:
 
 def plan(ask: Ask, dtype: str) -> Server:
     """Fill in what the workload leaves open; raises UnprovenError."""
-    workload, network = ask.workload, ask.network
+    network, config = language(ask.network, ask.config)
+    ask = ask._replace(network=network, config={**config, **_packing(ask.config)})
+    workload = ask.workload
     if dtype not in _DTYPES:
         raise UnprovenError(f"dtype {dtype} is not supported: {', '.join(_DTYPES)} are")
     if ask.device.capability < _OLDEST:
@@ -104,6 +106,10 @@ def plan(ask: Ask, dtype: str) -> Server:
     )
     _check_cache(server)
     return server
+
+
+def _packing(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: config[key] for key in ("quantization_config",) if key in config}
 
 
 def _native(config: Mapping[str, Any], kind: str) -> str | None:
@@ -193,10 +199,20 @@ class Server:
         return self.file.bytes
 
     @property
-    def offloaded_bytes(self) -> int:
+    def spill_bytes(self) -> int:
+        """Nothing: what stays on the host was asked for."""
+        return 0
+
+    @property
+    def offload_bytes(self) -> int:
         """Bytes of weights that stay on the host though the card could hold them: of layers, and of the output."""
-        away = rows.weights(self.file, self.placement, on_card=False)
-        return sum(term.upper_bytes for term in away)
+        return sum(term.upper_bytes for term in self._away)
+
+    @property
+    def _away(self) -> tuple[Term, ...]:
+        """Rows of the weights on the host, as if they could be on the card: a proof that needs them away says so."""
+        rows_away = rows.weights(self.file, self.placement, on_card=False)
+        return tuple(bound(f"{t.name}.host", t.formula, t.inputs, source=t.source) for t in rows_away)
 
     @property
     def kv_cache_bytes_per_token(self) -> int:
@@ -236,7 +252,7 @@ class Server:
         held = rows.weights(self.file, self.placement)
         cached = rows.cache(caches, cells, self.cache, self.placement, latent=self.latent)
         serving = (*buffers.compute(batch, self._moved(batch)), buffers.pool(batch, self._kinds, device))
-        return (Ledger((*held, *cached, *serving, *self._runtime(len(caches)))),)
+        return (Ledger((*held, *self._away, *cached, *serving, *self._runtime(len(caches)))),)
 
     @property
     def _turned(self) -> bool:
@@ -279,7 +295,7 @@ class Server:
         return None
 
     def resolved(self, tokens: int) -> Workload:
-        """The workload with every default filled in."""
+        """The workload with every default filled in but the slots: naming them would give each a cache of its own."""
         workload = self.ask.workload
         return replace(
             workload,
@@ -294,9 +310,8 @@ class Server:
             kv_cache_dtype=self.cache.lower(),
             max_model_len=tokens,
             concurrency=workload.concurrency or 1,
-            max_num_seqs=self._slots,
             max_num_batched_tokens=workload.max_num_batched_tokens or _BATCH,
-            attn_implementation="on" if self.fused else "off",
+            attn_implementation=workload.attn_implementation or "auto",
             engine_version=workload.engine_version or MODELED_VERSION,
             n_gpu_layers=self.placement.on_card,
         )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.memory.engines.activations import experts, widest
 from vramguard.memory.engines.resident import rounding
+from vramguard.memory.engines.vllm import encoders
 from vramguard.memory.engines.vllm.profiles import (
     Measured,
     measured,
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from vramguard.memory.architecture import Tensor
+    from vramguard.memory.engines import Ask
     from vramguard.memory.engines.shards import Rank
     from vramguard.memory.engines.vllm.manager import KVCache
     from vramguard.memory.engines.vllm.variants import Sizes, Variant
@@ -32,7 +34,6 @@ _TRANSIENT: Final = ("mxfp4", "gptq", "awq", "compressed-tensors")  # Marlin's b
 _SHARED_FROM: Final = (0, 20)  # from this release on they too may come out of the process's workspace
 _BLACKWELL: Final = 10
 _FLOAT32: Final = 4
-_TOWERS: Final = ("vision", "visual", "audio", "image")
 
 
 class Step(NamedTuple):
@@ -47,16 +48,12 @@ class Step(NamedTuple):
     context: int
     resident: tuple[Term, ...]
     eager: bool  # no CUDA graphs
+    ask: Ask
 
     @property
     def ranks(self) -> str:
         """Which parallelism a measured row has to be of."""
         return "tp" if self.rank.tensor_parallel > 1 else "pp" if self.rank.stages > 1 else "1"
-
-    @property
-    def sees(self) -> bool:
-        """Whether the class takes pictures or sound."""
-        return any(word in tensor.name for tensor in self.loaded.network.tensors for word in _TOWERS)
 
 
 def activations(step: Step) -> tuple[Term, ...]:

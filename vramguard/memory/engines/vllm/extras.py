@@ -6,16 +6,20 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.engines.shards import ROWS
-from vramguard.memory.engines.vllm.profiles import drafting
+from vramguard.memory.engines.vllm.profiles import drafting, least_capability, quantizations
 from vramguard.memory.engines.vllm.specs import language
+from vramguard.memory.engines.vllm.variants import LAST
 from vramguard.memory.ledger import Term, bound
+from vramguard.memory.weights import scheme_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from vramguard.memory.architecture import Architecture, Tensor
+    from vramguard.memory.engines import Ask
     from vramguard.memory.engines.shards import Rank
     from vramguard.memory.engines.vllm.variants import Variant
+    from vramguard.memory.quantization import Scheme
     from vramguard.memory.runtime import Device
     from vramguard.memory.verdict import Workload
     from vramguard.memory.weights import Loaded
@@ -26,6 +30,8 @@ _LORA_RANK: Final = 16  # vLLM, config/lora.py: LoRAConfig.max_lora_rank
 _MARLIN: Final = 128
 _HIDDEN: Final = 256
 _BLACKWELL: Final = 10
+_HOPPER: Final = 9
+_ORACLE: Final = (0, 19)  # before, the card decided by itself
 _LAYERS: Final = ("num_nextn_predict_layers", "num_mtp_layers")
 
 
@@ -43,6 +49,25 @@ def refuse(workload: Workload) -> None:
         raise UnprovenError(f"speculative_method {method}: the draft model's own config is not modelled yet")
     if workload.num_speculative_tokens is None:
         raise UnprovenError(f"speculative_method {method} without num_speculative_tokens")
+
+
+def packed(ask: Ask) -> Scheme | None:
+    """How vLLM packs the weights, whatever transformers would do; raises UnprovenError for what it does not take."""
+    version, device = ask.workload.engine_version, ask.device
+    scheme = scheme_of(ask.config, ask.workload.quantization)
+    if scheme is None:
+        return None
+    if scheme.method not in quantizations(version):
+        raise UnprovenError(f"vllm {version or LAST} has no quantization {scheme.method}")
+    least = least_capability(scheme.method, version)
+    if least is not None and 10 * device.capability[0] + device.capability[1] < least:
+        needed = f"{least // 10}.{least % 10}"
+        raise UnprovenError(f"vllm takes {scheme.method} on cards of compute capability {needed} and above")
+    if scheme.method != "mxfp4":
+        return scheme
+    from vramguard.memory.quantization.fp4 import unswizzled  # loaded only where something is packed so
+
+    return unswizzled(scheme)
 
 
 def absorbed(loaded: Loaded, rank: Rank, variants: Sequence[Variant]) -> Iterator[Term]:
@@ -70,19 +95,24 @@ def absorbed(loaded: Loaded, rank: Rank, variants: Sequence[Variant]) -> Iterato
 def padding(loaded: Loaded, device: Device, variants: Sequence[Variant]) -> Callable[[Tensor], Tensor] | None:
     """What the kernels of MXFP4 experts round sizes up to, the largest of those that a card may be given; else None.
 
-    Intermediate and hidden size: Marlin 128 and 256; on Blackwell TRT-LLM 256 (128 since 0.27) and 256 (vLLM,
-    fused_moe/oracle/mxfp4.py, mxfp4_round_up_hidden_size_and_intermediate_size).
+    Intermediate and hidden size: Marlin 128 and 256; on Blackwell TRT-LLM 256 (128 since 0.27) and 256; on Hopper,
+    before 0.19, Triton, whose layouts round the intermediate size to 256 and no other (vLLM,
+    layers/quantization/mxfp4.py, get_mxfp4_backend; since then fused_moe/oracle/mxfp4.py,
+    mxfp4_round_up_hidden_size_and_intermediate_size).
     """
     if loaded.scheme is None or loaded.scheme.method != "mxfp4":
         return None
-    blackwell = device.generation >= _BLACKWELL
-    inner = max(variant.profile.mxfp4_trtllm_intermediate for variant in variants) if blackwell else _MARLIN
+    inner, outer = _MARLIN, _HIDDEN
+    if device.generation >= _BLACKWELL:
+        inner = max(variant.profile.mxfp4_trtllm_intermediate for variant in variants)
+    elif device.generation == _HOPPER and all(variant.profile.span[1] <= _ORACLE for variant in variants):
+        inner, outer = _HIDDEN, 1
     # Gate and up are rounded each; shapes are those of GptOssExperts, the only class that is packed so.
     steps = {
-        "gate_up_proj": (_HIDDEN, 2 * inner),
+        "gate_up_proj": (outer, 2 * inner),
         "gate_up_proj_bias": (2 * inner,),
-        "down_proj": (inner, _HIDDEN),
-        "down_proj_bias": (_HIDDEN,),
+        "down_proj": (inner, outer),
+        "down_proj_bias": (outer,),
     }
 
     def pad(tensor: Tensor) -> Tensor:

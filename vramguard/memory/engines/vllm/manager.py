@@ -116,7 +116,8 @@ class KVCache:
         most, least = _held(spec)
         known = {**counts, **self._sizes(spec, tokens), "block_bytes": self.bytes_per_block}
         upper, lower = (f"groups * sequences * {blocks} * block_bytes" for blocks in (most, least or most))
-        inputs = {key: known[key] for key in known if key in names(upper) | names(lower)}
+        read = names(upper) | names(lower)
+        inputs = {key: value for key, value in known.items() if key in read}
         if least is None:
             return exact(name, upper, inputs, _SOURCE)
         return bound(name, upper, inputs, lower=lower, source=_SOURCE)

@@ -19,11 +19,11 @@ from vramguard.memory.engines.vllm.layout import Kind, Options
 from vramguard.memory.engines.vllm.manager import KVCache
 from vramguard.memory.engines.vllm.manager import plan as lay_out
 from vramguard.memory.engines.vllm.pool import assumptions, holding, utilization
-from vramguard.memory.engines.vllm.profiles import cache_dtypes, implementations, quantizations
+from vramguard.memory.engines.vllm.profiles import cache_dtypes, implementations
 from vramguard.memory.engines.vllm.specs import specs
 from vramguard.memory.engines.vllm.variants import Sizes, Variant, variants
 from vramguard.memory.ledger import Ledger, Term, bound
-from vramguard.memory.weights import ELEMENT_BYTES, Loaded, load, scheme_of, weights
+from vramguard.memory.weights import ELEMENT_BYTES, Loaded, weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -71,12 +71,7 @@ def plan(ask: Ask, dtype: str) -> Serving:
     if dtype == "bfloat16" and ask.device.generation < _AMPERE:
         raise UnprovenError(f"vllm refuses bfloat16 on {ask.device.name}, of compute capability below 8.0")
     workload = ask.workload
-    scheme = scheme_of(ask.config, workload.quantization)
-    if scheme is not None and scheme.method not in quantizations(workload.engine_version):
-        raise UnprovenError(
-            f"vllm {workload.engine_version or ''} has no quantization {scheme.method}".replace("  ", " ")
-        )
-    loaded = load(ask.network, dtype, scheme, ask.device.capability)
+    loaded = Loaded(ask.network, dtype, extras.packed(ask))
     data = workload.data_parallel_size or 1
     tensor = workload.tensor_parallel_size or 1
     spread = tensor * data if workload.enable_expert_parallel else 0
@@ -149,14 +144,15 @@ class Serving:
     def _rows(self, tokens: int, rank: Rank, variant: Variant) -> tuple[Term, ...]:
         step = self.step_of(tokens, rank, variant)
         cache = self.cache_of(rank, variant, step.sizes)
-        return (*cache.terms(tokens, self.sequences), *batch.activations(step), *batch.runtime(step, cache))
+        passes = (*batch.activations(step), *batch.unprofiled(step))
+        return (*cache.terms(tokens, self.sequences), *passes, *batch.runtime(step, cache))
 
     def step_of(self, tokens: int, rank: Rank, variant: Variant) -> batch.Step:
         sizes = variant.sizes(self.ask, tokens)
         tensors = self._once(("tensors", rank), lambda: _tensors(self.network, rank))
         eager = bool(self.ask.workload.enforce_eager)
         return batch.Step(
-            self.loaded, self.ask.device, rank, variant, sizes, tensors, tokens, self._resident(rank), eager
+            self.loaded, self.ask.device, rank, variant, sizes, tensors, tokens, self._resident(rank), eager, self.ask
         )
 
     def _resident(self, rank: Rank) -> tuple[Term, ...]:

@@ -1,0 +1,174 @@
+"""Rows of the ledger for the encoder of a class that takes pictures or sound: its largest pass and what is kept of it.
+
+Before the decoder's step, vLLM's profile run encodes as many of the largest items as its budget of tokens holds, and
+keeps their outputs and their inputs until the step is over (v1/worker/gpu_model_runner.py: profile_run; budget:
+v1/core/encoder_cache_manager.py, compute_mm_encoder_budget; items: multimodal/encoder_budget.py, before 0.11
+v1/worker/utils.py, MultiModalBudget._get_max_items). The scheduler later counts tokens only, not items, so that a batch
+of smaller items may pass more patches through the tower than was profiled: that is a row of its own.
+
+A pass is counted as `activations.widest` counts a decoder's: hidden states and residual, and what the widest module of
+one layer keeps alive. Attention over patches is by kernels without score matrices (layers/attention/
+mm_encoder_attention.py); a mask is a row where a tower has one. Every card holds the whole of it: with
+--mm-encoder-tp-mode weights the hidden states are whole, with data a card may be given all items.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vramguard.memory.engines.vllm.items import Item, item_of
+from vramguard.memory.engines.vllm.profiles import implementations
+from vramguard.memory.ledger import bound
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vramguard.memory.engines.vllm.batch import Step
+    from vramguard.memory.ledger import Term
+
+_PROFILE: Final = "vLLM, v1/worker/gpu_model_runner.py (profile_run), multimodal/encoder_budget.py (_get_max_items)"
+_SERVING: Final = "vLLM, v1/worker/gpu_model_runner.py (_execute_mm_encoder), model_executor/models/utils.py"
+_WHOLE_ITEMS: Final = (0, 11)  # before, v1/worker/gpu_model_runner.py rounded their number up (0.9.2: cdiv)
+_CAST: Final = (0, 9)  # before, inputs went to the card in float32
+_MERGED_LINEARS: Final = ("projector", "connector", "merger", "adapter", "embed_vision")
+
+# Bytes of a pass: the widest layer of the tower with what is kept of earlier ones, or its projection to the decoder's
+# hidden size; of `patches`, of which `rows` remain when they are projected.
+_PASS: Final = (
+    "max(patches * (kept + layer) * bytes + masks * patches * patches * bytes, "
+    "patches * (kept + 4 * tower) * bytes + rows * projected * bytes)"
+)
+
+
+def takes(step: Step) -> bool:
+    """Whether a pass of the encoder ever runs: the class is one with a tower, and somebody may use it."""
+    workload = step.ask.workload
+    kinds = implementations(step.loaded.network.name, workload.engine_version)
+    return not workload.language_model_only and "multimodal" in kinds
+
+
+def rows(step: Step, decoder: int) -> tuple[Term, ...]:
+    """What the encoder adds to the profile run, whose decoder's step takes `decoder` bytes; UnprovenError if unknown.
+
+    One row, activations/encoder: what its pass takes beyond that step, which comes after it; and outputs of its whole
+    budget of tokens, with the inputs of the pass.
+    """
+    if not takes(step):
+        return ()
+    item = item_of(step.loaded.network, step.ask.config)
+    inputs = {
+        **_sizes(step, item, _profiled(step, item), mask_copies=_copies(step, item, _profiled(step, item))),
+        "numbers": item.numbers,
+        "input_bytes": _input_bytes(step),
+        "tokens": _kept(step, item),
+        "hidden": step.loaded.network.hidden,
+        "decoder": decoder,
+    }
+    formula = f"max(0, {_PASS} - decoder) + tokens * hidden * bytes + patches * numbers * input_bytes"
+    return (bound("activations/encoder", formula, inputs, source=f"{_PROFILE}; {item.source}"),)
+
+
+def unprofiled(step: Step, decoder: int) -> tuple[Term, ...]:
+    """What a batch of a running server may take beyond the profile run: one row, runtime/encoder_batch.
+
+    Its pass over more patches than were profiled; or merging, which looks up embeddings, copies the outputs flat and
+    counts (eight bytes each) and spreads (one) a mask over every number of them (Tensor.masked_scatter_).
+    """
+    if not takes(step):
+        return ()
+    network = step.loaded.network
+    item = item_of(network, step.ask.config)
+    (profiled,) = rows(step, decoder)
+    patches = -(-_budget(step, item) // item.least_tokens) * item.patches_of_least
+    outputs = profiled.inputs["tokens"] * network.hidden * step.loaded.element_bytes
+    inputs = {
+        **_sizes(step, item, patches, mask_copies=_copies(step, item, None)),
+        "numbers": item.numbers,
+        "input_bytes": _input_bytes(step),
+        "batched": step.sizes.tokens,
+        "hidden": network.hidden,
+        "profiled": decoder + profiled.upper_bytes - outputs,
+    }
+    merging = "batched * hidden * (3 * bytes + 9)"
+    formula = f"max(0, max({_PASS} + patches * numbers * input_bytes, {merging}) - profiled)"
+    return (bound("runtime/encoder_batch", formula, inputs, source=f"{_SERVING}; {item.source}"),)
+
+
+def outside_bytes(step: Step, decoder: int) -> int:
+    """Bytes of the encoder that the profile run does not see, so that they come on top of vLLM's share of the card."""
+    found = sum(term.upper_bytes for term in unprofiled(step, decoder))
+    if step.variant.runner == "v2" and not step.variant.profile.v2_encodes_at_profile:
+        found += sum(term.upper_bytes for term in rows(step, decoder))
+    return found
+
+
+def assumption(step: Step) -> str | None:
+    """What the rows take from a processor's class that the model's own preprocessor_config.json may overrule."""
+    return item_of(step.loaded.network, step.ask.config).assumed if takes(step) else None
+
+
+def _budget(step: Step, item: Item) -> int:
+    """Tokens of the encoder's cache, and of one batch."""
+    return max(step.sizes.tokens, item.tokens)
+
+
+def _items(step: Step, item: Item) -> int:
+    """Items of the profile run, where they are all of the largest size."""
+    budget = _budget(step, item)
+    older = step.variant.profile.span[0] < _WHOLE_ITEMS
+    return max(1, -(-budget // item.tokens) if older else budget // item.tokens)
+
+
+def _profiled(step: Step, item: Item) -> int:
+    """Patches of the profile run."""
+    if item.patches:
+        return _items(step, item) * item.patches
+    return -(-_budget(step, item) // item.profiled_tokens) * item.profiled_patches
+
+
+def _kept(step: Step, item: Item) -> int:
+    """Tokens whose outputs are kept: those of the cache, and never fewer than were profiled."""
+    return max(_budget(step, item), _items(step, item) * item.tokens)
+
+
+def _copies(step: Step, item: Item, patches: int | None) -> int:
+    """Matrices of patches x patches that stand at once: the mask, and its copy with rows of a multiple of 8 numbers."""
+    if not item.masked or step.variant.profile.span[0] >= item.unmasked_from:
+        return 0
+    return 1 if patches is not None and patches % 8 == 0 else 2
+
+
+def _input_bytes(step: Step) -> int:
+    return 4 if step.variant.profile.span[0] < _CAST else step.loaded.element_bytes
+
+
+def _sizes(step: Step, item: Item, patches: int, *, mask_copies: int) -> Mapping[str, int]:
+    """Inputs of a pass."""
+    hidden, wide = item.hidden, item.intermediate
+    attention = (18 if item.rotates else 8) * hidden
+    mlp = 2 * hidden + (2 if item.plain else 4) * wide
+    embedding = 3 * item.numbers + 3 * hidden
+    quantized = max(hidden, wide) if step.loaded.scheme is not None else 0
+    return {
+        "patches": patches,
+        "rows": -(-patches * item.rows // item.rows_of),
+        "layer": max(attention, mlp, embedding) + quantized + item.more,
+        "kept": item.kept,
+        "tower": hidden,
+        "projected": _projected(step) + 3 * step.loaded.network.hidden,
+        "masks": mask_copies,
+        "bytes": step.loaded.element_bytes,
+    }
+
+
+def _projected(step: Step) -> int:
+    """Numbers that a row has before and after each matrix of the projection, all of them alive."""
+    found = 0
+    for tensor in step.loaded.network.tensors:
+        named = any(word in tensor.name for word in _MERGED_LINEARS)
+        if named and len(tensor.shape) == 2 and tensor.kind in ("linear", "parameter"):  # noqa: PLR2004
+            found += sum(tensor.shape) * tensor.copies
+    if not found:
+        found = 2 * step.loaded.network.hidden
+    return found
+
