@@ -208,6 +208,7 @@ class Deployment:
     cpu_offload_gb: str | Unknown | None = None
     swap_space: str | Unknown | None = None
     processes_per_gpu: int | Unknown | None = None
+    n_gpu_layers: int | Unknown | None = None
     card: str | Unknown | None = None  # a name of ours: deployments of the same card share it
     device_map: str | Unknown | None = None
     places: Mapping[str, Location] = field(default_factory=dict)

@@ -102,6 +102,7 @@ class DeploymentTable:
     cpu_offload_gb: Fraction | None = option("GiB of weights kept on the host, for each card", None, limit=NOT_NEGATIVE)
     swap_space: Fraction | None = option("GiB of cache kept on the host, for each card", None, limit=NOT_NEGATIVE)
     processes_per_gpu: int | None = option("Processes that load the model on each card", None, limit=POSITIVE)
+    n_gpu_layers: int | None = option("llama.cpp: layers on the card, the output counted as one; -1 for all", None)
     card: str | None = option("Deployments that name the same one share that card", None, limit=NOT_BLANK)
     device_map: str | None = option("transformers' device_map, such as auto", None)
 

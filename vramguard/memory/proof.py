@@ -176,7 +176,7 @@ def _worst(ledgers: tuple[Ledger, ...], budget_bytes: int) -> Ledger:
 
 def _credited(ledger: Ledger, offload_bytes: int) -> Ledger:
     """The ledger with weights that stay on the host taken off it."""
-    offloaded = min(offload_bytes, ledger.lower_bytes("weights"))
+    offloaded = min(offload_bytes, ledger.upper_bytes("weights"))
     return Ledger((*ledger, exact(f"{OFFLOAD}/weights_on_host", "0 - offloaded", {"offloaded": offloaded})))
 
 

@@ -128,14 +128,14 @@ def consistent(proof: Proof) -> None:
         assert term.lower_bytes <= term.upper_bytes, term
         assert all(type(value) is int for value in term.inputs.values()), term
     groups = {term.group for term in proof.ledger}
-    assert groups <= {"weights", "kv_cache", "activations", "runtime"}, groups
+    assert groups <= {"weights", "kv_cache", "activations", "runtime", "offload"}, groups
     names = [term.name for term in proof.ledger]
     assert len(set(names)) == len(names), names
     totals = proof.totals
     assert totals.peak_lower_bytes == sum(term.lower_bytes for term in proof.ledger)
     assert totals.peak_upper_bytes == sum(term.upper_bytes for term in proof.ledger)
     by_group = (totals.weights_bytes, totals.kv_cache_bytes, totals.activation_bytes, totals.runtime_bytes)
-    assert sum(by_group) == totals.peak_upper_bytes
+    assert sum(by_group) - proof.offload_bytes == totals.peak_upper_bytes
     assert (proof.answer is Answer.FITS) == (totals.peak_upper_bytes <= proof.budget_bytes)
     assert (proof.answer is Answer.EXCEEDS) == (totals.peak_lower_bytes > proof.budget_bytes)
     assert proof.headroom_bytes == proof.budget_bytes - totals.peak_upper_bytes

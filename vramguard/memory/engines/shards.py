@@ -25,13 +25,18 @@ class ParallelismError(UnprovenError):
 
 
 class Rank(NamedTuple):
-    """One card of the grid. `expert_ranks` above 0: whole experts are spread over so many cards, else each is split."""
+    """One card of the grid. `expert_ranks` above 0: whole experts are spread over so many cards, else each is split.
+
+    Without expert parallelism the cards of all `data_parallel` replicas split each expert together (vLLM,
+    fused_moe/config.py, FusedMoEParallelConfig.make: flatten_tp_across_dp), while the rest of a layer stands in each.
+    """
 
     tensor_parallel: int = 1
     stages: int = 1
     stage: int = 0
     layers: tuple[int, int] = (0, 0)  # the first of this stage's layers, and the first after them
     expert_ranks: int = 0
+    data_parallel: int = 1
 
     @property
     def first(self) -> bool:
@@ -44,7 +49,9 @@ class Rank(NamedTuple):
         return self.stage == self.stages - 1
 
 
-def ranks(layers: int, tensor_parallel: int, stages: int, expert_ranks: int = 0) -> tuple[Rank, ...]:
+def ranks(
+    layers: int, tensor_parallel: int, stages: int, expert_ranks: int = 0, data_parallel: int = 1
+) -> tuple[Rank, ...]:
     """One card of each stage; the others of a stage hold as much.
 
     Layers are dealt evenly, the rest to the stages before the last, from there backwards (vLLM, distributed/utils.py:
@@ -57,7 +64,9 @@ def ranks(layers: int, tensor_parallel: int, stages: int, expert_ranks: int = 0)
     for place in range(2, rest + 2):
         sizes[-place] += 1
     starts = [sum(sizes[:stage]) for stage in range(stages + 1)]
-    return tuple(Rank(tensor_parallel, stages, s, (starts[s], starts[s + 1]), expert_ranks) for s in range(stages))
+    return tuple(
+        Rank(tensor_parallel, stages, s, (starts[s], starts[s + 1]), expert_ranks, data_parallel) for s in range(stages)
+    )
 
 
 class Share(NamedTuple):
@@ -107,6 +116,8 @@ def _padded(network: Architecture, tensor: Tensor) -> Tensor:
 
 def _is_vocabulary(network: Architecture, tensor: Tensor) -> bool:
     leaf = tensor.name.rpartition(".")[0].rpartition(".")[2]
+    if leaf == _PER_LAYER:  # Gemma 3n's and 4's, of a vocabulary of its own (VocabParallelEmbedding)
+        return True
     return leaf in _VOCABULARY and tensor.shape[0] in (network.vocab, _padded_to(network.vocab))
 
 
@@ -153,24 +164,37 @@ def _in_layers(network: Architecture, tensor: Tensor) -> bool:
 def _split(network: Architecture, tensor: Tensor, rank: Rank) -> tuple[Tensor, bool]:
     """What a card holds of a tensor that stands on its stage, and whether that is known."""
     parallel = rank.tensor_parallel
-    if tensor.kind == "experts" and rank.expert_ranks:
-        count = -(-tensor.shape[0] // rank.expert_ranks)
-        return tensor._replace(shape=(count, *tensor.shape[1:])), True
-    if parallel == 1 or tensor.kind == "norm" or _WHOLE.search(tensor.name):
+    if tensor.kind == "experts":
+        return _experts(network, tensor, rank)
+    if parallel == 1 or _WHOLE.search(tensor.name):
         return tensor, True
+    if tensor.kind == "norm":
+        # Over all heads of a card some classes norm together (RMSNorm of hidden_size // tp), others apart.
+        return tensor, not (_OF_HEADS.search(tensor.name) and tensor.shape[0] % parallel == 0)
     if _is_vocabulary(network, tensor):
         return _divided(tensor, 0, parallel), True
-    if _TOWER.search(tensor.name) or (rank.expert_ranks and "shared_expert" in tensor.name):
+    if _UNKNOWN.search(tensor.name) or (rank.expert_ranks and "shared_expert" in tensor.name):
         return tensor, False
-    split = _experts if tensor.kind == "experts" else _linear
-    return split(network, tensor, parallel)
+    return _linear(network, tensor, parallel)
 
 
-def _experts(network: Architecture, tensor: Tensor, parallel: int) -> tuple[Tensor, bool]:
-    """Stacked experts: what is not their number and not the hidden size is divided."""
-    axes = [axis for axis in range(1, len(tensor.shape)) if tensor.shape[axis] != network.hidden]
-    if not axes and len(tensor.shape) == 2:  # the bias of the second matrix  # noqa: PLR2004
+def _experts(network: Architecture, tensor: Tensor, rank: Rank) -> tuple[Tensor, bool]:
+    """Stacked experts: what is not their number and not the hidden size is divided; DBRX has them one below another.
+
+    LongCat's experts that do nothing have rows in transformers only (longcat_flash.py: FusedMoE of n_routed_experts).
+    """
+    routed = network.sizes.get("n_routed_experts", 0)
+    if network.sizes.get("zero_expert_num") and 0 < routed < tensor.shape[0]:
+        tensor = _resized(tensor, 0, routed)
+    if rank.expert_ranks:
+        return _resized(tensor, 0, -(-tensor.shape[0] // rank.expert_ranks)), "shared_expert" not in tensor.name
+    parallel = rank.tensor_parallel * (1 if "shared_expert" in tensor.name else rank.data_parallel)
+    if parallel == 1:
         return tensor, True
+    axes = [axis for axis in range(1, len(tensor.shape)) if tensor.shape[axis] != network.hidden]
+    if not axes and len(tensor.shape) == 2:  # noqa: PLR2004
+        # The bias of the second matrix is whole.
+        return (tensor, True) if tensor.name.endswith("bias") else (_divided(tensor, 0, parallel), True)
     return _divided(tensor, axes[-1] if axes else 1, parallel), True
 
 
@@ -182,7 +206,7 @@ def _linear(network: Architecture, tensor: Tensor, parallel: int) -> tuple[Tenso
             return tensor, True  # added once, and kept by every card
         return (_divided(tensor, 1 - axis, parallel), True) if len(tensor.shape) > 1 else (tensor, False)
     if leaf not in _COLUMNS:
-        return tensor, False
+        return _recurrent(network, tensor, parallel)
     axis = 0 if len(tensor.shape) == 1 else axis
     if leaf in _KEYS:
         return _heads(network, tensor, axis, parallel)
@@ -191,14 +215,33 @@ def _linear(network: Architecture, tensor: Tensor, parallel: int) -> tuple[Tenso
     return _divided(tensor, axis, parallel), True
 
 
+def _recurrent(network: Architecture, tensor: Tensor, parallel: int) -> tuple[Tensor, bool]:
+    """What a recurrent mixer has beside its projections: split by heads or channels (vLLM, layers/mamba/).
+
+    Of Mamba 2 a single group is on every card; more groups than one must divide (mamba_mixer2.py, MambaMixer2).
+    """
+    found = _MIXER.search(tensor.name)
+    if found is None:
+        return tensor, False
+    grouped = [network.sizes[name] for name in _GROUPS if name in network.sizes]
+    if found[1] in ("in_proj", "conv1d") and any(groups % parallel for groups in grouped):
+        return tensor, False
+    axis = 1 if found[1] == "x_proj" else 0
+    if tensor.shape[axis] % parallel:
+        return tensor, False
+    return _resized(tensor, axis, tensor.shape[axis] // parallel), True
+
+
 def _heads(network: Architecture, tensor: Tensor, axis: int, parallel: int) -> tuple[Tensor, bool]:
-    """Keys or values: by heads, of which each card has at least one."""
-    for group in network.attention:
-        if group.kv_heads and tensor.shape[axis] % group.kv_heads == 0:
-            rows = tensor.shape[axis] // group.kv_heads * max(1, group.kv_heads // parallel)
-            if group.kv_heads >= parallel or len(network.attention) == 1:
-                return _resized(tensor, axis, rows), True
-    return tensor, False
+    """Keys or values: by heads, of which each card has at least one. Those of a recurrence are never repeated."""
+    size = tensor.shape[axis]
+    if "linear_attn" in tensor.name:
+        return _divided(tensor, axis, parallel), True
+    groups = {(group.kv_heads, group.head_dim) for group in network.attention if group.kv_heads}
+    own = {heads for heads, each in groups if heads * each == size}
+    fitting = own or {heads for heads, _ in groups if size % heads == 0}
+    rows = {size // heads * max(1, heads // parallel) for heads in fitting}
+    return (_resized(tensor, axis, rows.pop()), True) if len(rows) == 1 else (tensor, False)
 
 
 def _fused_heads(network: Architecture, tensor: Tensor, axis: int, parallel: int) -> tuple[Tensor, bool]:
@@ -226,6 +269,7 @@ _VOCABULARY: Final = frozenset(
     ("embed_tokens", "wte", "word_embeddings", "embed_in", "embedding", "embeddings", "tok_embeddings", "lm_head",
      "embed_out", "output")
 )  # fmt: skip
+_PER_LAYER: Final = "embed_tokens_per_layer"
 _KEYS: Final = frozenset(("k_proj", "v_proj", "key", "value"))
 _FUSED: Final = frozenset(("qkv_proj", "query_key_value", "Wqkv", "W_pack", "c_attn", "qkv"))
 _COLUMNS: Final = (
@@ -234,14 +278,32 @@ _COLUMNS: Final = (
     | frozenset(
         ("q_proj", "query", "gate_proj", "up_proj", "gate_up_proj", "fc1", "c_fc", "dense_h_to_4h", "fc_in", "w1", "w3",
          "wi", "q_b_proj", "kv_b_proj", "in_proj_qkv", "in_proj_z", "in_proj_a", "in_proj_b", "in_proj_qkvz",
-         "in_proj_ba")
+         "in_proj_ba", "input_linear")
     )
 )  # fmt: skip
 ROWS: Final = frozenset(
-    ("o_proj", "out_proj", "down_proj", "fc2", "dense", "c_proj", "dense_4h_to_h", "fc_out", "w2", "wo")
+    (
+        "o_proj",
+        "out_proj",
+        "down_proj",
+        "fc2",
+        "dense",
+        "c_proj",
+        "dense_4h_to_h",
+        "fc_out",
+        "w2",
+        "wo",
+        "output_linear",
+    )
 )
 _TOWER: Final = re.compile(
     r"vision|visual|image|video|audio|speech|tower|vqmodel|projector|resampler|merger|encoder|conformer|connector"
 )
+_UNKNOWN: Final = re.compile(_TOWER.pattern + r"|\.(compressor|indexer)\.")
 _WHOLE: Final = re.compile(r"(^|\.)(router|gate)\.|\.(q_a_proj|kv_a_proj_with_mqa|kv_a_proj|shared_expert_gate)\.")
 _FINAL: Final = re.compile(r"^(model\.|transformer\.|language_model\.)*(norm|ln_f|final_layernorm|final_layer_norm)\.")
+_OF_HEADS: Final = re.compile(r"\.(q_norm|k_norm|q_layernorm|k_layernorm|mixer\.norm|mamba\.norm)\.")
+_MIXER: Final = re.compile(
+    r"\.(?:mamba|mixer|linear_attn)\.(in_proj|conv1d|x_proj|dt_proj|dt_bias|A_log|D|a_proj|b_proj|g_proj)(?:\.|$)"
+)
+_GROUPS: Final = ("mamba_n_groups", "mamba_ngroups", "n_groups")

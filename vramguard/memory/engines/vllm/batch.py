@@ -58,9 +58,19 @@ class Step(NamedTuple):
 
 def activations(step: Step) -> tuple[Term, ...]:
     """Rows of the forward pass and of sampling, and what start-up logs show beyond them."""
-    keys = ["1 multimodal"] if step.sees else ["pp"] if step.rank.stages > 1 else ["1"]
-    beyond = measured("activations_beyond_formula", keys[0])
-    return (_step(step), row("activations/beyond_formula", beyond))
+    beyond = measured("activations_beyond_formula", "pp" if step.rank.stages > 1 else "1")
+    forward = _step(step)
+    return (forward, row("activations/beyond_formula", beyond), *encoders.rows(step, transient(forward)))
+
+
+def transient(forward: Term) -> int:
+    """Bytes of the decoder's step that are free again after it, and may be an encoder's before it."""
+    return forward.upper_bytes - forward.inputs["experts_kept"]
+
+
+def unprofiled(step: Step) -> tuple[Term, ...]:
+    """Rows of what a running server may take and the profile run does not show: batches of the encoder."""
+    return encoders.unprofiled(step, transient(_step(step)))
 
 
 def _step(step: Step) -> Term:

@@ -2,7 +2,7 @@
 
 Before the decoder's step, vLLM's profile run encodes as many of the largest items as its budget of tokens holds, and
 keeps their outputs and their inputs until the step is over (v1/worker/gpu_model_runner.py: profile_run; budget:
-v1/core/encoder_cache_manager.py, compute_mm_encoder_budget; items: multimodal/encoder_budget.py, before 0.11
+v1/core/encoder_cache_manager.py, compute_mm_encoder_budget; items: multimodal/encoder_budget.py, before 0.16
 v1/worker/utils.py, MultiModalBudget._get_max_items). The scheduler later counts tokens only, not items, so that a batch
 of smaller items may pass more patches through the tower than was profiled: that is a row of its own.
 
@@ -14,6 +14,7 @@ mm_encoder_attention.py); a mask is a row where a tower has one. Every card hold
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.engines.vllm.items import Item, item_of
@@ -25,11 +26,11 @@ if TYPE_CHECKING:
 
     from vramguard.memory.engines.vllm.batch import Step
     from vramguard.memory.ledger import Term
+    from vramguard.memory.weights import Loaded
 
 _PROFILE: Final = "vLLM, v1/worker/gpu_model_runner.py (profile_run), multimodal/encoder_budget.py (_get_max_items)"
 _SERVING: Final = "vLLM, v1/worker/gpu_model_runner.py (_execute_mm_encoder), model_executor/models/utils.py"
-_WHOLE_ITEMS: Final = (0, 11)  # before, v1/worker/gpu_model_runner.py rounded their number up (0.9.2: cdiv)
-_CAST: Final = (0, 9)  # before, inputs went to the card in float32
+_TOWER: Final = re.compile("vision|visual|audio|image|encoder")
 _MERGED_LINEARS: Final = ("projector", "connector", "merger", "adapter", "embed_vision")
 
 # Bytes of a pass: the widest layer of the tower with what is kept of earlier ones, or its projection to the decoder's
@@ -59,12 +60,11 @@ def rows(step: Step, decoder: int) -> tuple[Term, ...]:
     inputs = {
         **_sizes(step, item, _profiled(step, item), mask_copies=_copies(step, item, _profiled(step, item))),
         "numbers": item.numbers,
-        "input_bytes": _input_bytes(step),
-        "tokens": _kept(step, item),
+        "tokens": _budget(step, item),
         "hidden": step.loaded.network.hidden,
         "decoder": decoder,
     }
-    formula = f"max(0, {_PASS} - decoder) + tokens * hidden * bytes + patches * numbers * input_bytes"
+    formula = f"max(0, {_PASS} - decoder) + tokens * hidden * bytes + patches * numbers * bytes"
     return (bound("activations/encoder", formula, inputs, source=f"{_PROFILE}; {item.source}"),)
 
 
@@ -84,13 +84,12 @@ def unprofiled(step: Step, decoder: int) -> tuple[Term, ...]:
     inputs = {
         **_sizes(step, item, patches, mask_copies=_copies(step, item, None)),
         "numbers": item.numbers,
-        "input_bytes": _input_bytes(step),
         "batched": step.sizes.tokens,
         "hidden": network.hidden,
         "profiled": decoder + profiled.upper_bytes - outputs,
     }
     merging = "batched * hidden * (3 * bytes + 9)"
-    formula = f"max(0, max({_PASS} + patches * numbers * input_bytes, {merging}) - profiled)"
+    formula = f"max(0, max({_PASS} + patches * numbers * bytes, {merging}) - profiled)"
     return (bound("runtime/encoder_batch", formula, inputs, source=f"{_SERVING}; {item.source}"),)
 
 
@@ -108,27 +107,15 @@ def assumption(step: Step) -> str | None:
 
 
 def _budget(step: Step, item: Item) -> int:
-    """Tokens of the encoder's cache, and of one batch."""
+    """Tokens of the encoder's cache, whose outputs are kept, and of one batch."""
     return max(step.sizes.tokens, item.tokens)
-
-
-def _items(step: Step, item: Item) -> int:
-    """Items of the profile run, where they are all of the largest size."""
-    budget = _budget(step, item)
-    older = step.variant.profile.span[0] < _WHOLE_ITEMS
-    return max(1, -(-budget // item.tokens) if older else budget // item.tokens)
 
 
 def _profiled(step: Step, item: Item) -> int:
     """Patches of the profile run."""
-    if item.patches:
-        return _items(step, item) * item.patches
-    return -(-_budget(step, item) // item.profiled_tokens) * item.profiled_patches
-
-
-def _kept(step: Step, item: Item) -> int:
-    """Tokens whose outputs are kept: those of the cache, and never fewer than were profiled."""
-    return max(_budget(step, item), _items(step, item) * item.tokens)
+    budget, tokens = _budget(step, item), item.profiled_tokens
+    count = max(1, budget // tokens) if item.whole else -(-budget // tokens)
+    return count * item.profiled_patches
 
 
 def _copies(step: Step, item: Item, patches: int | None) -> int:
@@ -138,17 +125,13 @@ def _copies(step: Step, item: Item, patches: int | None) -> int:
     return 1 if patches is not None and patches % 8 == 0 else 2
 
 
-def _input_bytes(step: Step) -> int:
-    return 4 if step.variant.profile.span[0] < _CAST else step.loaded.element_bytes
-
-
 def _sizes(step: Step, item: Item, patches: int, *, mask_copies: int) -> Mapping[str, int]:
     """Inputs of a pass."""
     hidden, wide = item.hidden, item.intermediate
     attention = (18 if item.rotates else 8) * hidden
     mlp = 2 * hidden + (2 if item.plain else 4) * wide
     embedding = 3 * item.numbers + 3 * hidden
-    quantized = max(hidden, wide) if step.loaded.scheme is not None else 0
+    quantized = max(hidden, wide) if _packed(step.loaded) else 0
     return {
         "patches": patches,
         "rows": -(-patches * item.rows // item.rows_of),
@@ -161,6 +144,16 @@ def _sizes(step: Step, item: Item, patches: int, *, mask_copies: int) -> Mapping
     }
 
 
+def _packed(loaded: Loaded) -> bool:
+    """Whether a quantizer takes a matrix of the tower, whose inputs are then packed too, a byte each at most."""
+    if loaded.scheme is None:
+        return False
+    from vramguard.memory.quantization.scheme import split  # loaded only where something is quantized
+
+    choose = loaded.scheme.rule.chooser(loaded.quantized)
+    return any(_TOWER.search(tensor.name) and any(split(tensor, choose)) for tensor in loaded.network.tensors)
+
+
 def _projected(step: Step) -> int:
     """Numbers that a row has before and after each matrix of the projection, all of them alive."""
     found = 0
@@ -171,4 +164,3 @@ def _projected(step: Step) -> int:
     if not found:
         found = 2 * step.loaded.network.hidden
     return found
-

@@ -18,19 +18,20 @@ if TYPE_CHECKING:
     from vramguard.memory.architecture import Architecture
 
 _NEVER: Final = (1 << 30,)
+_BETWEEN: Final = 16  # tokens that mark the begin, the end and the place of a tile, at most (each class's processor)
 
 
 class Item(NamedTuple):
     """What a class encodes. Sizes of the tower are numbers of one patch (of sound: of one position)."""
 
     source: str
-    tokens: int  # of the largest item
+    tokens: int  # of the largest item, with what stands between its parts (older releases count that too)
     hidden: int
     intermediate: int
     numbers: int  # of the input
-    patches: int = 0  # of the largest item; 0: not one number, but `profiled_patches` for `profiled_tokens`
-    profiled_tokens: int = 1
-    profiled_patches: int = 1
+    profiled_tokens: int  # the profile run has `profiled_patches` for each so many tokens
+    profiled_patches: int
+    whole: bool = False  # and no part of them
     least_tokens: int = 1  # any item has at least so many tokens for each `patches_of_least`
     patches_of_least: int = 1
     rows: int = 1  # projected for each `rows_of` patches
@@ -102,7 +103,7 @@ def _gemma3(facts: _Facts) -> Item:
     return Item(
         source="vLLM, model_executor/models/gemma3_mm.py (get_num_crops, Gemma3MultiModalProjector); transformers, "
         "models/gemma3/processing_gemma3.py (Gemma3ProcessorKwargs: pan_and_scan_max_num_crops 4)",
-        tokens=5 * tokens,
+        tokens=5 * (tokens + _BETWEEN),
         profiled_tokens=tokens,
         profiled_patches=patches,
         least_tokens=tokens,
@@ -119,8 +120,10 @@ def _pixtral(facts: _Facts, merge: int) -> Item:
     side = -(-facts.grid // merge)
     return Item(
         source="vLLM, model_executor/models/mistral3.py and pixtral.py (PixtralHFEncoderInfo, PixtralHFVisionModel)",
-        tokens=side**2,
-        patches=(side * merge) ** 2,
+        tokens=side * (side + 1),
+        profiled_tokens=side**2,
+        profiled_patches=(side * merge) ** 2,
+        whole=True,
         patches_of_least=merge**2,
         rows_of=merge**2,
         rotates=True,
@@ -142,8 +145,10 @@ def _llama4(facts: _Facts) -> Item:
     return Item(
         source="vLLM, model_executor/models/mllama4.py (get_patch_per_chunk, get_max_num_tiles, Llama4VisionModel); "
         "transformers, models/llama4/image_processing_llama4.py (max_patches 16)",
-        tokens=17 * tile,
-        patches=17 * patches,
+        tokens=17 * (tile + _BETWEEN),
+        profiled_tokens=17 * tile,
+        profiled_patches=17 * patches,
+        whole=True,
         least_tokens=tile,
         patches_of_least=patches,
         rows=tile,
@@ -181,7 +186,9 @@ def _llava(facts: _Facts) -> Item:
     return Item(
         source="vLLM, model_executor/models/llava.py (BaseLlavaProcessingInfo), clip.py, siglip.py, vision.py",
         tokens=tokens,
-        patches=patches,
+        profiled_tokens=tokens,
+        profiled_patches=patches,
+        whole=True,
         least_tokens=tokens,
         patches_of_least=patches,
         kept=_layers_kept(facts),
@@ -207,7 +214,9 @@ def _llava_next(facts: _Facts) -> Item:
     return Item(
         source="vLLM, model_executor/models/llava_next.py (get_num_image_tokens, _process_image_pixels)",
         tokens=largest,
-        patches=tiles * patches,
+        profiled_tokens=largest,
+        profiled_patches=tiles * patches,
+        whole=True,
         least_tokens=base,
         patches_of_least=tiles * patches,
         kept=_layers_kept(facts),
@@ -220,7 +229,9 @@ def _paligemma(facts: _Facts) -> Item:
     return Item(
         source="vLLM, model_executor/models/paligemma.py (PaliGemmaProcessingInfo), siglip.py",
         tokens=patches,
-        patches=patches,
+        profiled_tokens=patches,
+        profiled_patches=patches,
+        whole=True,
         least_tokens=patches,
         patches_of_least=patches,
         **facts.tower("gelu_pytorch_tanh"),
@@ -233,7 +244,7 @@ def _tiles(facts: _Facts, factor: str, most: int, said: str, source: str) -> Ite
     tokens = patches // facts.size(factor) ** 2
     return Item(
         source=source,
-        tokens=most * tokens,
+        tokens=most * (tokens + _BETWEEN),
         profiled_tokens=tokens,
         profiled_patches=patches,
         least_tokens=tokens,
@@ -269,7 +280,8 @@ _FRAMES: Final = 32 * (70 + 2 + 6)  # vLLM, gemma4_mm.py: _VIDEO_MAX_FRAMES, _VI
 def _gemma4(facts: _Facts) -> Item:
     if facts.config.get("audio_config"):
         raise UnprovenError(
-            "the encoder of gemma4 in vllm: the largest sound stands in processor_config.json (audio_seq_length)"
+            f"the encoder of {facts.network.name} in vllm: its largest sound stands in processor_config.json "
+            "(audio_seq_length)"
         )
     tokens, pooled = facts.number("default_output_length", 280), facts.number("pooling_kernel_size", 3) ** 2
     # Sides are cut to whole tokens, so that a picture of `tokens` by its area may come to no more than 15/32 of them;
@@ -294,7 +306,9 @@ def _whisper(facts: _Facts) -> Item:
     return Item(
         source="vLLM, model_executor/models/whisper.py (WhisperProcessingInfo, WhisperEncoder)",
         tokens=tokens,
-        patches=tokens,
+        profiled_tokens=tokens,
+        profiled_patches=tokens,
+        whole=True,
         least_tokens=tokens,
         patches_of_least=tokens,
         hidden=facts.size("d_model"),
