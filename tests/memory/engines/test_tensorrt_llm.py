@@ -153,7 +153,7 @@ def test_a_cache_of_less_than_one_sequence_does_not_serve_it() -> None:
         ({"pipeline_parallel_size": 33}, "pipeline_parallel_size 33"),
         ({"dtype": "float32"}, "float32"),
         ({"gpu": "t4-16gb"}, "8.0"),
-        ({"gpu_memory_utilization": "2"}, "'2'"),
+        ({"gpu_memory_utilization": "2"}, "gpu_memory_utilization 2 is not a share"),
     ],
 )
 def test_refusals_name_the_feature(change: dict[str, Any], named: str) -> None:

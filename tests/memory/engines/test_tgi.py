@@ -15,7 +15,7 @@ from vramguard.memory import Answer, Workload
 from vramguard.memory.engines import Ask, tgi, tgi_launcher
 from vramguard.memory.families import architecture
 
-TGI = Workload(engine="tgi")
+TGI = Workload(engine="tgi", engine_version="3.3.7")
 SWALLOW_7B = LLAMA_8B | {
     "intermediate_size": 11008,
     "num_key_value_heads": 32,
@@ -35,7 +35,9 @@ GEMMA_2B = {"model_type": "gemma2", "architectures": ["Gemma2ForCausalLM"]}
 def serving(config: dict[str, Any], workload: Workload = TGI) -> tgi.Serving:
     network = architecture(config)
     ask = Ask(config, network, workload, device(workload.gpu or "h100-sxm5-80gb"))
-    return tgi.plan(ask, *tgi.dtypes(network, workload))
+    found = tgi.plan(ask, *tgi.dtypes(network, workload))
+    assert isinstance(found, tgi.Serving)
+    return found
 
 
 @pytest.mark.parametrize(
@@ -77,7 +79,7 @@ def test_the_process_is_what_the_log_leaves() -> None:
 
 def test_a_card_without_known_speed_has_the_plain_default_and_flashinfer() -> None:
     """The log of Gemma 3 on two A6000: an unknown card; its own default is that of a vision model."""
-    plan = serving(LLAMA_8B, Workload(engine="tgi", gpu="rtx-a6000-48gb", tensor_parallel_size=2))
+    plan = serving(LLAMA_8B, replace(TGI, gpu="rtx-a6000-48gb", tensor_parallel_size=2))
     assert (plan.launch.attention, plan.launch.block) == ("flashinfer", 1)
     assert read("tgi_gemma3_27b_a6000_tp2.log", r"Using attention (\w+)") == "flashinfer"
     assert int(read("tgi_gemma3_27b_a6000_tp2.log", r"KV-cache blocks: \d+, size: (\d+)")) == 1
@@ -263,7 +265,12 @@ def test_more_cards_never_hold_more_each(config: dict[str, Any]) -> None:
 def test_assumptions_say_what_the_share_is() -> None:
     said = proof(LLAMA_8B, TGI).assumptions
     assert any("cuda_memory_fraction" in sentence for sentence in said)
-    assert any("engine_version is not stated; tgi 3.3.7" in sentence for sentence in said)
+    assert not any("engine_version" in sentence for sentence in said)
+    unstated = proof(LLAMA_8B, replace(TGI, engine_version=None)).assumptions
+    assert (
+        "engine_version is not stated; each row is the largest of every release that was read, 2.0 to 3.3" in unstated
+    )
+    assert set(said) < set(unstated)
     resolved = proof(LLAMA_8B, TGI).workload
     assert (resolved.max_num_seqs, resolved.gpu_memory_utilization, resolved.block_size) == (128, "1.0", 1)
     assert proof(LLAMA_8B, TGI).pool is not None

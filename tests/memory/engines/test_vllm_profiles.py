@@ -264,6 +264,9 @@ def test_the_sampler_by_rows() -> None:
     old, newer, newest = only("0.16.0"), only("0.17.0"), only("0.31.0")
     assert [old.sampler_bytes(rows) for rows in (1, 2, 127, 128)] == [36, 48, 48, 36]
     assert [newer.sampler_bytes(rows) for rows in (1, 7, 8, 1024)] == [36, 48, 12, 12]
+    # 128 rows are sorted in 36 bytes each, but 127 of them, which come too, in 48
+    assert [old.sampled_bytes(rows) for rows in (1, 127, 128, 170)] == [36, 127 * 48, 127 * 48, 170 * 36]
+    assert [newer.sampled_bytes(rows) for rows in (7, 8, 28, 29)] == [7 * 48, 7 * 48, 7 * 48, 29 * 12]
     assert [newest.sampler_bytes(rows) for rows in (1, 7)] == [12, 12]
     assert [newer.sampler_buffer_rows(rows, 132) for rows in (7, 9, 100, 1024)] == [0, 16, 128, 132]
     assert old.sampler_buffer_rows(1024, 132) == 0

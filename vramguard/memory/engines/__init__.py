@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from vramguard.memory.architecture import UnprovenError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from vramguard.memory.architecture import Architecture
     from vramguard.memory.ledger import Ledger
@@ -51,6 +53,8 @@ class Holding:
     utilization: str | None = None
     shared_bytes: int | None = None  # what the share is of, None for the card's capacity
     refusal: str | None = None  # why the engine would not start, whatever the cache
+    # Bytes taken at another share below 1; None where `outside_bytes` are the same at each, as they mostly are.
+    reserved_at: Callable[[Fraction], int] | None = None
 
 
 class Plan(Protocol):

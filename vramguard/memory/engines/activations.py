@@ -41,11 +41,11 @@ def widest(tensors: Sequence[Tensor]) -> Width:
         if tensor.kind in ("linear", "conv1d") and len(tensor.shape) == 2 and "*" in tensor.name:  # noqa: PLR2004
             path, _, _ = tensor.name.rpartition(".")[0].rpartition(".")
             modules[path].append(tensor)
-    widths = [Width(_alive(found), path) for path, found in modules.items()]
+    widths = [Width(_alive(found, path.rpartition(".")[2] in _MIXERS), path) for path, found in modules.items()]
     return max(widths, default=Width(0, ""))
 
 
-def _alive(matrices: Sequence[Tensor]) -> int:
+def _alive(matrices: Sequence[Tensor], mixer: bool) -> int:  # noqa: FBT001 - one of two kinds of module
     first, before_last, keys = 0, 0, False
     for tensor in matrices:
         leaf = tensor.name.rpartition(".")[0].rpartition(".")[2]
@@ -55,7 +55,8 @@ def _alive(matrices: Sequence[Tensor]) -> int:
             before_last = max(before_last, into)
         else:
             first += out
-    return (2 if keys else 1) * first + (before_last or first)
+    # A recurrent mixer takes its projections apart, and puts them together again for its convolution.
+    return (3 if mixer else 2 if keys else 1) * first + (before_last or first)
 
 
 class Experts(NamedTuple):
@@ -71,7 +72,7 @@ def experts(network: Architecture, tensors: Sequence[Tensor]) -> Experts | None:
     """The largest layer of stacked experts on a card; None where a network has none."""
     stacked = [tensor for tensor in tensors if tensor.kind == "experts" and len(tensor.shape) == 3]  # noqa: PLR2004
     if not stacked:
-        return None
+        return _below_another(network, tensors)
     rows = max(max(size for size in tensor.shape[1:] if size != network.hidden or tensor.shape[1] == tensor.shape[2])
                for tensor in stacked if "up_proj" in tensor.name or "gate_up" in tensor.name)  # fmt: skip
     sizes: Mapping[str, int] = network.sizes
@@ -80,11 +81,22 @@ def experts(network: Architecture, tensors: Sequence[Tensor]) -> Experts | None:
     return Experts(per_token, max(tensor.shape[0] for tensor in stacked), rows, shared.elements)
 
 
+def _below_another(network: Architecture, tensors: Sequence[Tensor]) -> Experts | None:
+    """DBRX's experts, one below another in a matrix, gate and up apart."""
+    rows = [tensor.shape[0] for tensor in tensors if tensor.kind == "experts" and not tensor.name.endswith("bias")]
+    number = network.sizes.get("ffn_moe_num_experts")
+    if not rows or not number:
+        return None
+    return Experts(network.sizes.get("ffn_moe_top_k", number), number, 2 * -(-max(rows) // number), 0)
+
+
 _PER_TOKEN: Final = (
     "num_experts_per_tok",
     "num_experts_per_token",
     "moe_topk",
+    "moe_top_k",
     "moe_k",
     "top_k",
     "num_selected_experts",
+    "top_k_experts",  # Gemma 4
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.memory.engines.rotary import rotary_tables
@@ -28,7 +29,11 @@ _FUSED: Final = {
     "query": "qkv_proj", "key": "qkv_proj", "value": "qkv_proj",
     "gate_proj": "gate_up_proj", "up_proj": "gate_up_proj",
     "w1": "gate_up_proj", "w3": "gate_up_proj",
+    "q_a_proj": "fused_qkv_a_proj", "kv_a_proj_with_mqa": "fused_qkv_a_proj",
+    "in_proj_qkv": "in_proj_qkvz", "in_proj_z": "in_proj_qkvz",
+    "in_proj_b": "in_proj_ba", "in_proj_a": "in_proj_ba",
 }  # fmt: skip
+_FUSED_LATER: Final = ("fused_qkv_a_proj", "in_proj_qkvz", "in_proj_ba")  # in some releases; apart in others
 
 
 def block(size: int) -> int:
@@ -45,16 +50,22 @@ def block(size: int) -> int:
 
 
 def resident(
-    config: Mapping[str, Any], loaded: Loaded, rank: Rank, pad: Callable[[Tensor], Tensor] | None = None
+    config: Mapping[str, Any],
+    loaded: Loaded,
+    rank: Rank,
+    pad: Callable[[Tensor], Tensor] | None = None,
+    float32: tuple[str, ...] = (),
 ) -> tuple[Term, ...]:
     """Weights and rotary tables of one card; raises UnprovenError (ParallelismError where sizes do not divide).
 
-    `pad` gives the shape that the engine's kernels ask of a card's share, where that is larger.
+    `pad` gives the shape that the engine's kernels ask of a card's share, where that is larger. `float32` are patterns
+    of weights that the engine may keep in float32, as those of `Architecture.float32`.
     """
     found = shares(loaded.network, rank)
     if pad is not None:
         found = tuple(share._replace(most=pad(share.most)) for share in found)
     least, most = (loaded._replace(network=network) for network in held(loaded.network, found))
+    most = most._replace(network=replace(most.network, float32=(*most.network.float32, *float32)))
     lower = dict(_numbered(weights(least, packed=True)))
     rows: dict[tuple[str, int, int], list[tuple[Term, int]]] = defaultdict(list)
     for (name, copies, place), term in _numbered(weights(most, packed=True)):
@@ -91,7 +102,8 @@ def _row(name: str, parts: Sequence[tuple[Term, int]]) -> Term:
     first, copies = parts[0][0], parts[0][0].inputs["copies"]
     sizes = {_input(term, place): -(-term.upper_bytes // copies) for place, (term, _) in enumerate(parts)}
     total, lower = sum(sizes.values()), sum(least for _, least in parts)
-    unsplit = 0 if _one_each(name) else block(total) - total
+    apart = sum(block(size) for size in sizes.values()) if name.rpartition(".")[0].endswith(_FUSED_LATER) else 0
+    unsplit = 0 if _one_each(name) else max(block(total), apart) - total
     if not unsplit and lower == copies * total:
         return first if len(parts) == 1 else exact(name, f"copies * ({' + '.join(sizes)})", {"copies": copies, **sizes})
     inputs = {"copies": copies, **sizes, "unsplit": unsplit, "least": lower}

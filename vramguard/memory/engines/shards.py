@@ -158,7 +158,7 @@ def _stage(network: Architecture, tensor: Tensor, rank: Rank) -> tuple[Tensor, b
 
 
 def _in_layers(network: Architecture, tensor: Tensor) -> bool:
-    return bool(tensor.layers) and max(tensor.layers) < network.layers and not _TOWER.search(tensor.name)
+    return bool(tensor.layers) and max(tensor.layers) < network.layers and not TOWER.search(tensor.name)
 
 
 def _split(network: Architecture, tensor: Tensor, rank: Rank) -> tuple[Tensor, bool]:
@@ -170,7 +170,8 @@ def _split(network: Architecture, tensor: Tensor, rank: Rank) -> tuple[Tensor, b
         return tensor, True
     if tensor.kind == "norm":
         # Over all heads of a card some classes norm together (RMSNorm of hidden_size // tp), others apart.
-        return tensor, not (_OF_HEADS.search(tensor.name) and tensor.shape[0] % parallel == 0)
+        apart = tensor.shape[0] in {group.head_dim for group in network.attention}
+        return tensor, apart or not _OF_HEADS.search(tensor.name)
     if _is_vocabulary(network, tensor):
         return _divided(tensor, 0, parallel), True
     if _UNKNOWN.search(tensor.name) or (rank.expert_ranks and "shared_expert" in tensor.name):
@@ -225,7 +226,11 @@ def _recurrent(network: Architecture, tensor: Tensor, parallel: int) -> tuple[Te
         return tensor, False
     grouped = [network.sizes[name] for name in _GROUPS if name in network.sizes]
     if found[1] in ("in_proj", "conv1d") and any(groups % parallel for groups in grouped):
-        return tensor, False
+        state = next((2 * network.sizes[name] for name in _STATES if name in network.sizes), 0)
+        rows = tensor.shape[0] - state
+        if grouped != [1] or not state or rows % parallel:
+            return tensor, False
+        return _resized(tensor, 0, rows // parallel + state), True
     axis = 1 if found[1] == "x_proj" else 0
     if tensor.shape[axis] % parallel:
         return tensor, False
@@ -282,28 +287,18 @@ _COLUMNS: Final = (
     )
 )  # fmt: skip
 ROWS: Final = frozenset(
-    (
-        "o_proj",
-        "out_proj",
-        "down_proj",
-        "fc2",
-        "dense",
-        "c_proj",
-        "dense_4h_to_h",
-        "fc_out",
-        "w2",
-        "wo",
-        "output_linear",
-    )
-)
-_TOWER: Final = re.compile(
+    ("o_proj", "out_proj", "down_proj", "fc2", "dense", "c_proj", "dense_4h_to_h", "fc_out", "w2", "wo",
+     "output_linear")
+)  # fmt: skip
+TOWER: Final = re.compile(
     r"vision|visual|image|video|audio|speech|tower|vqmodel|projector|resampler|merger|encoder|conformer|connector"
 )
-_UNKNOWN: Final = re.compile(_TOWER.pattern + r"|\.(compressor|indexer)\.")
+_UNKNOWN: Final = re.compile(TOWER.pattern + r"|\.(compressor|indexer)\.")
 _WHOLE: Final = re.compile(r"(^|\.)(router|gate)\.|\.(q_a_proj|kv_a_proj_with_mqa|kv_a_proj|shared_expert_gate)\.")
 _FINAL: Final = re.compile(r"^(model\.|transformer\.|language_model\.)*(norm|ln_f|final_layernorm|final_layer_norm)\.")
 _OF_HEADS: Final = re.compile(r"\.(q_norm|k_norm|q_layernorm|k_layernorm|mixer\.norm|mamba\.norm)\.")
 _MIXER: Final = re.compile(
     r"\.(?:mamba|mixer|linear_attn)\.(in_proj|conv1d|x_proj|dt_proj|dt_bias|A_log|D|a_proj|b_proj|g_proj)(?:\.|$)"
 )
+_STATES: Final = ("mamba_d_state", "ssm_state_size", "state_size")
 _GROUPS: Final = ("mamba_n_groups", "mamba_ngroups", "n_groups")

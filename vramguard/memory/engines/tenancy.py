@@ -47,12 +47,13 @@ class Tenancy:
             return None
         carried = sum(term.upper_bytes for term in carriers.beside(self.asked, self.device))
         others = (self.processes - 1) * found.reserved_bytes
-        utilization = found.utilization if self.processes == 1 else None
+        utilization, at = (found.utilization, found.reserved_at) if self.processes == 1 else (None, None)
         return replace(
             found,
             reserved_bytes=found.reserved_bytes + others + carried,
             outside_bytes=found.outside_bytes + carried,
             utilization=utilization,
+            reserved_at=None if at is None else lambda share: at(share) + carried,
         )
 
     def resolved(self, tokens: int) -> Workload:

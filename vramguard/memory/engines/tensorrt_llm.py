@@ -17,6 +17,7 @@ from vramguard.memory.engines import Ask, Holding
 from vramguard.memory.engines.decoder_rows import HALF, Card, card, collectives, layer_pass, layers, words
 from vramguard.memory.engines.resident import rounding
 from vramguard.memory.engines.shards import ParallelismError, Rank
+from vramguard.memory.engines.stated import share
 from vramguard.memory.ledger import Ledger, Term, bound, measured
 from vramguard.memory.runtime import runtime
 from vramguard.memory.weights import Loaded
@@ -45,7 +46,6 @@ _GRAPH_SOURCE: Final = (
 )
 _AMPERE: Final = (8, 0)
 _EIGHT_BITS: Final = ("fp8", "fp8_e4m3")
-_DECIMAL: Final = re.compile(r"\d{0,3}\.?\d{1,18}")
 
 
 def refuse(network: Architecture, workload: Workload) -> None:
@@ -117,11 +117,8 @@ def plan(ask: Ask, dtype: str) -> Serving:
         raise UnprovenError("the config's quantization_config is not supported yet for tensorrt-llm")
     if ask.device.capability < _AMPERE:
         raise UnprovenError(f"GPU {ask.device.name}: tensorrt-llm's fused attention needs compute capability 8.0")
-    said = ask.workload.gpu_memory_utilization or _FRACTION
-    share = Fraction(said) if _DECIMAL.fullmatch(said) else Fraction(2)
-    if share > 1:
-        raise UnprovenError(f"gpu_memory_utilization {said!r:.40} is not a share")
-    return Serving(ask=ask, loaded=Loaded(ask.network, dtype), fraction=share)
+    said = share("gpu_memory_utilization", ask.workload.gpu_memory_utilization or _FRACTION)
+    return Serving(ask=ask, loaded=Loaded(ask.network, dtype), fraction=said)
 
 
 @dataclass(frozen=True)

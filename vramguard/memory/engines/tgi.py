@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.engines import Ask, Holding, tgi_launcher
 from vramguard.memory.engines.decoder_rows import HALF, Card, card, collectives, layer_pass, layers, words
+from vramguard.memory.engines.either import Either
 from vramguard.memory.engines.resident import rounding
 from vramguard.memory.engines.shards import ParallelismError, Rank
 from vramguard.memory.ledger import Ledger, Term, bound, measured
@@ -94,8 +95,16 @@ def dtypes(network: Architecture, workload: Workload) -> tuple[str, ...]:
     return (said or ("bfloat16" if network.name in _GEMMA else "float16"),)
 
 
-def plan(ask: Ask, dtype: str) -> Serving:
+def plan(ask: Ask, dtype: str) -> Serving | Either:
     """Fill in what the workload leaves open; raises UnprovenError."""
+    if ask.workload.engine_version is not None:
+        return _serving(ask, dtype)
+    known = tgi_launcher.distinct()
+    asks = (ask._replace(workload=replace(ask.workload, engine_version=release.read)) for release in known)
+    return Either(tuple(_serving(each, dtype) for each in asks), tgi_launcher.READ)
+
+
+def _serving(ask: Ask, dtype: str) -> Serving:
     if dtype not in HALF:
         raise UnprovenError(f"dtype {dtype} is not supported by tgi: {', '.join(HALF)} are")
     if ask.config.get("quantization_config") or ask.config.get("compression_config"):
@@ -287,7 +296,7 @@ class Serving:
         rows = {term.name: term.upper_bytes for term in self.ledgers(tokens)[0]}
         after = sum(term.upper_bytes for term in self._sequences(tokens))
         process = sum(size for name, size in rows.items() if name.startswith("runtime/"))
-        warm = sum(size for name, size in rows.items() if name.startswith("weights/")) + process
+        warm = sum(term.upper_bytes for term in self._weights) + process
         warm += rows["activations/layer"] + self._warm_up(tokens, f"{_LOGITS} + {_WARM_SAMPLING}").upper_bytes
         share, free = launch.fraction * launch.release.total_share, launch.release.free_share
         block = launch.block * self._token_bytes

@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vramguard.memory.architecture import UnprovenError
+from vramguard.memory.engines.stated import share
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -22,7 +23,6 @@ MODELED_VERSION: Final = "3.3.7"
 GRAPHS: Final = (1, 2, 4, 8, 16, 32)
 BLOCKS: Final = {"flashinfer": 1, "flashdecoding": 256, "paged": 16}  # tokens, models/globals.py
 _WHOLE: Final = Fraction(1)
-_DECIMAL: Final = re.compile(r"\d{0,3}\.?\d{1,18}")
 
 
 class Release(NamedTuple):
@@ -44,6 +44,7 @@ _RELEASES: Final = (
     ((3, 2), Release("3.2.3", Fraction(93, 100), _WHOLE, 1, automatic=True)),
     ((3, 3), Release("3.3.7", Fraction(90, 100), _WHOLE, 1, automatic=True)),
 )
+READ: Final = "every release that was read, 2.0 to 3.3"
 # launcher/src/main.rs (f16_flop): operations a second, by the names that nvidia-smi gives these cards.
 _FLOPS: Final = {
     "h100-sxm5-80gb": 900 * 10**12,
@@ -88,6 +89,12 @@ def release(version: str | None) -> Release:
     return found
 
 
+def distinct() -> tuple[Release, ...]:
+    """One release of each behaviour, the newest of it, in order."""
+    found = {release._replace(read=""): release for _, release in _RELEASES}
+    return tuple(found.values())
+
+
 def shards(workload: Workload) -> int:
     """Cards that the model is split across: all that are visible, unless num_shard says fewer (find_num_shards).
 
@@ -123,15 +130,8 @@ def launch(config: Mapping[str, Any], network: Architecture, workload: Workload,
         sequences=sequences,
         max_total_tokens=total,
         limited=workload.max_model_len is not None or not found.automatic,
-        fraction=_fraction(workload.gpu_memory_utilization),
+        fraction=share("gpu_memory_utilization", workload.gpu_memory_utilization or "1"),
     )
-
-
-def _fraction(said: str | None) -> Fraction:
-    share = Fraction(said or "1") if _DECIMAL.fullmatch(said or "1") else Fraction(0)
-    if not 0 < share <= 1:
-        raise UnprovenError(f"gpu_memory_utilization {said!r:.40} is not a share of a card")
-    return share
 
 
 def _attention(config: Mapping[str, Any], found: Release, device: Device) -> str:
@@ -184,9 +184,7 @@ def _operations(config: Mapping[str, Any]) -> int:
 
 def assumptions(workload: Workload, made: Launch, tokens: int) -> Iterator[str]:
     """One sentence for each value that the launcher decided, or that means less than it seems to."""
-    if workload.engine_version is None:
-        yield f"engine_version is not stated; tgi {MODELED_VERSION} is assumed"
-    elif workload.engine_version != made.release.read:
+    if workload.engine_version != made.release.read:
         yield f"tgi {workload.engine_version} allocates as {made.release.read}, which was read"
     defaults = {
         "max_model_len": f"max_total_tokens is not stated; at most {tokens}, and fewer where the cache is smaller",

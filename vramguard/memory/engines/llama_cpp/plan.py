@@ -64,8 +64,8 @@ def _version(said: str | None) -> None:
     """Builds are b1234 or 1234; releases are 0.x.y. The layout of older ones is another."""
     if said is None:
         return
-    build = re.fullmatch(r"b?(\d{3,})", said)
-    release = re.fullmatch(r"v?(\d+)\.(\d+)\.(\d+)", said)
+    build = re.fullmatch(r"b?(\d{3,9})", said)
+    release = re.fullmatch(r"v?(\d{1,9})\.(\d{1,9})\.(\d{1,9})", said)
     if release is None and (build is None or int(build[1]) < FIRST_BUILD):
         raise UnprovenError(f"llama.cpp {said} is not supported, releases and builds from b{FIRST_BUILD} are")
 

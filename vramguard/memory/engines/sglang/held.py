@@ -183,7 +183,7 @@ def graphs(run: Pass, read: Profile, made: Defaults, context: int) -> Iterator[T
         yield bound(
             "runtime/prefill_graphs",
             "graphs * layers * piece_bytes",
-            {"graphs": len(made.prefill_graphs), "layers": layers, "piece_bytes": _PIECE_LAYER},
+            {"graphs": made.prefill_graphs, "layers": layers, "piece_bytes": _PIECE_LAYER},
             source=_SOURCE.format("model_executor/piecewise_cuda_graph_runner.py; ") + LIBRARY_SOURCE,
         )
 

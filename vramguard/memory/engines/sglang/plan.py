@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from math import ceil, floor
@@ -26,6 +26,8 @@ from vramguard.memory.engines.sglang.profiles import (
     profiles,
 )
 from vramguard.memory.engines.shards import Rank, ranks
+from vramguard.memory.engines.stated import decimal as decimal_of
+from vramguard.memory.engines.stated import share
 from vramguard.memory.ledger import Ledger, Term, bound
 from vramguard.memory.runtime import MIB
 from vramguard.memory.weights import ELEMENT_BYTES, Loaded, buffers, load, scheme_of, weights
@@ -50,7 +52,7 @@ def refuse(network: Architecture, workload: Workload) -> None:
     read = profiles(workload.engine_version) if workload.engine_version is not None else PROFILES[-1:]
     if not implemented(network.name, read):
         raise UnprovenError(f"sglang {read[0].name} has no class of its own for {network.name}")
-    if workload.cpu_offload_gb is not None and Fraction(workload.cpu_offload_gb):
+    if workload.cpu_offload_gb is not None and decimal_of("cpu_offload_gb", workload.cpu_offload_gb):
         raise UnprovenError("cpu_offload_gb is not supported yet for sglang")
     tokens = workload.max_model_len
     if network.learned_positions and tokens is not None and tokens > network.context:
@@ -86,7 +88,17 @@ def plan(ask: Ask, dtype: str) -> Serving:
             parallel if workload.enable_expert_parallel else 0,
         ),
         read=profiles(workload.engine_version),
+        share=_stated(workload),
     )
+
+
+def _stated(workload: Workload) -> Fraction | None:
+    """--mem-fraction-static, where it is stated."""
+    said = workload.gpu_memory_utilization
+    found = None if said is None else share("mem_fraction_static", said)
+    if found == 1:
+        raise UnprovenError(f"mem_fraction_static {said} is not below 1")
+    return found
 
 
 def _scheme(ask: Ask) -> Scheme | None:
@@ -118,6 +130,8 @@ class Serving:
     kv_bytes: int
     grid: tuple[Rank, ...]
     read: tuple[Profile, ...]
+    share: Fraction | None = None  # --mem-fraction-static
+    _held: dict[Rank, tuple[Term, ...]] = field(default_factory=dict, compare=False)  # whatever the share
 
     @property
     def network(self) -> Architecture:
@@ -181,14 +195,11 @@ class Serving:
 
     @cached_property
     def fraction(self) -> tuple[Fraction, Fraction]:
-        """Least and most of --mem-fraction-static; raises UnprovenError for what is none."""
-        stated = self.ask.workload.gpu_memory_utilization
-        if stated is not None:
-            share = Fraction(stated)
-            if not 0 < share < 1:
-                raise UnprovenError(f"mem_fraction_static {stated} is not between 0 and 1")
-            return share, share
-        found = [made.fraction for _, made in self.made]
+        """Least and most of --mem-fraction-static."""
+        if self.share is not None:
+            return self.share, self.share
+        # A reserve larger than the card leaves less than nothing: SGLang says that there is not enough memory.
+        found = [max(made.fraction, Fraction(0)) for _, made in self.made]
         return min(found) * _vision_factor(self.ask.config), max(found)
 
     def ledgers(self, tokens: int) -> tuple[Ledger, ...]:
@@ -200,9 +211,12 @@ class Serving:
             for rank in self.grid
         )
 
-    @cached_property
+    @property
     def _weights(self) -> dict[Rank, tuple[Term, ...]]:
-        return {rank: (*resident(self.ask.config, self.loaded, rank), *self._absorbed(rank)) for rank in self.grid}
+        for rank in self.grid:
+            if rank not in self._held:
+                self._held[rank] = (*resident(self.ask.config, self.loaded, rank), *self._absorbed(rank))
+        return self._held
 
     def _absorbed(self, rank: Rank) -> Iterator[Term]:
         """Latent attention keeps the matrix that expands latents a second time, in two parts and unquantized."""
@@ -268,25 +282,37 @@ class Serving:
 
     def holding(self, tokens: int) -> Holding | None:
         """The fraction of the card, and all that is outside of it."""
-        capacity, most, rooms = self.ask.device.capacity_bytes, self.fraction[1], self.rooms.values()
-        outside = max(
-            pool.padding(self._cells[rank], self._need(tokens)) + sum(t.upper_bytes for t in self._beside(rank, tokens))
-            for rank in self.grid
-        )
+        rooms, outside = self.rooms.values(), self._outside(tokens)
         lower, upper = min(room.tokens[0] for room in rooms), min(room.tokens[1] for room in rooms)
         states = min((room.sequences for room in rooms if room.sequences is not None), default=None)
         whole = -(-tokens // self.page) * self.page
         few = states is not None and states * whole < lower
         return Holding(
-            reserved_bytes=min(capacity, ceil(capacity * most) + outside),
+            reserved_bytes=self._reserved(outside),
             outside_bytes=outside,
             lower_bytes=min(room.bytes[0] for room in rooms),
             upper_bytes=min(room.bytes[1] for room in rooms),
             tokens=lower,
             concurrency=(states or 0, 1) if few else (lower, whole),
             starts=True if lower >= whole and states != 0 else None if upper >= tokens else False,
-            utilization=decimal(most),
+            utilization=decimal(self.fraction[1]),
             refusal=None if upper else "Not enough memory. Please try to increase --mem-fraction-static.",
+            reserved_at=lambda share: replace(self, share=share).reserved(tokens),
+        )
+
+    def reserved(self, tokens: int) -> int:
+        """Bytes that the fullest card holds, at most."""
+        return self._reserved(self._outside(tokens))
+
+    def _reserved(self, outside: int) -> int:
+        capacity = self.ask.device.capacity_bytes
+        return min(capacity, ceil(capacity * self.fraction[1]) + outside)
+
+    def _outside(self, tokens: int) -> int:
+        """Bytes beside the pool, which grow with it: lists of its slots, tables of what it has room for."""
+        return max(
+            pool.padding(self._cells[rank], self._need(tokens)) + sum(t.upper_bytes for t in self._beside(rank, tokens))
+            for rank in self.grid
         )
 
     def resolved(self, tokens: int) -> Workload:

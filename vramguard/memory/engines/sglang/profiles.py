@@ -47,7 +47,7 @@ class Defaults(NamedTuple):
     fraction: Fraction  # --mem-fraction-static, before the correction for a vision model
     chunk: int  # tokens that one prefill pass reads at most
     graphs: tuple[int, ...]  # sequences of each captured decode step
-    prefill_graphs: tuple[int, ...]  # tokens of each captured prefill pass
+    prefill_graphs: int  # how many prefill passes are captured
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ def defaults(profile: Profile, card: Card, asked: Asked) -> Defaults:
     if graphs and asked.requests is not None and asked.requests < graphs[-1]:
         graphs = (*(size for size in graphs if size < asked.requests), asked.requests)
     most = chunk if not card.latent else min(_LARGEST_PREFILL_GRAPH_MLA, chunk)
-    prefill = tuple(_prefill_captured(most)) if profile.prefill_graphs else ()
-    return Defaults(_FRACTION[profile.rule](card, chunk, largest, len(prefill)), chunk, graphs, prefill)
+    prefill = _prefill_captured(most) if profile.prefill_graphs else 0
+    return Defaults(_FRACTION[profile.rule](card, chunk, largest, prefill), chunk, graphs, prefill)
 
 
 def _captured(profile: Profile, largest: int) -> Iterator[int]:
@@ -169,12 +169,13 @@ def _captured(profile: Profile, largest: int) -> Iterator[int]:
     yield from sorted(size for size in {*sizes, largest} if size <= largest)
 
 
-def _prefill_captured(most: int) -> Iterator[int]:
+def _prefill_captured(most: int) -> int:
+    """Number of prefill graphs: one for each of these sizes, in tokens, up to `most`."""
     ranges = (
         range(4, 33, 4), range(48, 257, 16), range(288, 513, 32), range(576, 1025, 64), range(1280, 4097, 256),
         range(4608, most + 1, 512),
     )  # fmt: skip
-    yield from (size for sizes in ranges for size in sizes if size <= most)
+    return sum(max(0, (min(sizes.stop, most + 1) - sizes.start + sizes.step - 1) // sizes.step) for sizes in ranges)
 
 
 def _steps(card: Card, _chunk: int, _graph: int, _prefill: int) -> Fraction:
@@ -213,6 +214,7 @@ def _sums(card: Card, chunk: int, graph: int, prefill: int) -> Fraction:
 
 def _without(reserve: Fraction, card: Card) -> Fraction:
     """What is left, in thousandths, rounded as SGLang rounds it: in floating point, where halves go either way."""
+    reserve = min(reserve, Fraction(2 * card.mib))  # what is above the card leaves nothing in any case
     return Fraction(round((card.mib - float(reserve)) / card.mib, 3)).limit_denominator(1000)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.memory.engines.activations import experts, widest
 from vramguard.memory.engines.resident import rounding
-from vramguard.memory.engines.vllm import encoders
+from vramguard.memory.engines.vllm import encoders, mixers
 from vramguard.memory.engines.vllm.profiles import (
     Measured,
     measured,
@@ -32,7 +32,7 @@ _RUN: Final = "vLLM, v1/worker/gpu_model_runner.py (profile_run, _dummy_sampler_
 _MEASURED_SIZES: Final = 51  # batch sizes that were captured where graphs were measured
 _TRANSIENT: Final = ("mxfp4", "gptq", "awq", "compressed-tensors")  # Marlin's buffers are freed before sampling
 _SHARED_FROM: Final = (0, 20)  # from this release on they too may come out of the process's workspace
-_BLACKWELL: Final = 10
+_HOPPER, _BLACKWELL = 9, 10
 _FLOAT32: Final = 4
 
 
@@ -53,7 +53,8 @@ class Step(NamedTuple):
     @property
     def ranks(self) -> str:
         """Which parallelism a measured row has to be of."""
-        return "tp" if self.rank.tensor_parallel > 1 else "pp" if self.rank.stages > 1 else "1"
+        wide = self.rank.tensor_parallel > 1 or self.rank.data_parallel > 1  # replicas meet in layers of experts
+        return "tp" if wide else "pp" if self.rank.stages > 1 else "1"
 
 
 def activations(step: Step) -> tuple[Term, ...]:
@@ -68,9 +69,24 @@ def transient(forward: Term) -> int:
     return forward.upper_bytes - forward.inputs["experts_kept"]
 
 
+def encoder_outside(step: Step) -> int:
+    """Bytes of the encoder's batches that come on top of the engine's share of the card."""
+    return encoders.outside_bytes(step, transient(_step(step)))
+
+
+def encoder_assumption(step: Step) -> str | None:
+    """What the size of an item rests on, in a sentence; None where a class takes text only."""
+    return encoders.assumption(step)
+
+
 def unprofiled(step: Step) -> tuple[Term, ...]:
-    """Rows of what a running server may take and the profile run does not show: batches of the encoder."""
-    return encoders.unprofiled(step, transient(_step(step)))
+    """Rows of what a running server may take and the profile run does not show: batches of the encoder, mixers."""
+    return (*encoders.unprofiled(step, transient(_step(step))), *kernels(step))
+
+
+def kernels(step: Step) -> tuple[Term, ...]:
+    """Of those the row of mixers' kernels, if there are any."""
+    return mixers.unprofiled(step, _step(step).lower_bytes, _latent(step))
 
 
 def _step(step: Step) -> Term:
@@ -87,15 +103,35 @@ def _step(step: Step) -> Term:
         "experts_kept": 0,
         "experts_freed": 0,
     }
+    inputs |= {"streams": _streams(step)}
     # The profile run sets the worst size of a context that is projected up again aside.
     latent = _latent(step)
     inputs |= {"projected": latent["pieces"] * latent["up"] * step.loaded.element_bytes if latent else 0}
     inputs |= _experts(step)
     sampling = "logits * vocab * (bytes + beside) + 2 * batched * hidden * bytes"
-    layers = "2 * batched * hidden * bytes + max(batched * widest * bytes + experts_freed, projected)"
+    # Beside a module stand hidden states and residual, its result, and that once more as it is summed over ranks.
+    states = 4 if step.rank.tensor_parallel > 1 else 3
+    layers = (
+        f"({states} * hidden + streams) * batched * bytes + max(batched * widest * bytes + experts_freed, projected)"
+    )
+    # Logits, in float32 a second time, and probabilities; of words without padding, and none of drafted tokens.
     certain = 8 if step.variant.runner == "v1" or profile.v2_samples_at_profile else 0
-    lower = f"logits * vocab * (bytes + {certain}) + batched * hidden * bytes"
+    certain -= 4 if certain and step.loaded.element_bytes == _FLOAT32 else 0
+    inputs |= {"sampled": sizes.sequences if rows else 0, "words": network.vocab}
+    lower = f"sampled * words * (bytes + {certain}) + batched * hidden * bytes"
     return bound("activations/step", f"max({sampling}, {layers}) + experts_kept", inputs, lower=lower, source=_RUN)
+
+
+def _streams(step: Step) -> int:
+    """Elements of a token that stay beside hidden states from layer to layer, or are made of them anew (gemma3n.py).
+
+    Embeddings for each layer, what is projected for them, and their sum; four hidden states at once, what is predicted
+    of them, and what that is corrected to.
+    """
+    tensors = step.loaded.network.tensors
+    layered = sum(tensor.shape[1] for tensor in tensors if "embed_tokens_per_layer" in tensor.name)
+    alternating = any(".altup." in tensor.name for tensor in tensors)
+    return 3 * layered + 12 * alternating * step.loaded.network.hidden
 
 
 def _experts(step: Step) -> Mapping[str, int]:
@@ -104,14 +140,17 @@ def _experts(step: Step) -> Mapping[str, int]:
     if layer is None:
         return {}
     profile, hidden, size = step.variant.profile, step.loaded.network.hidden, step.loaded.element_bytes
-    tokens = min(step.sizes.tokens, profile.moe_chunk_tokens or step.sizes.tokens)
+    # A layer of experts gets the tokens of all replicas (fused_moe: dispatch), and gives back as many.
+    batched, data = step.sizes.tokens * step.rank.data_parallel, step.rank.data_parallel
+    tokens = min(batched, profile.moe_chunk_tokens or batched)
     rows, half = layer.intermediate, -(-layer.intermediate // 2)
     first, second = max(half, hidden), max(rows, hidden)
     method = step.loaded.scheme.method if step.loaded.scheme else None
     freed = method in _TRANSIENT and profile.span[0] < _SHARED_FROM
     buffers = max(tokens * layer.per_token * first, tokens * hidden) + tokens * layer.per_token * second
     kept = profile.shared_workspace and not freed
-    routed = step.sizes.tokens * (layer.number * (size + _FLOAT32) + (layer.shared + hidden) * size)
+    gathered = 3 if data > 1 else 1
+    routed = batched * (layer.number * (size + _FLOAT32) + (layer.shared + gathered * hidden) * size)
     return (
         {"experts_kept": buffers * size, "experts_freed": routed}
         if kept
@@ -126,7 +165,9 @@ def _latent(step: Step) -> Mapping[str, int]:
     if not rank or language(network) not in step.variant.manager.latent_types:
         return {}
     heads = -(-max(group.heads for group in network.attention) // step.rank.tensor_parallel)
-    pieces = max(min(max(8 * step.context, 512 * step.sizes.sequences), 65536), 128 * step.sizes.sequences)
+    # Of at least one block for each sequence: of CUTLASS on Blackwell 128 tokens, of the others 64 at most.
+    page = 128 if step.device.generation >= _BLACKWELL else 64
+    pieces = max(min(max(8 * step.context, 4 * page * step.sizes.sequences), 65536), page * step.sizes.sequences)
     return {
         "pieces": pieces,
         "latent": rank + network.sizes.get("qk_rope_head_dim", 0),
@@ -181,7 +222,9 @@ def _buffers(step: Step, cache: KVCache) -> Iterator[Term]:
         )
     latent = _latent(step)
     if latent:
-        inputs = {"pieces": latent["pieces"], "latent": latent["latent"], "bytes": step.loaded.element_bytes}
+        # Sparse attention has one of its own, of five contexts (flashmla_sparse.py, get_prefill_workspace_size).
+        rows = max(latent["pieces"], 5 * step.context if any(cache.series for cache in network.caches) else 0)
+        inputs = {"pieces": rows, "latent": latent["latent"], "bytes": step.loaded.element_bytes}
         source = "vLLM, model_executor/layers/attention/mla_attention.py (determine_chunked_prefill_workspace_size)"
         yield bound("runtime/latent_workspace", "pieces * latent * bytes", inputs, source=source)
     if step.variant.runner == "v2":
@@ -199,7 +242,8 @@ def _communication(step: Step) -> Iterator[Term]:
         yield bound(
             "runtime/all_reduce", "custom + symmetric + fused", inputs, source="vLLM, distributed/device_communicators"
         )
-    quantized = step.variant.manager.scales and step.device.generation >= _BLACKWELL
+    # FlashAttention 2 reads no cache of one byte.
+    quantized = step.ask.workload.kv_cache_dtype not in (None, "auto") and step.device.generation < _HOPPER
     if step.device.generation >= _BLACKWELL or quantized:
         inputs = {"workspace": max(profile.flashinfer_workspace_bytes, profile.mla_flashinfer_workspace_bytes)}
         yield bound(

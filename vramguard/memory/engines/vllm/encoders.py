@@ -17,19 +17,23 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from vramguard.memory.engines.vllm.items import Item, item_of
-from vramguard.memory.engines.vllm.profiles import implementations
+from vramguard.memory.engines.vllm.items import item_of
+from vramguard.memory.engines.vllm.pixels import levels_of
+from vramguard.memory.engines.vllm.profiles import implementations, releases
+from vramguard.memory.expression import evaluate
 from vramguard.memory.ledger import bound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from vramguard.memory.engines.vllm.batch import Step
+    from vramguard.memory.engines.vllm.item import Item
     from vramguard.memory.ledger import Term
     from vramguard.memory.weights import Loaded
 
 _PROFILE: Final = "vLLM, v1/worker/gpu_model_runner.py (profile_run), multimodal/encoder_budget.py (_get_max_items)"
 _SERVING: Final = "vLLM, v1/worker/gpu_model_runner.py (_execute_mm_encoder), model_executor/models/utils.py"
+_TABLES: Final = 64  # distinct sizes of items that are assumed to come, of 1,024 whose tables Qwen2.5-VL's tower keeps
 _TOWER: Final = re.compile("vision|visual|audio|image|encoder")
 _MERGED_LINEARS: Final = ("projector", "connector", "merger", "adapter", "embed_vision")
 
@@ -51,46 +55,102 @@ def takes(step: Step) -> bool:
 def rows(step: Step, decoder: int) -> tuple[Term, ...]:
     """What the encoder adds to the profile run, whose decoder's step takes `decoder` bytes; UnprovenError if unknown.
 
-    One row, activations/encoder: what its pass takes beyond that step, which comes after it; and outputs of its whole
-    budget of tokens, with the inputs of the pass.
+    activations/encoder: what its pass takes beyond that step, which comes after it; and outputs of its whole budget of
+    tokens, with the inputs of the pass. activations/deepstack: buffers of what inner layers of the tower give a batch.
     """
-    if not takes(step):
-        return ()
-    item = item_of(step.loaded.network, step.ask.config)
+    profiled = (_encoder(step, _item(step), decoder),) if takes(step) else ()
+    return (*profiled, *_deepstack(step))
+
+
+def _encoder(step: Step, item: Item, decoder: int) -> Term:
+    patches = _profiled(step, item)
     inputs = {
-        **_sizes(step, item, _profiled(step, item), mask_copies=_copies(step, item, _profiled(step, item))),
+        **_sizes(step, item, patches, mask_copies=_copies(step, item, patches)),
         "numbers": item.numbers,
         "tokens": _budget(step, item),
-        "hidden": step.loaded.network.hidden,
+        "hidden": _output(step, item),
         "decoder": decoder,
     }
     formula = f"max(0, {_PASS} - decoder) + tokens * hidden * bytes + patches * numbers * bytes"
-    return (bound("activations/encoder", formula, inputs, source=f"{_PROFILE}; {item.source}"),)
+    return bound("activations/encoder", formula, inputs, source=f"{_PROFILE}; {item.source}")
+
+
+def _deepstack(step: Step) -> tuple[Term, ...]:
+    """Buffers that the model makes for a whole batch; older releases do where nobody may look, too."""
+    levels = levels_of(step.loaded.network)
+    if not levels:
+        return ()
+    inputs = {"levels": levels, "batched": step.sizes.tokens, "hidden": step.loaded.network.hidden}
+    inputs["bytes"] = step.loaded.element_bytes
+    source = "vLLM, model_executor/models/qwen3_vl.py (deepstack_input_embeds)"
+    return (bound("activations/deepstack", "levels * batched * hidden * bytes", inputs, source=source),)
 
 
 def unprofiled(step: Step, decoder: int) -> tuple[Term, ...]:
-    """What a batch of a running server may take beyond the profile run: one row, runtime/encoder_batch.
+    """What a running server may take of the encoder beyond the profile run: its batches, and tables that it keeps.
 
-    Its pass over more patches than were profiled; or merging, which looks up embeddings, copies the outputs flat and
-    counts (eight bytes each) and spreads (one) a mask over every number of them (Tensor.masked_scatter_).
+    runtime/encoder_batch: its pass over more patches than were profiled; or merging, which looks up embeddings, copies
+    the outputs flat and counts (eight bytes each) and spreads (one) a mask over every number of them
+    (Tensor.masked_scatter_), of inner layers too, which are parted from the others first.
     """
     if not takes(step):
         return ()
-    network = step.loaded.network
-    item = item_of(network, step.ask.config)
-    (profiled,) = rows(step, decoder)
+    item = _item(step)
+    batches = _smaller(step, item, decoder) if item.shrinks else _batches(step, item, decoder)
+    return (batches, *_tables(step, item))
+
+
+def _batches(step: Step, item: Item, decoder: int) -> Term:
+    """Of items whose largest size is given: a batch of smaller ones may have more patches for each token."""
+    profiled = _encoder(step, item, decoder)
+    outputs = profiled.inputs["tokens"] * profiled.inputs["hidden"] * step.loaded.element_bytes
     patches = -(-_budget(step, item) // item.least_tokens) * item.patches_of_least
-    outputs = profiled.inputs["tokens"] * network.hidden * step.loaded.element_bytes
+    return _beyond(step, item, patches, decoder + profiled.upper_bytes - outputs, 0)
+
+
+def _smaller(step: Step, item: Item, decoder: int) -> Term:
+    """Of items whose largest size may be set lower than is assumed, all of whose tokens have as many patches.
+
+    The profile run has as many of the largest as its budget holds. Where one is larger than a batch's tokens the budget
+    is that one, so that no batch has more patches; else it fills more than half of those tokens, and a batch all.
+    """
+    batched, each = step.sizes.tokens, item.patches_of_least
+    half = _sizes(step, item, batched // 2 * each, mask_copies=0)
+    passed = evaluate(_PASS, half)
+    profiled = max(decoder, passed) + half["patches"] * item.numbers * half["bytes"]
+    return _beyond(step, item, batched * each, profiled, batched - batched // 2)
+
+
+def _beyond(step: Step, item: Item, patches: int, profiled: int, unkept: int) -> Term:
     inputs = {
         **_sizes(step, item, patches, mask_copies=_copies(step, item, None)),
         "numbers": item.numbers,
         "batched": step.sizes.tokens,
-        "hidden": network.hidden,
-        "profiled": decoder + profiled.upper_bytes - outputs,
+        "hidden": _output(step, item),
+        "copies": 4 if item.levels else 3,
+        "profiled": profiled,
+        "unkept": unkept,
     }
-    merging = "batched * hidden * (3 * bytes + 9)"
-    formula = f"max(0, max({_PASS} + patches * numbers * bytes, {merging}) - profiled)"
-    return (bound("runtime/encoder_batch", formula, inputs, source=f"{_SERVING}; {item.source}"),)
+    merging = "batched * hidden * (copies * bytes + 9)"
+    formula = f"max(0, max({_PASS} + patches * numbers * bytes, {merging}) - profiled) + unkept * hidden * bytes"
+    return bound("runtime/encoder_batch", formula, inputs, source=f"{_SERVING}; {item.source}")
+
+
+def _tables(step: Step, item: Item) -> tuple[Term, ...]:
+    """Tables of positions that stay on the card for each of the last sizes, by frames, height and width."""
+    if not item.tabled:
+        return ()
+    merged, budget = item.patches_of_least, _budget(step, item)
+    inputs = {
+        "sizes": _TABLES,
+        "patches": merged * min(budget, step.context or budget),  # an item is no longer than a prompt
+        "largest": merged * budget,  # the profile run's may be
+        "tabled": item.tabled,
+        "bytes": max(step.loaded.element_bytes, 2),
+    }
+    source = "vLLM, model_executor/models/qwen2_5_vl.py (Qwen2_5_VisionTransformer.get_rope_by_thw, LRU of 1,024)"
+    formula = "((sizes - 1) * patches + largest) * tabled * bytes"
+    return (bound("runtime/encoder_tables", formula, inputs, source=source),)
 
 
 def outside_bytes(step: Step, decoder: int) -> int:
@@ -103,7 +163,24 @@ def outside_bytes(step: Step, decoder: int) -> int:
 
 def assumption(step: Step) -> str | None:
     """What the rows take from a processor's class that the model's own preprocessor_config.json may overrule."""
-    return item_of(step.loaded.network, step.ask.config).assumed if takes(step) else None
+    if not takes(step):
+        return None
+    item = _item(step)
+    if not item.tabled:
+        return item.assumed
+    sizes = f"pictures and films come in at most {_TABLES} sizes, of each of which the tower keeps tables (up to 1,024)"
+    return f"{item.assumed}; {sizes}" if item.assumed else sizes
+
+
+def _item(step: Step) -> Item:
+    """What the class encodes, of the oldest release that the step may be of."""
+    oldest = max(step.variant.profile.span[0], releases(step.ask.workload.engine_version)[0])
+    return item_of(step.loaded.network, step.ask.config, step.context, oldest)
+
+
+def _output(step: Step, item: Item) -> int:
+    """Numbers that a token of the encoder's output has."""
+    return step.loaded.network.hidden * (1 + item.levels)
 
 
 def _budget(step: Step, item: Item) -> int:
@@ -128,9 +205,12 @@ def _copies(step: Step, item: Item, patches: int | None) -> int:
 def _sizes(step: Step, item: Item, patches: int, *, mask_copies: int) -> Mapping[str, int]:
     """Inputs of a pass."""
     hidden, wide = item.hidden, item.intermediate
-    attention = (18 if item.rotates else 8) * hidden
-    mlp = 2 * hidden + (2 if item.plain else 4) * wide
-    embedding = 3 * item.numbers + 3 * hidden
+    # Who calls a layer holds its input, and the first one's; beside them stand the state after attention and its norm.
+    # Attention: queries, keys and values, the same in one piece each, and its result before and after the projection;
+    # rotation in float32 has queries and keys as real and as complex numbers, before and after.
+    attention = (20 if item.rotates else 12) * hidden
+    mlp = 4 * hidden + (2 if item.plain else 4) * wide
+    embedding = 3 * item.numbers + item.embedded * hidden
     quantized = max(hidden, wide) if _packed(step.loaded) else 0
     return {
         "patches": patches,

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.engines.shards import ROWS
+from vramguard.memory.engines.resident import resident
+from vramguard.memory.engines.shards import TOWER, shares
+from vramguard.memory.engines.vllm.layout import Kind
 from vramguard.memory.engines.vllm.profiles import drafting, least_capability, quantizations
 from vramguard.memory.engines.vllm.specs import language
 from vramguard.memory.engines.vllm.variants import LAST
@@ -18,6 +21,7 @@ if TYPE_CHECKING:
     from vramguard.memory.architecture import Architecture, Tensor
     from vramguard.memory.engines import Ask
     from vramguard.memory.engines.shards import Rank
+    from vramguard.memory.engines.vllm.layout import Layers
     from vramguard.memory.engines.vllm.variants import Variant
     from vramguard.memory.quantization import Scheme
     from vramguard.memory.runtime import Device
@@ -32,6 +36,7 @@ _HIDDEN: Final = 256
 _BLACKWELL: Final = 10
 _HOPPER: Final = 9
 _ORACLE: Final = (0, 19)  # before, the card decided by itself
+_PACKS_ONE_BY_ONE: Final = (0, 16)
 _LAYERS: Final = ("num_nextn_predict_layers", "num_mtp_layers")
 
 
@@ -68,6 +73,28 @@ def packed(ask: Ask) -> Scheme | None:
     from vramguard.memory.quantization.fp4 import unswizzled  # loaded only where something is packed so
 
     return unswizzled(scheme)
+
+
+def loading(
+    ask: Ask, loaded: Loaded, rank: Rank, variants: Sequence[Variant], serving: Sequence[Term]
+) -> Iterator[Term]:
+    """What loading takes beyond serving, of whose rows all but the start's stand in its place.
+
+    Before 0.16 weights that become fp8 as they are loaded are all on the card in the model's dtype at first, and each
+    is then packed beside itself (0.15.1, layers/quantization/fp8.py, create_weights; since then on the meta device).
+    """
+    scheme = loaded.scheme
+    early = any(variant.profile.span[0] < _PACKS_ONE_BY_ONE for variant in variants)
+    if scheme is None or scheme.method != "fp8" or not scheme.on_the_fly or not early:
+        return
+    rows = resident(ask.config, loaded._replace(scheme=None), rank)
+    inputs = {
+        "dense": sum(term.upper_bytes for term in rows),
+        "largest": max(term.upper_bytes // term.inputs.get("copies", 1) for term in rows),
+        "serving": sum(term.upper_bytes for term in serving if term.name != "runtime/start"),
+    }
+    source = "vLLM 0.15.1, model_executor/layers/quantization/fp8.py (Fp8OnlineLinearMethod)"
+    yield bound("runtime/loading", "max(0, dense + largest - serving)", inputs, source=source)
 
 
 def absorbed(loaded: Loaded, rank: Rank, variants: Sequence[Variant]) -> Iterator[Term]:
@@ -129,28 +156,141 @@ def _round(size: int, step: int) -> int:
     return -(-size // step) * step
 
 
-def adapters(workload: Workload, network: Architecture, rank: Rank, element_bytes: int) -> Iterator[Term]:
-    """Slots of LoRA adapters: a pair of matrices for each Linear of a layer, in the model's dtype, filled or not."""
+def adapters(
+    workload: Workload, network: Architecture, rank: Rank, element_bytes: int, variants: Sequence[Variant]
+) -> Iterator[Term]:
+    """Slots of LoRA adapters: a pair of matrices for each Linear of a layer, in the model's dtype, filled or not.
+
+    Releases before 0.12 add rows to the vocabulary, which both of its matrices have, and each slot once more.
+    """
     if workload.max_loras is None and workload.max_lora_rank is None:
         return
+    profiles = [variant.profile for variant in variants]
     inputs = {
         "slots": workload.max_loras or 1,
         "rank": workload.max_lora_rank or _LORA_RANK,
-        "sides": sum(_sides(tensor, rank.tensor_parallel) for tensor in network.tensors),
+        "sides": sum(_sides(network, share.most) for share in shares(network, rank)),
         "bytes": element_bytes,
+        "added": max(p.lora_extra_vocab and p.lora_extra_vocab + p.lora_vocab_padding for p in profiles),
+        "hidden": network.hidden,
     }
     source = "vLLM, lora/layers/base_linear.py (create_lora_weights), lora/layers/logits_processor.py, config/lora.py"
-    yield bound("weights/adapter_slots", "slots * rank * sides * bytes", inputs, source=source)
+    formula = "(slots * rank * sides + (2 + slots) * added * hidden) * bytes"
+    yield bound("weights/adapter_slots", formula, inputs, source=source)
 
 
-def _sides(tensor: Tensor, parallel: int) -> int:
-    """Rows of both matrices of one adapter of rank 1, for all copies of a weight."""
+def _sides(network: Architecture, tensor: Tensor) -> int:
+    """Rows of both matrices of one adapter of rank 1 on a card, for all copies of a weight as the card has it.
+
+    A weight that was fused has a first matrix for each of its parts; one of the vocabulary a second one of all words,
+    on every card, and is wrapped twice where embedding and head are tied.
+    """
     if tensor.kind not in ("linear", "conv1d", "experts", "embedding") or len(tensor.shape) < 2:  # noqa: PLR2004
         return 0
     *count, out, into = tensor.shape[-3:]
+    if tensor.kind == "experts":
+        return (out + into) * (2 if "up_proj" in tensor.name else 1) * tensor.copies * (count[0] if count else 1)
+    if into == network.hidden and out * 64 > network.vocab and "*" not in tensor.name:
+        return 2 * (max(out, network.vocab) + 64 + into)
     leaf = tensor.name.rpartition(".")[0].rpartition(".")[2]
-    split = (out + -(-into // parallel)) if leaf in ROWS else (-(-out // parallel) + into)
-    return split * tensor.copies * (count[0] if count else 1)
+    return (out + into * _PARTS.get(leaf, 1)) * tensor.copies
+
+
+_PARTS: Final = {
+    **dict.fromkeys(("qkv_proj", "query_key_value", "Wqkv", "W_pack", "c_attn", "qkv"), 3),
+    **dict.fromkeys(("gate_up_proj", "input_linear", "in_proj_ba"), 2),
+    **dict.fromkeys(("in_proj", "in_proj_qkv", "in_proj_qkvz"), 5),
+}
+
+
+def float32(network: Architecture) -> tuple[str, ...]:
+    """Patterns of weights that vLLM's classes make in float32, whatever the model's dtype.
+
+    Routers (params_dtype of GateLinear or ReplicatedLinear, nn.Linear before: model_executor/models/glm4_moe.py,
+    afmoe.py, ernie45_moe.py, minimax_m2.py, minimax_text_01.py, hy_v3.py, step3p5.py, mimo_v2.py, longcat_flash.py,
+    nemotron_h.py), the corrections of their scores, A of Mamba (layers/mamba/mamba_mixer.py) and the convolution of
+    KDA (layers/kda.py).
+    """
+    routers = (r"\.gate\.", r"\.router\.") if language(network).startswith(_FLOAT32_ROUTERS) else ()
+    convolutions = (r"self_attn\.conv1d", "dt_bias") if language(network).startswith("kimi") else ()
+    return (*routers, *convolutions, "A_log", "e_score_correction_bias", "expert_bias")
+
+
+_FLOAT32_ROUTERS: Final = (
+    *("glm4_moe", "glm4v_moe", "afmoe", "ernie4_5_moe", "ernie4_5_vl_moe", "minimax", "hy_v3", "step3", "mimo_v2"),
+    *("longcat", "nemotron_h"),
+)
+
+
+def as_vllm(network: Architecture) -> Architecture:
+    """The network as vLLM's class builds it, where that differs from transformers'."""
+    if language(network).startswith("gemma4"):
+        return _with_values(network)
+    return _with_own_keys(network) if language(network) == "falcon" else network
+
+
+def _with_own_keys(network: Architecture) -> Architecture:
+    """Falcon's key heads, which transformers repeats before it caches them (falcon.py, FalconAttention)."""
+    heads = network.sizes.get("num_kv_heads", 0)
+    group = network.attention[0]
+    rows = {tensor.shape[0] for tensor in network.tensors if tensor.name.endswith(".query_key_value.weight")}
+    if rows != {(group.heads + 2 * heads) * group.head_dim}:
+        return network
+    keys = heads * group.head_dim
+    caches = tuple(replace(cache, keys=keys, values=keys) for cache in network.caches)
+    attention = tuple(replace(group, kv_heads=heads) for group in network.attention)
+    return replace(network, attention=attention, caches=caches)
+
+
+def _with_values(network: Architecture) -> Architecture:
+    """Gemma 4's values where they are its keys, which vLLM loads twice (gemma4.py, Gemma4Attention: qkv_proj)."""
+    values = _layers_with(network, "v_proj")
+    lacking = [
+        tensor._replace(name=tensor.name.replace(".k_proj.", ".v_proj."))
+        for tensor in network.tensors
+        if ".self_attn.k_proj." in tensor.name and not TOWER.search(tensor.name) and values.isdisjoint(tensor.layers)
+    ]
+    return replace(network, tensors=(*network.tensors, *lacking))
+
+
+def _layers_with(network: Architecture, leaf: str) -> set[int]:
+    """Numbers of the language model's layers whose attention has a matrix of that name."""
+    found = (t for t in network.tensors if f".self_attn.{leaf}." in t.name and not TOWER.search(t.name))
+    return {layer for tensor in found for layer in tensor.layers}
+
+
+def unused(network: Architecture, rank: Rank, element_bytes: int) -> Iterator[Term]:
+    """Keys and values of layers that take another's: before 0.33 vLLM has matrices for them, which stay empty.
+
+    (0.28.0, model_executor/models/gemma3n.py, Gemma3nAttention: qkv_proj of every layer; gemma4.py likewise.)
+    """
+    sharing = network.layers - len(_layers_with(network, "k_proj"))
+    if not language(network).startswith(("gemma3n", "gemma4")) or not 0 < sharing < network.layers:
+        return
+    rows = max(max(1, group.kv_heads // rank.tensor_parallel) * group.head_dim for group in network.attention)
+    inputs = {"layers": sharing, "rows": rows, "hidden": network.hidden, "bytes": element_bytes}
+    source = "vLLM 0.28.0, model_executor/models/gemma3n.py, Gemma3nAttention"
+    yield bound("weights/unused_keys", "layers * 2 * rows * hidden * bytes", inputs, source=source)
+
+
+def with_drafts(workload: Workload, network: Architecture, layers: Sequence[Layers]) -> Sequence[Layers]:
+    """The layers with those that guess ahead, which keep every token as the model's own do, on the last stage."""
+    if workload.speculative_method not in _OWN_LAYERS:
+        return layers
+    whole = [layer for layer in layers if layer.spec.kind in (Kind.FULL, Kind.LATENT)]
+    if len({layer.spec.role for layer in whole}) != len(whole) or not whole:
+        raise UnprovenError(f"speculative_method {workload.speculative_method}: its layer's cache is not known")
+    last = (network.layers - 1,) * _own_layers(network)
+    return [
+        layer._replace(copies=layer.copies + len(last), numbers=layer.numbers and (*layer.numbers, *last))
+        if layer in whole
+        else layer
+        for layer in layers
+    ]
+
+
+def _own_layers(network: Architecture) -> int:
+    return next((network.sizes[name] for name in _LAYERS if network.sizes.get(name)), 1)
 
 
 def draft(workload: Workload, network: Architecture, loaded: Loaded, rank: Rank) -> Iterator[Term]:
@@ -160,7 +300,7 @@ def draft(workload: Workload, network: Architecture, loaded: Loaded, rank: Rank)
     """
     if workload.speculative_method not in _OWN_LAYERS or not rank.last:
         return
-    number = next((network.sizes[name] for name in _LAYERS if network.sizes.get(name)), 1)
+    number = _own_layers(network)
     parallel = rank.tensor_parallel
     inputs = {
         "layers": number,

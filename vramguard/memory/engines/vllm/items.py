@@ -8,97 +8,31 @@ back to that, and said as an assumption; where published files are known to say 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.memory.architecture import UnprovenError
+from vramguard.memory.engines.vllm import pixels
+from vramguard.memory.engines.vllm.item import NEVER, ONE_KERNEL, Facts, Item
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vramguard.memory.architecture import Architecture
+    from vramguard.memory.engines.vllm.profiles import Release
 
-_NEVER: Final = (1 << 30,)
 _BETWEEN: Final = 16  # tokens that mark the begin, the end and the place of a tile, at most (each class's processor)
 
 
-class Item(NamedTuple):
-    """What a class encodes. Sizes of the tower are numbers of one patch (of sound: of one position)."""
-
-    source: str
-    tokens: int  # of the largest item, with what stands between its parts (older releases count that too)
-    hidden: int
-    intermediate: int
-    numbers: int  # of the input
-    profiled_tokens: int  # the profile run has `profiled_patches` for each so many tokens
-    profiled_patches: int
-    whole: bool = False  # and no part of them
-    least_tokens: int = 1  # any item has at least so many tokens for each `patches_of_least`
-    patches_of_least: int = 1
-    rows: int = 1  # projected for each `rows_of` patches
-    rows_of: int = 1
-    plain: bool = False  # one kernel activates the MLP, which has no gate
-    rotates: bool = False  # queries and keys, in float32 at worst
-    kept: int = 0  # of the hidden states of earlier layers
-    more: int = 0  # of a layer, beside its modules
-    masked: bool = False  # attention has a mask of all patches by all patches of the batch
-    unmasked_from: tuple[int, ...] = _NEVER
-    assumed: str | None = None
-
-
-def item_of(network: Architecture, config: Mapping[str, Any]) -> Item:
-    """What the class encodes; raises UnprovenError, which names what is not known."""
+def item_of(network: Architecture, config: Mapping[str, Any], context: int = 0, release: Release = NEVER) -> Item:
+    """What the class encodes at a max_model_len of `context`; raises UnprovenError, which names what is not known."""
     read = _ITEMS.get(network.name)
     if read is not None:
-        return read(_Facts(network, config))
+        return read(Facts(network, config, context, release))
     said = _ELSEWHERE.get(network.model_type, "how many patches its largest item has is not modelled")
     raise UnprovenError(f"the encoder of {network.name} in vllm: {said}")
 
 
-class _Facts:
-    """A config's numbers, by name."""
-
-    def __init__(self, network: Architecture, config: Mapping[str, Any]) -> None:
-        self.network = network
-        self.config = config
-        vision = config.get("vision_config")
-        self.vision: Mapping[str, Any] = vision if isinstance(vision, Mapping) else {}
-
-    def size(self, *names: str) -> int:
-        """The first of the names that the config (or its class's default) has; raises UnprovenError."""
-        for name in names:
-            value = self.network.sizes.get(name)
-            if value:
-                return value
-        raise UnprovenError(f"the encoder of {self.network.name} in vllm: its config has no {names[0]}")
-
-    def number(self, name: str, default: int) -> int:
-        """A number of vision_config, whose class has a default of it."""
-        value = self.vision.get(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise UnprovenError(f"the encoder of {self.network.name} in vllm: vision_config.{name} is {value!r}")
-        return value
-
-    @property
-    def grid(self) -> int:
-        """Patches of a side of one square picture (a tile)."""
-        return self.size("vision_image_size") // self.size("vision_patch_size")
-
-    def tower(self, default_activation: str) -> dict[str, Any]:
-        """The fields that every tower of pictures has."""
-        named = self.vision.get("hidden_act") or default_activation
-        return {
-            "hidden": self.size("vision_hidden_size"),
-            "intermediate": self.size("vision_intermediate_size"),
-            "numbers": self.network.sizes.get("vision_num_channels", 3) * self.size("vision_patch_size") ** 2,
-            "plain": named in _ONE_KERNEL,
-        }
-
-
-# Activations that PyTorch computes in one kernel (vLLM, model_executor/layers/activation.py: _ACTIVATION_REGISTRY).
-_ONE_KERNEL: Final = ("gelu", "gelu_pytorch_tanh", "gelu_tanh", "relu", "silu")
-
-
-def _gemma3(facts: _Facts) -> Item:
+def _gemma3(facts: Facts) -> Item:
     tokens, patches = facts.size("mm_tokens_per_image"), facts.grid**2
     return Item(
         source="vLLM, model_executor/models/gemma3_mm.py (get_num_crops, Gemma3MultiModalProjector); transformers, "
@@ -115,7 +49,7 @@ def _gemma3(facts: _Facts) -> Item:
     )
 
 
-def _pixtral(facts: _Facts, merge: int) -> Item:
+def _pixtral(facts: Facts, merge: int) -> Item:
     """A tower that takes pictures of any shape, up to a square of image_size."""
     side = -(-facts.grid // merge)
     return Item(
@@ -127,17 +61,18 @@ def _pixtral(facts: _Facts, merge: int) -> Item:
         patches_of_least=merge**2,
         rows_of=merge**2,
         rotates=True,
+        more=facts.size("vision_hidden_size"),  # what the convolution gave, picture by picture
         masked=True,
         unmasked_from=(0, 29),
         **(facts.tower("gelu") | {"plain": False}),
     )
 
 
-def _mistral3(facts: _Facts) -> Item:
+def _mistral3(facts: Facts) -> Item:
     return _pixtral(facts, facts.size("spatial_merge_size"))
 
 
-def _llama4(facts: _Facts) -> Item:
+def _llama4(facts: Facts) -> Item:
     ratio = facts.vision.get("pixel_shuffle_ratio", 0.5)
     if ratio != 0.5:  # noqa: PLR2004 - the only one that is published
         raise UnprovenError(f"the encoder of {facts.network.name} in vllm: pixel_shuffle_ratio {ratio!r}")
@@ -159,19 +94,19 @@ def _llama4(facts: _Facts) -> Item:
     )
 
 
-def _selected(facts: _Facts) -> tuple[int, int]:
+def _selected(facts: Facts) -> tuple[int, int]:
     """Tokens and patches of one picture in a tower of CLIP's or SigLIP's kind."""
     kind = str(facts.vision.get("model_type") or "clip_vision_model")
-    if "clip" not in kind or "siglip2" in kind:
+    if kind not in ("clip_vision_model", "siglip_vision_model"):
         raise UnprovenError(f"the encoder of {facts.network.name} in vllm: a tower of type {kind}")
-    patches = facts.grid**2 + ("siglip" not in kind)
+    patches = facts.grid**2 + (kind == "clip_vision_model")
     strategy = facts.config.get("vision_feature_select_strategy", "default")
     if strategy not in ("default", "full"):
         raise UnprovenError(f"the encoder of {facts.network.name} in vllm: strategy {strategy!r}")
     return patches - (strategy == "default"), patches
 
 
-def _layers_kept(facts: _Facts) -> int:
+def _layers_kept(facts: Facts) -> int:
     """Numbers of hidden states that a list of feature layers keeps: all of them, and those that are joined."""
     layers = facts.config.get("vision_feature_layer", -2)
     if not isinstance(layers, Sequence):
@@ -179,7 +114,7 @@ def _layers_kept(facts: _Facts) -> int:
     return (facts.size("vision_num_hidden_layers") + 1 + len(layers)) * facts.size("vision_hidden_size")
 
 
-def _llava(facts: _Facts) -> Item:
+def _llava(facts: Facts) -> Item:
     if facts.vision.get("model_type") == "pixtral":
         return _pixtral(facts, 1)._replace(kept=_layers_kept(facts))
     tokens, patches = _selected(facts)
@@ -196,14 +131,14 @@ def _llava(facts: _Facts) -> Item:
     )
 
 
-def _default_activation(facts: _Facts) -> str:
-    return "gelu_pytorch_tanh" if "siglip" in str(facts.vision.get("model_type")) else "quick_gelu"
+def _default_activation(facts: Facts) -> str:
+    return "gelu_pytorch_tanh" if facts.vision.get("model_type") == "siglip_vision_model" else "quick_gelu"
 
 
 _PINPOINTS: Final = [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]]  # transformers, LlavaNextConfig
 
 
-def _llava_next(facts: _Facts) -> Item:
+def _llava_next(facts: Facts) -> Item:
     base, patches = _selected(facts)
     side, grid = facts.size("vision_image_size"), facts.grid
     largest, tiles = 0, 1
@@ -224,7 +159,7 @@ def _llava_next(facts: _Facts) -> Item:
     )
 
 
-def _paligemma(facts: _Facts) -> Item:
+def _paligemma(facts: Facts) -> Item:
     patches = facts.grid**2
     return Item(
         source="vLLM, model_executor/models/paligemma.py (PaliGemmaProcessingInfo), siglip.py",
@@ -238,7 +173,7 @@ def _paligemma(facts: _Facts) -> Item:
     )
 
 
-def _tiles(facts: _Facts, factor: str, most: int, said: str, source: str) -> Item:
+def _tiles(facts: Facts, factor: str, most: int, said: str, source: str) -> Item:
     """Tiles of one size, of which each square of factor x factor patches is one token."""
     patches = facts.grid**2
     tokens = patches // facts.size(factor) ** 2
@@ -256,19 +191,19 @@ def _tiles(facts: _Facts, factor: str, most: int, said: str, source: str) -> Ite
     )
 
 
-def _aya(facts: _Facts) -> Item:
+def _aya(facts: Facts) -> Item:
     said = "a picture of aya_vision is cut into at most 12 tiles, the default of its processor's class"
     source = "vLLM, model_executor/models/aya_vision.py; transformers, got_ocr2/image_processing_got_ocr2.py"
     return _tiles(facts, "downsample_factor", 13, said, source)
 
 
-def _cohere(facts: _Facts) -> Item:
+def _cohere(facts: Facts) -> Item:
     said = "a picture of cohere2_vision is cut into at most 12 tiles, the default of its processor's class"
     source = "vLLM, model_executor/models/cohere2_vision.py; transformers, cohere2_vision/image_processing*.py"
     return _tiles(facts, "downsample_factor", 13, said, source)
 
 
-def _idefics3(facts: _Facts) -> Item:
+def _idefics3(facts: Facts) -> Item:
     said = "a picture of idefics3 or smolvlm is cut into at most 4 x 4 tiles, the default of its processor's class"
     source = "vLLM, model_executor/models/idefics3.py, idefics2_vision_model.py; transformers, idefics3 and smolvlm"
     return _tiles(facts, "scale_factor", 17, said, source)
@@ -277,7 +212,7 @@ def _idefics3(facts: _Facts) -> Item:
 _FRAMES: Final = 32 * (70 + 2 + 6)  # vLLM, gemma4_mm.py: _VIDEO_MAX_FRAMES, _VIDEO_MAX_SOFT_TOKENS and their brackets
 
 
-def _gemma4(facts: _Facts) -> Item:
+def _gemma4(facts: Facts) -> Item:
     if facts.config.get("audio_config"):
         raise UnprovenError(
             f"the encoder of {facts.network.name} in vllm: its largest sound stands in processor_config.json "
@@ -301,7 +236,7 @@ def _gemma4(facts: _Facts) -> Item:
     )
 
 
-def _whisper(facts: _Facts) -> Item:
+def _whisper(facts: Facts) -> Item:
     tokens = facts.size("max_source_positions")
     return Item(
         source="vLLM, model_executor/models/whisper.py (WhisperProcessingInfo, WhisperEncoder)",
@@ -314,12 +249,12 @@ def _whisper(facts: _Facts) -> Item:
         hidden=facts.size("d_model"),
         intermediate=facts.size("encoder_ffn_dim"),
         numbers=2 * facts.size("num_mel_bins"),
-        plain=facts.config.get("activation_function", "gelu") in _ONE_KERNEL,
+        plain=facts.config.get("activation_function", "gelu") in ONE_KERNEL,
         more=2 * facts.size("d_model"),
     )
 
 
-_ITEMS: Final[Mapping[str, Callable[[_Facts], Item]]] = {
+_ITEMS: Final[Mapping[str, Callable[[Facts], Item]]] = {
     "Gemma3ForConditionalGeneration": _gemma3,
     "Mistral3ForConditionalGeneration": _mistral3,
     "Llama4ForConditionalGeneration": _llama4,
@@ -332,14 +267,19 @@ _ITEMS: Final[Mapping[str, Callable[[_Facts], Item]]] = {
     "SmolVLMForConditionalGeneration": _idefics3,
     "Gemma4ForConditionalGeneration": _gemma4,
     "WhisperForConditionalGeneration": _whisper,
+    "Qwen2VLForConditionalGeneration": pixels.qwen2,
+    "Qwen2_5_VLForConditionalGeneration": pixels.qwen2_5,
+    "Qwen3VLForConditionalGeneration": pixels.qwen3,
+    "Qwen3VLMoeForConditionalGeneration": pixels.qwen3,
+    "Qwen3_5ForConditionalGeneration": pixels.qwen3,
+    "Qwen3_5MoeForConditionalGeneration": pixels.qwen3,
 }
 
 _PIXELS: Final = "its largest picture and video stand in preprocessor_config.json (max_pixels, size.longest_edge)"
 _ELSEWHERE: Final[Mapping[str, str]] = dict.fromkeys(
     (
-        "qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "qwen4_exp", "glm4v",
-        "glm4v_moe", "glm_ocr", "glm5_next", "ernie4_5_moe_vl", "ernie4_5_vl_moe", "paddleocr_vl", "exaone4_5",
-        "hunyuan_vl",
+        "qwen4_exp", "glm4v", "glm4v_moe", "glm_ocr", "glm5_next", "ernie4_5_moe_vl", "ernie4_5_vl_moe", "paddleocr_vl",
+        "exaone4_5", "hunyuan_vl",
     ),
     _PIXELS,
 )  # fmt: skip

@@ -7,14 +7,15 @@ exactly is every one of them, and each row of the ledger then holds the most and
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.engines import Ask, Holding
+from vramguard.memory.engines.either import widest
 from vramguard.memory.engines.resident import resident
 from vramguard.memory.engines.shards import Rank, ranks, shares
-from vramguard.memory.engines.vllm import batch, extras
+from vramguard.memory.engines.stated import decimal, share
+from vramguard.memory.engines.vllm import batch, extras, towers
 from vramguard.memory.engines.vllm.layout import Kind, Options
 from vramguard.memory.engines.vllm.manager import KVCache
 from vramguard.memory.engines.vllm.manager import plan as lay_out
@@ -22,11 +23,11 @@ from vramguard.memory.engines.vllm.pool import assumptions, holding, utilization
 from vramguard.memory.engines.vllm.profiles import cache_dtypes, implementations
 from vramguard.memory.engines.vllm.specs import specs
 from vramguard.memory.engines.vllm.variants import Sizes, Variant, variants
-from vramguard.memory.ledger import Ledger, Term, bound
+from vramguard.memory.ledger import Ledger, Term
 from vramguard.memory.weights import ELEMENT_BYTES, Loaded, weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
 
     from vramguard.memory.architecture import Architecture, Tensor
     from vramguard.memory.engines.vllm.layout import Manager
@@ -51,6 +52,8 @@ def refuse(network: Architecture, workload: Workload) -> None:
     if workload.kv_cache_dtype not in (None, "auto") and known and workload.kv_cache_dtype not in known:
         raise UnprovenError(f"vllm {workload.engine_version or NEWEST} has no kv_cache_dtype {workload.kv_cache_dtype}")
     extras.refuse(workload)
+    if workload.gpu_memory_utilization is not None:
+        share("gpu_memory_utilization", workload.gpu_memory_utilization)
 
 
 def dtypes(network: Architecture, workload: Workload) -> tuple[str, ...]:
@@ -71,11 +74,11 @@ def plan(ask: Ask, dtype: str) -> Serving:
     if dtype == "bfloat16" and ask.device.generation < _AMPERE:
         raise UnprovenError(f"vllm refuses bfloat16 on {ask.device.name}, of compute capability below 8.0")
     workload = ask.workload
-    loaded = Loaded(ask.network, dtype, extras.packed(ask))
+    loaded = Loaded(extras.as_vllm(ask.network), dtype, towers.named(extras.packed(ask), ask.network))
     data = workload.data_parallel_size or 1
     tensor = workload.tensor_parallel_size or 1
     spread = tensor * data if workload.enable_expert_parallel else 0
-    grid = ranks(ask.network.layers, tensor, workload.pipeline_parallel_size or 1, spread)
+    grid = ranks(ask.network.layers, tensor, workload.pipeline_parallel_size or 1, spread, data)
     found = variants(ask, loaded)
     return Serving(ask, loaded, grid, found)
 
@@ -131,15 +134,16 @@ class Serving:
     @property
     def offload_bytes(self) -> int:
         """Bytes of weights that each card leaves on the host, at most."""
-        return int(Fraction(self.ask.workload.cpu_offload_gb or 0) * GIB)
+        return int(decimal("cpu_offload_gb", self.ask.workload.cpu_offload_gb or "0") * GIB)
 
     def ledgers(self, tokens: int) -> tuple[Ledger, ...]:
         """Demand of one card of each stage."""
         return tuple(self._ledger(tokens, rank) for rank in self.grid)
 
     def _ledger(self, tokens: int, rank: Rank) -> Ledger:
-        rows = (self._rows(tokens, rank, variant) for variant in self.variants)
-        return Ledger((*self._resident(rank), *_widest(rows)))
+        resident, rows = self._resident(rank), (self._rows(tokens, rank, variant) for variant in self.variants)
+        serving = (*resident, *widest(rows))
+        return Ledger((*serving, *extras.loading(self.ask, self.loaded, rank, self.variants, serving)))
 
     def _rows(self, tokens: int, rank: Rank, variant: Variant) -> tuple[Term, ...]:
         step = self.step_of(tokens, rank, variant)
@@ -230,30 +234,19 @@ def _tensors(network: Architecture, rank: Rank) -> tuple[Tensor, ...]:
 def _resident(ask: Ask, loaded: Loaded, rank: Rank, found: tuple[Variant, ...]) -> tuple[Term, ...]:
     network, workload = loaded.network, ask.workload
     return (
-        *resident(ask.config, loaded, rank, extras.padding(loaded, ask.device, found)),
+        *towers.settle(
+            resident(ask.config, loaded, rank, extras.padding(loaded, ask.device, found), extras.float32(network)),
+            network,
+            ask.config,
+            found,
+        ),
+        *extras.unused(network, rank, loaded.element_bytes),
         *extras.absorbed(loaded, rank, found),
-        *extras.adapters(workload, network, rank, loaded.element_bytes),
+        *extras.adapters(workload, network, rank, loaded.element_bytes, found),
         *extras.draft(workload, network, loaded, rank),
     )
 
 
 def _laid_out(ask: Ask, network: Architecture, rank: Rank, manager: Manager, options: Options) -> KVCache:
     layers = specs(network, ask.config, manager, options, rank.tensor_parallel)
-    return lay_out(layers, manager, options, rank)
-
-
-def _widest(variants: Iterable[tuple[Term, ...]]) -> Iterator[Term]:
-    """Each row as the variant has it that needs most, and at least what the one has that needs least."""
-    rows: dict[str, list[Term]] = {}
-    count = 0
-    for found in variants:
-        count += 1
-        for term in found:
-            rows.setdefault(term.name, []).append(term)
-    for same in rows.values():
-        most = max(same, key=lambda term: (term.upper_bytes, term.lower_bytes))
-        least = min(term.lower_bytes for term in same) if len(same) == count else 0
-        if least == most.lower_bytes:
-            yield most
-        else:
-            yield bound(most.name, most.formula, {**most.inputs, "least": least}, lower="least", source=most.source)
+    return lay_out(extras.with_drafts(ask.workload, network, layers), manager, options, rank)

@@ -29,6 +29,11 @@ _UNCOUNTED: Final = (
 )
 
 
+# Rows that may stand before the baseline (buffers of all-reduce) or come after the profile run (what the builders of
+# attention metadata make: v1/attention/backends/flashinfer.py, mla_attention.py), and so outside of the share.
+_EARLY_OR_LATE: Final = ("runtime/all_reduce", "runtime/flashinfer_workspace", "runtime/latent_workspace")
+
+
 class _Room(NamedTuple):
     """Bytes of cache on one rank as one variant counts them, and what it holds outside of its share."""
 
@@ -37,6 +42,7 @@ class _Room(NamedTuple):
     upper: int
     outside: int
     reserved: int
+    admitted: bool | None = True  # whether as much is free at start as is requested; None: between the bounds
 
 
 def utilization(serving: Serving, variant: Variant) -> str:
@@ -71,9 +77,10 @@ def _blocks(override: int | None, cache: KVCache, available: int) -> int:
 
 
 def _starts(rooms: Sequence[_Room], tokens: int) -> bool | None:
-    if all(room.lower >= room.cache.required(tokens) for room in rooms):
+    if all(room.admitted and room.lower >= room.cache.required(tokens) for room in rooms):
         return True
-    return False if all(room.upper < room.cache.required(tokens) for room in rooms) else None
+    barred = (room.admitted is False or room.upper < room.cache.required(tokens) for room in rooms)
+    return False if all(barred) else None
 
 
 def _refusal(serving: Serving, tokens: int) -> str | None:
@@ -88,6 +95,8 @@ def _refusal(serving: Serving, tokens: int) -> str | None:
 
 def _longest(config: Any, context: int) -> int:  # noqa: ANN401 - JSON
     """Positions that the config allows, a scaling of them included (vLLM, config/model.py: _get_and_verify_max_len)."""
+    inner = config.get("text_config")
+    config = inner if isinstance(inner, dict) else config
     scaling = config.get("rope_scaling") or config.get("rope_parameters") or {}
     factor = scaling.get("factor") if isinstance(scaling, dict) else None
     if isinstance(factor, int | float) and not isinstance(factor, bool) and 1 < factor < 10**6:
@@ -100,19 +109,43 @@ def _room(serving: Serving, tokens: int, rank: Rank, variant: Variant) -> _Room:
     cache = serving.cache_of(rank, variant, step.sizes)
     held = (*step.resident, *batch.activations(step), *batch.runtime(step, cache))
     workload = serving.ask.workload
-    outside = _outside(step, held)
+    outside = _outside(step, held) | {term.name: term.upper_bytes for term in batch.kernels(step)}
     inside = [term for term in held if term.name not in outside]
-    beyond = sum(outside.values())
+    beyond = sum(outside.values()) + batch.encoder_outside(step)
     if workload.kv_cache_memory_bytes is not None or workload.num_gpu_blocks_override is not None:
         asked = workload.kv_cache_memory_bytes or (workload.num_gpu_blocks_override or 0) * cache.bytes_per_block
-        taken = asked + sum(term.upper_bytes for term in held)
+        taken = asked + sum(term.upper_bytes for term in (*held, *batch.kernels(step)))
         return _Room(cache, asked, asked, taken, taken)
     share = Fraction(utilization(serving, variant)) * serving.ask.device.capacity_bytes
     requested = ceil(share)
-    graphs = _graphs_inside(step) if profile_counts_graphs(variant) else 0
-    lower = requested - sum(term.upper_bytes for term in inside) - graphs
-    upper = requested - sum(term.lower_bytes for term in inside)
-    return _Room(cache, lower, upper, beyond, requested + beyond)
+    graphs = _graphs_inside(held) if profile_counts_graphs(variant) else 0
+    doubtful, beside = _either(step), sum(term.upper_bytes for term in inside if term.name in _EARLY_OR_LATE)
+    lower = requested - sum(term.upper_bytes for term in inside) - graphs - doubtful
+    # Weights that stay on the host leave their bytes to the cache.
+    weights = sum(term.lower_bytes for term in step.resident)
+    upper = requested - sum(term.lower_bytes for term in inside) + min(serving.offload_bytes, weights)
+    beyond += doubtful + beside
+    return _Room(cache, lower, upper, beyond, requested + beyond, _admitted(step, held, requested))
+
+
+def _either(step: batch.Step) -> int:
+    """Bytes that were measured on one side of another baseline: here they may stand on both.
+
+    Communicators were measured before it and count as growth where the baseline is older than they; handles of cuBLAS
+    were measured as growth, and stand before the baseline since that is taken after them.
+    """
+    if step.variant.profile.baseline == "libraries":
+        return measured("non_torch", "1").upper_bytes
+    if step.variant.profile.baseline == "context" and step.ranks != "1":
+        return measured("start", step.ranks).upper_bytes - measured("start", "1").lower_bytes
+    return 0
+
+
+def _admitted(step: batch.Step, held: Sequence[Term], requested: int) -> bool | None:
+    """Whether vLLM finds as much free as it is to take, or refuses (v1/worker/utils.py, request_memory)."""
+    start = next(term for term in held if term.name == "runtime/start")
+    free = step.device.capacity_bytes - requested
+    return True if start.upper_bytes <= free else None if start.lower_bytes <= free else False
 
 
 def profile_counts_graphs(variant: Variant) -> bool:
@@ -120,11 +153,10 @@ def profile_counts_graphs(variant: Variant) -> bool:
     return variant.profile.graphs_within_v2 if variant.runner == "v2" else variant.profile.graphs_within_v1
 
 
-def _graphs_inside(step: batch.Step) -> int:
+def _graphs_inside(held: Sequence[Term]) -> int:
     """The most that the estimate may be: what graphs take, and what it was seen to be too large by."""
-    if step.eager:
-        return 0
-    return measured("graphs", step.ranks).upper_bytes - measured("graphs_beyond_estimate", "any").lower_bytes
+    taken = next((term.upper_bytes for term in held if term.name == "runtime/cuda_graphs"), None)
+    return 0 if taken is None else taken - measured("graphs_beyond_estimate", "any").lower_bytes
 
 
 def _outside(step: batch.Step, held: Sequence[Term]) -> dict[str, int]:
@@ -140,9 +172,7 @@ def _outside(step: batch.Step, held: Sequence[Term]) -> dict[str, int]:
         beyond = measured("graphs_beyond_estimate", "any").upper_bytes
         found["runtime/cuda_graphs"] = beyond if profile_counts_graphs(step.variant) else rows["runtime/cuda_graphs"]
     if step.variant.runner == "v2" and not profile.v2_samples_at_profile:
-        found["sampling"] = (
-            step.sizes.sequences * step.loaded.network.vocab * profile.sampler_bytes(step.sizes.sequences)
-        )
+        found["sampling"] = step.loaded.network.vocab * profile.sampled_bytes(step.sizes.sequences)
     return found
 
 
@@ -156,6 +186,9 @@ def assumptions(serving: Serving, tokens: int) -> Iterator[str]:
         yield f"vllm {workload.engine_version}: each row is the largest of {ways}"
     yield from _unstated(serving, tokens)
     yield from quantizer_assumptions(serving.loaded)
+    seen = batch.encoder_assumption(serving.step_of(tokens, serving.grid[0], serving.variants[-1]))
+    if seen is not None:
+        yield seen
     if workload.swap_space is not None:
         yield f"swap_space {workload.swap_space} is memory of the host: no byte of the card is saved by it"
     if serving.network.tied:

@@ -193,6 +193,14 @@ class Profile:
             return _MASKED
         return _SORTED_FEW if 1 < rows < _FEW else _SORTED
 
+    def sampled_bytes(self, rows: int) -> int:
+        """Bytes beyond the logits that sampling so many rows, or fewer, keeps alive for each word, at most.
+
+        Fewer rows may take more: 127 that are sorted as much as 169 of a larger batch.
+        """
+        edges = (rows, _FEW - 1, self.sampler_rows - 1)  # the most rows that are sampled in one way
+        return max(edge * self.sampler_bytes(edge) for edge in edges if edge <= rows)
+
     def sampler_buffer_rows(self, rows: int, multiprocessors: int) -> int:
         """Rows of float32 logits that the Triton sampler keeps for good (topk_topp_triton.py, _TRITON_BUFFER_CACHE)."""
         if self.sampler != "triton" or rows < self.sampler_rows:
@@ -245,6 +253,7 @@ def profiles(version: str | None) -> tuple[Profile, ...]:
     return tuple(row for row in _profiles() if low < row.span[1] and row.span[0] <= high)
 
 
+@cache
 def measured(name: str, ranks: str) -> Measured:
     """The row of that name and parallelism; KeyError where nothing was measured."""
     found = (row for row in _table()["measured"] if (row["name"], row["ranks"]) == (name, ranks))
@@ -264,6 +273,7 @@ def supports(class_name: str, version: str | None) -> bool | None:
     return None if None in kinds and len(kinds) > 1 else None not in kinds
 
 
+@cache
 def implementations(class_name: str, version: str | None) -> frozenset[str | None]:
     """How each release that `version` may be serves a class.
 
@@ -296,6 +306,7 @@ def cache_dtypes(version: str | None) -> frozenset[str]:
     return _in_all("kv_cache_dtypes", version)
 
 
+@cache
 def _in_all(section: str, version: str | None) -> frozenset[str]:
     releases = _releases(version)
     rows: Mapping[str, Mapping[str, str]] = _recorded()[section]
@@ -312,6 +323,7 @@ def _said(row: Mapping[str, str], release: Release) -> str | None:
     return None
 
 
+@cache
 def _releases(version: str | None) -> tuple[Release, ...]:
     """Recorded releases that a version may be; of one that was not recorded, those before and after it."""
     low, high = releases(version)
@@ -335,6 +347,7 @@ def releases(version: str | None) -> tuple[Release, Release]:
     return (numbers, numbers) if len(numbers) > 2 else (numbers, (*numbers, _LAST))  # noqa: PLR2004 - a minor number
 
 
+@cache
 def _numbers(release: str) -> Release:
     return tuple(map(int, release.split(".")))
 

@@ -15,6 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+class _Sizes(NamedTuple):
+    """What families of Mamba 2 call their groups and chunks, and the chunk of those that name none."""
+
+    groups: tuple[str, ...] = ("mamba_n_groups", "mamba_ngroups", "n_groups")
+    chunks: tuple[str, ...] = ("mamba_chunk_size", "chunk_size")
+    chunk: int = 2048  # config/model.py, get_mamba_chunk_size
+
+
+SIZES: Final = _Sizes()
+
+
 class StateLayers(NamedTuple):
     """Layers with states, before they are matched with layers that attend."""
 
@@ -53,14 +64,16 @@ _NAMES: Final = {
     "lfm2_moe": _Names("conv_l_cache"),
     "minimax": _Names(None),
 }
-_SPECULATES: Final = ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text", "olmo_hybrid", "kimi_linear")
-_MAMBA_2: Final = ("bamba", "falcon_h1", "granitemoehybrid", "zamba2", "nemotron_h", "mamba2")
+MAMBA_1: Final = ("mamba", "falcon_mamba", "jamba")
+MAMBA_2: Final = ("bamba", "falcon_h1", "granitemoehybrid", "zamba2", "nemotron_h", "mamba2")
+DELTA: Final = ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text", "olmo_hybrid", "kimi_linear")
+LIGHTNING: Final = ("minimax",)
+SHORT: Final = ("lfm2", "lfm2_moe")
 _DELTAS: Final = ("qwen3_next", "qwen3_5_text", "qwen3_5_moe_text")  # of the class that may checkpoint
 _CHECKPOINT_TOKENS: Final = 64  # 0.33.0, v1/attention/backends/gdn_attn.py, FLASHINFER_GDN_CHECKPOINT_ALIGNMENT
 _FREE: Final = ("mamba", "falcon_mamba", "mamba2")  # classes without attention
 # Hybrids that keep a state for each block if prefix caching is asked for (SupportsMambaPrefixCaching, 0.16.0-0.28.0).
 _ALL: Final = ("bamba", "falcon_h1", "granitemoehybrid", "jamba", "nemotron_h", "zamba2")
-_CHUNK: Final = 2048  # where the config has no chunk size (0.19.0, config/model.py, get_mamba_chunk_size)
 _HOPPER: Final = 9
 _BYTES: Final = {"float32": 4, "bfloat16": 2, "float16": 2}
 
@@ -75,7 +88,7 @@ def state_layers(
     kind = network.language or network.model_type
     if kind not in _NAMES or len(caches) != 1:
         raise UnprovenError(f"vLLM's cache of the states of {kind} is not described yet")
-    if options.speculative_tokens and kind not in _SPECULATES:
+    if options.speculative_tokens and kind not in DELTA:
         raise UnprovenError(f"speculative decoding of {kind} is not supported yet")
     hybrid = any(cache.keys for cache in network.caches)
     if not hybrid and kind not in _FREE:
@@ -113,7 +126,7 @@ def _kept(kind: str, mode: str, manager: Manager, options: Options) -> tuple[int
 
 def _checkpoints(kind: str, manager: Manager, options: Options) -> bool:
     """Whether a prefill may keep one more state (num_prefill_checkpoint_blocks of each layer's get_kv_cache_spec)."""
-    if kind in _MAMBA_2:
+    if kind in MAMBA_2:
         return "mamba2" in manager.checkpoints
     if kind == "kimi_linear":  # where its own kernels compute it; at most one
         return "kda" in manager.checkpoints
@@ -135,7 +148,7 @@ def _checkpoints_delta(kind: str, manager: Manager, options: Options) -> bool:
 def _multiple(network: Architecture, kind: str, mode: str, manager: Manager, options: Options) -> int:
     """Tokens that blocks of attention beside the states are a multiple of."""
     if mode == "all":
-        return network.sizes.get("mamba_chunk_size") or network.sizes.get("chunk_size") or _CHUNK
+        return next((network.sizes[name] for name in SIZES.chunks if network.sizes.get(name)), SIZES.chunk)
     return _CHECKPOINT_TOKENS if mode == "align" and _checkpoints_delta(kind, manager, options) else 1
 
 

@@ -1,0 +1,84 @@
+"""Real start-ups of vLLM beside the proof: weights, activations and the pool, within the promised tolerances."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+import tomli
+
+from vramguard.checks.vram import device
+from vramguard.memory import Proof, Workload, prove
+
+HERE: Final = Path(__file__).parents[1]
+GIB: Final = 1 << 30
+ROUNDING: Final = GIB // 200  # a log's two decimals
+HUNDREDTH: Final = GIB // 100
+KEYS: Final = (
+    "engine",
+    "gpu",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "dtype",
+    "kv_cache_dtype",
+    "max_model_len",
+    "gpu_memory_utilization",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "enforce_eager",
+)
+
+
+def rows(name: str) -> list[dict[str, Any]]:
+    """Receipts of whose model a config was read."""
+    found = tomli.loads((HERE / "receipts" / f"{name}.toml").read_text("utf-8"))["receipt"]
+    return [row for row in found if "config" in row]
+
+
+def label(row: dict[str, Any]) -> str:
+    said = (row["tensor_parallel_size"], row["pipeline_parallel_size"], row["dtype"], row.get("kv_cache_dtype"))
+    return "-".join(map(str, (row["model"].rpartition("/")[2], *said, row["max_model_len"])))
+
+
+def proved(row: dict[str, Any]) -> Proof:
+    config = json.loads((HERE.parent / "catalogue" / row["config"]).read_text("utf-8"))
+    asked: dict[str, Any] = {key: row[key] for key in KEYS if key in row}
+    workload = Workload(**asked, engine_version=row["version"], quantization=row.get("asked_quantization"))
+    return prove(config, workload, device(row["gpu"]), Fraction(4, 5))
+
+
+RECEIPTS: Final = rows("receipts")
+
+
+@pytest.mark.parametrize("row", RECEIPTS, ids=label)
+def test_weights_are_those_of_the_log(row: dict[str, Any]) -> None:
+    proof = proved(row)
+    assert proof.totals, proof.reason
+    measured, upper = int(row["weights"] * GIB), proof.totals.weights_bytes
+    assert proof.ledger.lower_bytes("weights") <= measured + ROUNDING
+    if proof.model_type in ("deepseek_v2", "gpt_oss"):  # absorbed copies, sizes that kernels round up
+        assert measured - ROUNDING <= upper <= measured + 6 * HUNDREDTH + ROUNDING
+    else:
+        assert abs(upper - measured) <= HUNDREDTH + ROUNDING
+
+
+@pytest.mark.parametrize("row", RECEIPTS, ids=label)
+def test_activations_are_bounded_and_close(row: dict[str, Any]) -> None:
+    proof = proved(row)
+    assert proof.totals, proof.reason
+    measured = int(row["activation"] * GIB)
+    assert measured - ROUNDING <= proof.totals.activation_bytes <= measured + 35 * HUNDREDTH + ROUNDING
+
+
+@pytest.mark.parametrize("row", RECEIPTS, ids=label)
+def test_the_pool_is_never_promised_larger_and_is_close(row: dict[str, Any]) -> None:
+    proof = proved(row)
+    assert proof.pool, proof.reason
+    measured = int(row["kv_cache"] * GIB)
+    assert Fraction(97, 100) * (measured - ROUNDING) <= proof.pool.kv_cache_bytes <= measured + ROUNDING
+    assert Fraction(proof.pool.max_concurrency) <= Fraction(row["concurrency"])
+    assert proof.pool.kv_cache_tokens <= row["kv_cache_tokens"]
+    assert proof.pool.starts
