@@ -86,7 +86,7 @@ def tried(engine: str, version: str | None, cards: tuple[int, ...]) -> Row:
                 found = prove(config, asked, CARD, BUDGET)
                 times.append(perf_counter() - start)
                 answers["refused" if found.mismatch else str(found.answer)] += 1
-                if found.answer == "UNKNOWN":
+                if found.answer == "UNKNOWN" and not found.mismatch:
                     reasons[reason(found)] += 1
     return Row(f"{engine} {version or '(not stated)'}", answers, reasons, 1000 * median(times))
 
@@ -97,8 +97,7 @@ def reason(found: Proof) -> str:
     if found.totals is not None and "dtype" not in text:
         return "the budget lies between the bounds"
     text = re.sub(r"\{.*", "{...}", text)
-    text = re.sub(r"^\d[\d ]*(?=attention heads|key heads)", "", text)
-    return re.sub(r"\b\d{2,}\b", "N", text.partition(": LlamaForCausalLM")[0])
+    return re.sub(r"(?<![\d.])\d{2,}(?![\d.])", "N", text.partition(": LlamaForCausalLM")[0])
 
 
 def table(rows: list[Row]) -> str:

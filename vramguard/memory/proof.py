@@ -121,6 +121,8 @@ _SIZES: Final = (
     "max_loras",
     "max_lora_rank",
     "block_size",
+    "kv_cache_memory_bytes",
+    "num_gpu_blocks_override",
 )
 
 

@@ -175,7 +175,7 @@ def test_more_cards_never_have_more_weights_each(engine: str) -> None:
             compared += 1
             assert more.upper_bytes("weights") <= fewer.upper_bytes("weights"), (asked, of.get("architectures"))
             assert more.lower_bytes("weights") <= fewer.lower_bytes("weights"), (asked, of.get("architectures"))
-    assert compared > SAMPLE
+    assert compared >= SAMPLE
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -191,7 +191,7 @@ def test_eager_never_needs_more(engine: str) -> None:
 def test_no_version_stated_is_as_any(engine: str) -> None:
     """Both bounds of the peak, what is reserved, and what of it is the cache's."""
     compared = 0
-    for of, asked, _ in cases(engine, "version", 3 if engine == "vllm" else SAMPLE):
+    for of, asked, _ in cases(engine, "version", 2 if engine == "vllm" else SAMPLE):
         unstated = judged(of, asked, engine_version=None)
         for version in VERSIONS[engine]:
             exact = judged(of, asked, engine_version=version)

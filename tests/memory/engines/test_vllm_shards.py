@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from memory.engines.serving import device, proof, rows
 
-from tests.memory.engines.serving import device, proof, rows
 from vramguard.memory import Workload
 from vramguard.memory.engines import Ask
 from vramguard.memory.engines.rotary import rotary_tables
@@ -260,7 +260,7 @@ def test_chunks_of_a_scan_are_counted() -> None:
     few, many = (Mixers.of(NEMOTRON, max_num_seqs=count) for count in (129, 257))
     assert (few["state"], few["chunk"], few["groups"], few["heads"]) == (64 * 64 * 128, 128, 8, 64)
     chunk = 8 * few["state"] + 8 * 64 * 128 + 4 * 8 * 128 * 128
-    more = many["upper"] + many["certain"] - few["upper"] - few["certain"]
+    more = many["upper"] + many["profiled"] - few["upper"] - few["profiled"]
     # Each of 128 more prompts has a chunk, two seams, and its state before and after.
     assert more == 128 * (3 * chunk + 8 * few["state"])
 
@@ -270,7 +270,7 @@ def test_the_delta_rule_has_a_state_for_each_chunk() -> None:
     few, many = (Mixers.of(QWEN3_NEXT, max_num_seqs=count) for count in (65, 129))
     assert few["state"] == 32 * 128 * 128
     assert (few["projected"], few["convolved"], few["inner"], few["heads"]) == (12288 + 64, 8192, 4096, 32)
-    more = many["upper"] + many["certain"] - few["upper"] - few["certain"]
+    more = many["upper"] + many["profiled"] - few["upper"] - few["profiled"]
     assert more == 64 * few["state"] * (2 + many["kept"])
 
 
@@ -278,7 +278,7 @@ def test_latent_prompts_are_computed_head_by_head() -> None:
     found = Mixers.of(DEEPSEEK, tensor_parallel_size=8, max_num_seqs=16)
     heads, tokens, pieces, h = 16, 8192, 32768, 7168
     width = tokens * (3 * 192 + 256 + 4 * 128) + pieces * (256 + 192 + 256)
-    assert found["upper"] == 2 * heads * width + 4 * tokens * h * 2 - found["certain"]
+    assert found["upper"] == 2 * heads * width + 4 * tokens * h * 2 - found["profiled"]
     # Values are padded to the width of keys where it is not FlashAttention 3.
     ampere = serving(
         DEEPSEEK,
@@ -325,3 +325,12 @@ def test_communicators_count_where_the_baseline_is_older() -> None:
     start = 2228014285 - 542239621  # measured rows: with ranks at most, alone at least
     assert pools["0.11.0", 1] == pools["0.10.2", 1]
     assert pools["0.11.0", 2] - pools["0.10.2", 2] == start
+
+
+def test_quantized_experts_are_one_tensor_of_a_layer() -> None:
+    # fp8.py, Fp8MoEMethod.create_weights: w13_weight of 128 experts, and w13_weight_scale_inv of 12 x 16 blocks each.
+    found = rows(proof(published("Qwen--Qwen3-30B-A3B-FP8"), SERVED))
+    experts = "weights/model.layers.*.mlp.experts.gate_up_proj"
+    assert found[f"{experts}/packed"] == (48 * 128 * 1536 * 2048,) * 2
+    assert found[f"{experts}/scales"] == (48 * 128 * 12 * 16 * 4,) * 2
+    assert found["runtime/allocator_rounding"][1] < 1 << 30

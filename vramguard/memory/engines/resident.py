@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.memory.engines.rotary import rotary_tables
-from vramguard.memory.engines.shards import held, shares
+from vramguard.memory.engines.shards import Share, held, shares
 from vramguard.memory.ledger import Term, bound, exact
 from vramguard.memory.runtime import MIB
 from vramguard.memory.weights import Loaded, weights
@@ -53,17 +53,17 @@ def resident(
     config: Mapping[str, Any],
     loaded: Loaded,
     rank: Rank,
-    pad: Callable[[Tensor], Tensor] | None = None,
+    pad: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] | None = None,
     float32: tuple[str, ...] = (),
 ) -> tuple[Term, ...]:
     """Weights and rotary tables of one card; raises UnprovenError (ParallelismError where sizes do not divide).
 
-    `pad` gives the shape that the engine's kernels ask of a card's share, where that is larger. `float32` are patterns
+    `pad` gives the shapes that the engine's kernels ask of a card's share, at least and at most. `float32` are patterns
     of weights that the engine may keep in float32, as those of `Architecture.float32`.
     """
     found = shares(loaded.network, rank)
     if pad is not None:
-        found = tuple(share._replace(most=pad(share.most)) for share in found)
+        found = tuple(Share(share.least and pad[0](share.least), pad[1](share.most)) for share in found)
     least, most = (loaded._replace(network=network) for network in held(loaded.network, found))
     most = most._replace(network=replace(most.network, float32=(*most.network.float32, *float32)))
     lower = dict(_numbered(weights(least, packed=True)))
@@ -71,7 +71,8 @@ def resident(
     for (name, copies, place), term in _numbered(weights(most, packed=True)):
         least_of = lower.get((name, copies, place))
         rows[_fused(name), copies, place].append((term, min(least_of.lower_bytes, term.upper_bytes) if least_of else 0))
-    found_rows = tuple(_row(name, parts) for (name, _, _), parts in rows.items())
+    stacks = {tensor.name: tensor.shape[0] for tensor in most.network.tensors if _stacks(tensor)}
+    found_rows = tuple(_row(name, parts, stacks.get(name.split("/")[1], 1)) for (name, _, _), parts in rows.items())
     return (*found_rows, *(_table(term) for term in rotary_tables(config, loaded.network, loaded.element_bytes)))
 
 
@@ -97,9 +98,19 @@ _QUERY_ONLY: Final = frozenset(("query", "key", "value"))
 _ATTENTION: Final = ("attention", "attn", "self")
 
 
-def _row(name: str, parts: Sequence[tuple[Term, int]]) -> Term:
-    """One tensor of the engine, in its copies: at least its bytes, at most its block."""
+def _stacks(tensor: Tensor) -> bool:
+    return tensor.kind == "experts" and len(tensor.shape) == 3  # noqa: PLR2004
+
+
+def _row(name: str, parts: Sequence[tuple[Term, int]], stack: int) -> Term:
+    """One tensor of the engine, in its copies: at least its bytes, at most its block.
+
+    A quantizer's rows have a copy for each of a `stack` of experts, which are one tensor of the engine, and whose block
+    is no more than 1 MiB larger: `rounding` counts that.
+    """
     first, copies = parts[0][0], parts[0][0].inputs["copies"]
+    if stack > 1 and name.count("/") > 1 and copies % stack == 0:
+        return _stacked_row(first, parts[0][1], stack)
     sizes = {_input(term, place): -(-term.upper_bytes // copies) for place, (term, _) in enumerate(parts)}
     total, lower = sum(sizes.values()), sum(least for _, least in parts)
     apart = sum(block(size) for size in sizes.values()) if name.rpartition(".")[0].endswith(_FUSED_LATER) else 0
@@ -109,6 +120,15 @@ def _row(name: str, parts: Sequence[tuple[Term, int]]) -> Term:
     inputs = {"copies": copies, **sizes, "unsplit": unsplit, "least": lower}
     said = " + ".join((*sizes, "unsplit"))
     return bound(name, f"copies * ({said})", inputs, lower="least", source=ALLOCATOR)
+
+
+def _stacked_row(term: Term, least: int, stack: int) -> Term:
+    layers, each = term.inputs["copies"] // stack, -(-term.upper_bytes // term.inputs["copies"])
+    inputs = {"copies": layers, "stack": stack, "expert": each}
+    formula = "copies * stack * expert"
+    if least == layers * stack * each:
+        return exact(term.name, formula, inputs)
+    return bound(term.name, formula, {**inputs, "least": least}, lower="least", source=ALLOCATOR)
 
 
 def _one_each(name: str) -> bool:
@@ -136,7 +156,7 @@ def rounding(rows: Sequence[Term], tensors: int) -> Iterator[Term]:
     """
     counted = [term for term in rows if "copies" in term.inputs and not _one_each(term.name)]
     shared = sum(term.inputs["copies"] for term in counted if MIB < _each(term) < 10 * MIB)
-    stacked = sum(_one_each(term.name) for term in rows)
+    stacked = sum(_one_each(term.name) or "stack" in term.inputs for term in rows)
     inputs = {"shared_segments": shared, "tensors": tensors, "stacked": stacked}
     formula = "(shared_segments // 2 + (1 + stacked) * tensors + 64 + 22) * 1048576"
     yield bound("runtime/allocator_rounding", formula, inputs, source=ALLOCATOR)

@@ -81,11 +81,12 @@ def encoder_assumption(step: Step) -> str | None:
 
 def unprofiled(step: Step) -> tuple[Term, ...]:
     """Rows of what a running server may take and the profile run does not show: batches of the encoder, mixers."""
-    return (*encoders.unprofiled(step, transient(_step(step))), *kernels(step))
+    profiled = transient(_step(step))
+    return (*encoders.unprofiled(step, profiled), *mixers.unprofiled(step, profiled, _latent(step)))
 
 
 def kernels(step: Step) -> tuple[Term, ...]:
-    """Of those the row of mixers' kernels, if there are any."""
+    """The row of mixers' kernels beyond what the profile run takes at least, and the cache is certainly without."""
     return mixers.unprofiled(step, _step(step).lower_bytes, _latent(step))
 
 
@@ -96,7 +97,7 @@ def _step(step: Step) -> Term:
         "logits": rows,
         "vocab": -(-network.vocab // profile.vocab_padding) * profile.vocab_padding,
         "bytes": step.loaded.element_bytes,
-        "beside": profile.sampler_bytes(rows),
+        "beside": profile.sampled_bytes(rows),
         "batched": sizes.tokens,
         "hidden": network.hidden,
         "widest": widest(step.tensors).elements,
@@ -108,7 +109,7 @@ def _step(step: Step) -> Term:
     latent = _latent(step)
     inputs |= {"projected": latent["pieces"] * latent["up"] * step.loaded.element_bytes if latent else 0}
     inputs |= _experts(step)
-    sampling = "logits * vocab * (bytes + beside) + 2 * batched * hidden * bytes"
+    sampling = "vocab * (logits * bytes + beside) + 2 * batched * hidden * bytes"
     # Beside a module stand hidden states and residual, its result, and that once more as it is summed over ranks.
     states = 4 if step.rank.tensor_parallel > 1 else 3
     layers = (
@@ -242,9 +243,9 @@ def _communication(step: Step) -> Iterator[Term]:
         yield bound(
             "runtime/all_reduce", "custom + symmetric + fused", inputs, source="vLLM, distributed/device_communicators"
         )
-    # FlashAttention 2 reads no cache of one byte.
-    quantized = step.ask.workload.kv_cache_dtype not in (None, "auto") and step.device.generation < _HOPPER
-    if step.device.generation >= _BLACKWELL or quantized:
+    # FlashAttention 2 reads no cache of one byte, and runs on no Turing: there FlashInfer serves (platforms/cuda.py,
+    # _get_backend_priorities). A smaller cache is not to cost more, so the row is there for the larger one as well.
+    if step.device.generation != _HOPPER:
         inputs = {"workspace": max(profile.flashinfer_workspace_bytes, profile.mla_flashinfer_workspace_bytes)}
         yield bound(
             "runtime/flashinfer_workspace",

@@ -6,37 +6,25 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.engines.resident import resident
 from vramguard.memory.engines.shards import TOWER, shares
 from vramguard.memory.engines.vllm.layout import Kind
-from vramguard.memory.engines.vllm.profiles import drafting, least_capability, quantizations
+from vramguard.memory.engines.vllm.profiles import drafting
 from vramguard.memory.engines.vllm.specs import language
-from vramguard.memory.engines.vllm.variants import LAST
 from vramguard.memory.ledger import Term, bound
-from vramguard.memory.weights import scheme_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from vramguard.memory.architecture import Architecture, Tensor
-    from vramguard.memory.engines import Ask
     from vramguard.memory.engines.shards import Rank
     from vramguard.memory.engines.vllm.layout import Layers
     from vramguard.memory.engines.vllm.variants import Variant
-    from vramguard.memory.quantization import Scheme
-    from vramguard.memory.runtime import Device
     from vramguard.memory.verdict import Workload
     from vramguard.memory.weights import Loaded
 
 _NO_WEIGHTS: Final = ("ngram", "suffix")
 _OWN_LAYERS: Final = ("mtp", "deepseek_mtp", "qwen3_next_mtp", "glm4_moe_mtp", "ernie_mtp", "mimo_mtp")
 _LORA_RANK: Final = 16  # vLLM, config/lora.py: LoRAConfig.max_lora_rank
-_MARLIN: Final = 128
-_HIDDEN: Final = 256
-_BLACKWELL: Final = 10
-_HOPPER: Final = 9
-_ORACLE: Final = (0, 19)  # before, the card decided by itself
-_PACKS_ONE_BY_ONE: Final = (0, 16)
 _LAYERS: Final = ("num_nextn_predict_layers", "num_mtp_layers")
 
 
@@ -54,47 +42,6 @@ def refuse(workload: Workload) -> None:
         raise UnprovenError(f"speculative_method {method}: the draft model's own config is not modelled yet")
     if workload.num_speculative_tokens is None:
         raise UnprovenError(f"speculative_method {method} without num_speculative_tokens")
-
-
-def packed(ask: Ask) -> Scheme | None:
-    """How vLLM packs the weights, whatever transformers would do; raises UnprovenError for what it does not take."""
-    version, device = ask.workload.engine_version, ask.device
-    scheme = scheme_of(ask.config, ask.workload.quantization)
-    if scheme is None:
-        return None
-    if scheme.method not in quantizations(version):
-        raise UnprovenError(f"vllm {version or LAST} has no quantization {scheme.method}")
-    least = least_capability(scheme.method, version)
-    if least is not None and 10 * device.capability[0] + device.capability[1] < least:
-        needed = f"{least // 10}.{least % 10}"
-        raise UnprovenError(f"vllm takes {scheme.method} on cards of compute capability {needed} and above")
-    if scheme.method != "mxfp4":
-        return scheme
-    from vramguard.memory.quantization.fp4 import unswizzled  # loaded only where something is packed so
-
-    return unswizzled(scheme)
-
-
-def loading(
-    ask: Ask, loaded: Loaded, rank: Rank, variants: Sequence[Variant], serving: Sequence[Term]
-) -> Iterator[Term]:
-    """What loading takes beyond serving, of whose rows all but the start's stand in its place.
-
-    Before 0.16 weights that become fp8 as they are loaded are all on the card in the model's dtype at first, and each
-    is then packed beside itself (0.15.1, layers/quantization/fp8.py, create_weights; since then on the meta device).
-    """
-    scheme = loaded.scheme
-    early = any(variant.profile.span[0] < _PACKS_ONE_BY_ONE for variant in variants)
-    if scheme is None or scheme.method != "fp8" or not scheme.on_the_fly or not early:
-        return
-    rows = resident(ask.config, loaded._replace(scheme=None), rank)
-    inputs = {
-        "dense": sum(term.upper_bytes for term in rows),
-        "largest": max(term.upper_bytes // term.inputs.get("copies", 1) for term in rows),
-        "serving": sum(term.upper_bytes for term in serving if term.name != "runtime/start"),
-    }
-    source = "vLLM 0.15.1, model_executor/layers/quantization/fp8.py (Fp8OnlineLinearMethod)"
-    yield bound("runtime/loading", "max(0, dense + largest - serving)", inputs, source=source)
 
 
 def absorbed(loaded: Loaded, rank: Rank, variants: Sequence[Variant]) -> Iterator[Term]:
@@ -117,43 +64,6 @@ def absorbed(loaded: Loaded, rank: Rank, variants: Sequence[Variant]) -> Iterato
     }
     source = "vLLM, model_executor/layers/attention/mla_attention.py (process_weights_after_loading: W_UK_T, W_UV)"
     yield bound("weights/absorbed_projections", "layers * heads * latent * out * bytes", inputs, source=source)
-
-
-def padding(loaded: Loaded, device: Device, variants: Sequence[Variant]) -> Callable[[Tensor], Tensor] | None:
-    """What the kernels of MXFP4 experts round sizes up to, the largest of those that a card may be given; else None.
-
-    Intermediate and hidden size: Marlin 128 and 256; on Blackwell TRT-LLM 256 (128 since 0.27) and 256; on Hopper,
-    before 0.19, Triton, whose layouts round the intermediate size to 256 and no other (vLLM,
-    layers/quantization/mxfp4.py, get_mxfp4_backend; since then fused_moe/oracle/mxfp4.py,
-    mxfp4_round_up_hidden_size_and_intermediate_size).
-    """
-    if loaded.scheme is None or loaded.scheme.method != "mxfp4":
-        return None
-    inner, outer = _MARLIN, _HIDDEN
-    if device.generation >= _BLACKWELL:
-        inner = max(variant.profile.mxfp4_trtllm_intermediate for variant in variants)
-    elif device.generation == _HOPPER and all(variant.profile.span[1] <= _ORACLE for variant in variants):
-        inner, outer = _HIDDEN, 1
-    # Gate and up are rounded each; shapes are those of GptOssExperts, the only class that is packed so.
-    steps = {
-        "gate_up_proj": (outer, 2 * inner),
-        "gate_up_proj_bias": (2 * inner,),
-        "down_proj": (inner, outer),
-        "down_proj_bias": (outer,),
-    }
-
-    def pad(tensor: Tensor) -> Tensor:
-        if tensor.kind != "experts":
-            return tensor
-        count, *sizes = tensor.shape
-        rounded = (_round(*each) for each in zip(sizes, steps[tensor.name.rpartition(".")[2]], strict=True))
-        return tensor._replace(shape=(count, *rounded))
-
-    return pad
-
-
-def _round(size: int, step: int) -> int:
-    return -(-size // step) * step
 
 
 def adapters(

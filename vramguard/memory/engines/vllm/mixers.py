@@ -38,8 +38,8 @@ class _Kernels(NamedTuple):
     source: str
 
 
-def unprofiled(step: Step, certain: int, latent: Mapping[str, int]) -> tuple[Term, ...]:
-    """One row, runtime/mixer_kernels: the largest mixer's pass beyond the `certain` bytes that the profile run took.
+def unprofiled(step: Step, profiled: int, latent: Mapping[str, int]) -> tuple[Term, ...]:
+    """One row, runtime/mixer_kernels: the largest mixer's pass beyond the `profiled` bytes that are counted anyway.
 
     `latent` has the sizes of latent attention's pieces of a context, as `batch` knows them; empty for other attention.
     Beside a mixer stand hidden states, the residual, and the mixer's own result.
@@ -48,11 +48,11 @@ def unprofiled(step: Step, certain: int, latent: Mapping[str, int]) -> tuple[Ter
     if not found:
         return ()
     inputs = {"batched": step.sizes.tokens, "hidden": step.loaded.network.hidden, "bytes": step.loaded.element_bytes}
-    inputs |= {"seqs": min(step.sizes.sequences, step.sizes.tokens), "certain": certain}
+    inputs |= {"seqs": min(step.sizes.sequences, step.sizes.tokens), "profiled": profiled}
     for kernels in found:
         inputs |= kernels.inputs
     passes = ", ".join(kernels.formula for kernels in found)
-    formula = f"max(0, 4 * batched * hidden * bytes + max({passes}) - certain)"
+    formula = f"max(0, 4 * batched * hidden * bytes + max({passes}) - profiled)"
     return (bound("runtime/mixer_kernels", formula, inputs, source=f"vLLM, {'; '.join(k.source for k in found)}"),)
 
 

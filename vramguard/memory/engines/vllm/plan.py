@@ -15,7 +15,7 @@ from vramguard.memory.engines.either import widest
 from vramguard.memory.engines.resident import resident
 from vramguard.memory.engines.shards import Rank, ranks, shares
 from vramguard.memory.engines.stated import decimal, share
-from vramguard.memory.engines.vllm import batch, extras, towers
+from vramguard.memory.engines.vllm import batch, extras, packing, towers
 from vramguard.memory.engines.vllm.layout import Kind, Options
 from vramguard.memory.engines.vllm.manager import KVCache
 from vramguard.memory.engines.vllm.manager import plan as lay_out
@@ -74,12 +74,13 @@ def plan(ask: Ask, dtype: str) -> Serving:
     if dtype == "bfloat16" and ask.device.generation < _AMPERE:
         raise UnprovenError(f"vllm refuses bfloat16 on {ask.device.name}, of compute capability below 8.0")
     workload = ask.workload
-    loaded = Loaded(extras.as_vllm(ask.network), dtype, towers.named(extras.packed(ask), ask.network))
+    loaded = Loaded(extras.as_vllm(ask.network), dtype, towers.named(packing.packed(ask), ask.network))
     data = workload.data_parallel_size or 1
     tensor = workload.tensor_parallel_size or 1
     spread = tensor * data if workload.enable_expert_parallel else 0
     grid = ranks(ask.network.layers, tensor, workload.pipeline_parallel_size or 1, spread, data)
     found = variants(ask, loaded)
+    packing.refuse_blocks(ask, grid[0], found)
     return Serving(ask, loaded, grid, found)
 
 
@@ -143,7 +144,7 @@ class Serving:
     def _ledger(self, tokens: int, rank: Rank) -> Ledger:
         resident, rows = self._resident(rank), (self._rows(tokens, rank, variant) for variant in self.variants)
         serving = (*resident, *widest(rows))
-        return Ledger((*serving, *extras.loading(self.ask, self.loaded, rank, self.variants, serving)))
+        return Ledger((*serving, *packing.loading(self.ask, self.loaded, rank, self.variants, serving)))
 
     def _rows(self, tokens: int, rank: Rank, variant: Variant) -> tuple[Term, ...]:
         step = self.step_of(tokens, rank, variant)
@@ -235,7 +236,7 @@ def _resident(ask: Ask, loaded: Loaded, rank: Rank, found: tuple[Variant, ...]) 
     network, workload = loaded.network, ask.workload
     return (
         *towers.settle(
-            resident(ask.config, loaded, rank, extras.padding(loaded, ask.device, found), extras.float32(network)),
+            resident(ask.config, loaded, rank, packing.padding(loaded, ask.device, found), extras.float32(network)),
             network,
             ask.config,
             found,

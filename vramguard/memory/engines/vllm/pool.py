@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vramguard.memory.engines.vllm.variants import Variant
     from vramguard.memory.ledger import Term
 
+_MEASURED_RANKS: Final = 4
 # Rows that torch's peak does not count where the memory outside of it is measured by itself.
 _UNCOUNTED: Final = (
     "runtime/model_runner_buffers",
@@ -194,6 +195,10 @@ def assumptions(serving: Serving, tokens: int) -> Iterator[str]:
     if serving.network.tied:
         yield "tied weights are equal in the checkpoint"
     yield from _ASSUMPTIONS
+    if (workload.data_parallel_size or 1) > 1:
+        yield "experts are exchanged by all-gather and reduce-scatter, not by an all-to-all with buffers of its own"
+    if (workload.tensor_parallel_size or 1) > _MEASURED_RANKS:
+        yield f"communicators take no more than among {_MEASURED_RANKS} ranks, which is where they were measured"
     if not serving.ask.device.name.startswith("h100"):
         yield "context, graphs and libraries were measured on H100 80GB only, and are taken to be no larger here"
 
