@@ -35,7 +35,6 @@ ENGINES = (  # engine, version, numbers of cards
     ("transformers", None, (1,)),
     ("vllm", "0.19.0", CARDS),
     ("vllm", "0.33.0", CARDS),
-    ("vllm", None, CARDS),
     ("sglang", "0.5.10", CARDS),
     ("sglang", None, CARDS),
     ("tgi", "3.3.7", CARDS),

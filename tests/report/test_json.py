@@ -35,7 +35,7 @@ def _list(items: dict[str, Any]) -> dict[str, Any]:
 
 
 ROW: Final = _exactly(
-    name={"type": "string", "pattern": "^(weights|kv_cache|activations|runtime)/"},
+    name={"type": "string", "pattern": "^(weights|kv_cache|activations|runtime|offload)/"},
     lower_bytes=SIZE,
     upper_bytes=SIZE,
     formula=TEXT,
@@ -49,6 +49,15 @@ WORKLOAD: Final = _exactly(
     **dict.fromkeys(("gpu_memory_utilization", "attn_implementation", "engine_version"), _maybe(TEXT)),
     **dict.fromkeys(("gpus", "tensor_parallel_size", "pipeline_parallel_size", "max_model_len"), _maybe(SIZE)),
     **dict.fromkeys(("concurrency", "max_num_seqs", "max_num_batched_tokens"), _maybe(SIZE)),
+    # Beyond the contract's first fields
+    **dict.fromkeys(
+        ("data_parallel_size", "block_size", "kv_cache_memory_bytes", "num_gpu_blocks_override"), _maybe(SIZE)
+    ),
+    **dict.fromkeys(("max_loras", "max_lora_rank", "num_speculative_tokens", "processes_per_gpu"), _maybe(SIZE)),
+    **dict.fromkeys(("enable_expert_parallel", "enforce_eager", "language_model_only"), _maybe({"type": "boolean"})),
+    disable_hybrid_kv_cache_manager=_maybe({"type": "boolean"}),
+    **dict.fromkeys(("speculative_method", "cpu_offload_gb", "swap_space"), _maybe(TEXT)),
+    n_gpu_layers=_maybe(NUMBER),
 )
 PROOF: Final = _exactly(
     schema={"const": "vramguard.proof/1"},

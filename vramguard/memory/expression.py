@@ -15,6 +15,7 @@ is looked up but the inputs.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -39,7 +40,13 @@ def ceil_div(dividend: int, divisor: int) -> int:
 
 def evaluate(formula: str, inputs: Mapping[str, int]) -> int:
     """Value of `formula` with each name replaced by its input; raises FormulaError."""
-    parser = _Parser(formula, inputs)
+    return _value(formula, tuple(inputs.items()))
+
+
+@lru_cache(maxsize=4096)
+def _value(formula: str, inputs: tuple[tuple[str, int], ...]) -> int:
+    """`evaluate`, kept: the variants of an engine share most of their rows."""
+    parser = _Parser(formula, dict(inputs))
     value = parser.sum(0)
     if parser.peek() is not None:
         raise FormulaError(f"unexpected {parser.peek()!r} in formula: {formula[:200]}")
@@ -48,7 +55,13 @@ def evaluate(formula: str, inputs: Mapping[str, int]) -> int:
 
 def names(formula: str) -> frozenset[str]:
     """Names of the inputs that `formula` reads."""
-    return frozenset(token for token in _tokens(formula) if token[0].isalpha() or token[0] == "_") - {*_FUNCTIONS}
+    return frozenset(token for token in _split(formula) if token[0].isalpha() or token[0] == "_") - {*_FUNCTIONS}
+
+
+@lru_cache(maxsize=1024)
+def _split(formula: str) -> tuple[str, ...]:
+    """The tokens, kept: one formula is evaluated for every variant of an engine, and for every context tried."""
+    return tuple(_tokens(formula))
 
 
 def _tokens(formula: str) -> Iterator[str]:
@@ -69,7 +82,7 @@ class _Parser:
     def __init__(self, formula: str, inputs: Mapping[str, int]) -> None:
         self._formula = formula
         self._inputs = inputs
-        self._tokens = [*_tokens(formula)]
+        self._tokens = _split(formula)
         self._next = 0
 
     def peek(self) -> str | None:

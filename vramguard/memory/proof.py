@@ -207,19 +207,32 @@ def _totals(ledger: Ledger) -> Totals:
 def _pool(holding: Holding | None, empty: Proof) -> Pool | None:
     if holding is None:
         return None
-    capacity, budget = empty.device.capacity_bytes, empty.budget_bytes
-    spare = (budget - holding.outside_bytes) * 1000 // (holding.shared_bytes or capacity)  # thousandths, rounded down
-    shrinks = holding.utilization is not None and spare > 0
+    largest = _largest(holding, empty)
     return Pool(
         reserved_bytes=holding.reserved_bytes,
         kv_cache_bytes=holding.lower_bytes,
         kv_cache_tokens=holding.tokens,
         max_concurrency=f"{_hundredths(*holding.concurrency)}",
-        within_budget=holding.reserved_bytes <= budget,
-        largest_utilization=_decimal(Fraction(min(spare, 1000), 1000)) if shrinks else None,
+        within_budget=holding.reserved_bytes <= empty.budget_bytes,
+        largest_utilization=_decimal(Fraction(largest, 1000)) if largest else None,
         starts=holding.starts,
         refusal=holding.refusal,
     )
+
+
+def _largest(holding: Holding, empty: Proof) -> int:
+    """Largest share, in thousandths, at which what is taken is within the budget; 0 where there is none."""
+    if holding.utilization is None:
+        return 0
+    budget, at = empty.budget_bytes, holding.reserved_at
+    if at is None:
+        shared = holding.shared_bytes or empty.device.capacity_bytes
+        return max(0, min((budget - holding.outside_bytes) * 1000 // shared, 1000))
+    low, high = 0, 999
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if at(Fraction(middle, 1000)) <= budget else (low, middle - 1)
+    return low
 
 
 def share(proof: Proof, others: Sequence[Proof]) -> Proof:

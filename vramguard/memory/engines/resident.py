@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.memory.engines.rotary import rotary_tables
+from vramguard.memory.engines.segments import rests
 from vramguard.memory.engines.shards import Share, held, shares
 from vramguard.memory.ledger import Term, bound, exact
 from vramguard.memory.runtime import MIB
@@ -73,7 +74,8 @@ def resident(
         rows[_fused(name), copies, place].append((term, min(least_of.lower_bytes, term.upper_bytes) if least_of else 0))
     stacks = {tensor.name: tensor.shape[0] for tensor in most.network.tensors if _stacks(tensor)}
     found_rows = tuple(_row(name, parts, stacks.get(name.split("/")[1], 1)) for (name, _, _), parts in rows.items())
-    return (*found_rows, *(_table(term) for term in rotary_tables(config, loaded.network, loaded.element_bytes)))
+    tables = (_table(term) for term in rotary_tables(config, loaded.network, loaded.element_bytes))
+    return (*found_rows, *tables, *rests([row for row in found_rows if not _one_each(row.name)]))
 
 
 def _numbered(terms: Iterable[Term]) -> Iterator[tuple[tuple[str, int, int], Term]]:

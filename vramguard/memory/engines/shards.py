@@ -37,6 +37,7 @@ class Rank(NamedTuple):
     layers: tuple[int, int] = (0, 0)  # the first of this stage's layers, and the first after them
     expert_ranks: int = 0
     data_parallel: int = 1
+    towers: bool = False  # matrices of the towers' layers are split as the language model's are
 
     @property
     def first(self) -> bool:
@@ -175,8 +176,21 @@ def _split(network: Architecture, tensor: Tensor, rank: Rank) -> tuple[Tensor, b
     if _is_vocabulary(network, tensor):
         return _divided(tensor, 0, parallel), True
     if _UNKNOWN.search(tensor.name) or (rank.expert_ranks and "shared_expert" in tensor.name):
-        return tensor, False
+        return _tower(tensor, parallel) if rank.towers and TOWER.search(tensor.name) else (tensor, False)
     return _linear(network, tensor, parallel)
+
+
+def _tower(tensor: Tensor, parallel: int) -> tuple[Tensor, bool]:
+    """A matrix of a tower or of the projection behind it, where that is a pair of Linears as in the language model."""
+    *_, leaf, part = ("", *tensor.name.split("."))
+    rows, columns = leaf in _TOWER_ROWS, leaf in _TOWER_COLUMNS
+    if tensor.kind != "linear" or not (rows or columns):
+        return tensor, False
+    if rows and part == "bias":
+        return tensor, True
+    axis = len(tensor.shape) - 1 if rows else 0
+    whole = tensor.shape[axis] % parallel
+    return (tensor, False) if whole else (_resized(tensor, axis, tensor.shape[axis] // parallel), True)
 
 
 def _experts(network: Architecture, tensor: Tensor, rank: Rank) -> tuple[Tensor, bool]:
@@ -290,6 +304,10 @@ ROWS: Final = frozenset(
     ("o_proj", "out_proj", "down_proj", "fc2", "dense", "c_proj", "dense_4h_to_h", "fc_out", "w2", "wo",
      "output_linear")
 )  # fmt: skip
+_TOWER_COLUMNS: Final = frozenset(
+    ("q_proj", "k_proj", "v_proj", "qkv", "q", "k", "v", "gate_proj", "up_proj", "fc1", "linear_fc1", "linear_1")
+)
+_TOWER_ROWS: Final = frozenset(("o_proj", "out_proj", "proj", "down_proj", "fc2", "linear_fc2", "linear_2"))
 TOWER: Final = re.compile(
     r"vision|visual|image|video|audio|speech|tower|vqmodel|projector|resampler|merger|encoder|conformer|connector"
 )

@@ -60,11 +60,13 @@ class AllBut:
         if network.tied and self.skipped is not None and not self.always and not left_alone("lm_head", names, patterns):
             raise UnprovenError("quantization_config: the list of modules leaves out the head, which is tied")
 
+        leaves = _leaver(tuple(names), patterns)
+
         def choose(module: str, tensor: Tensor) -> Packing | None:
             if tensor.kind not in self.kinds:
                 return None
             name = f"{module}.{tensor.name.rpartition('.')[2]}" if self.by_parameter else module
-            return None if left_alone(name, names, patterns) else self.packing
+            return None if leaves(name) else self.packing
 
         return choose
 
@@ -82,7 +84,13 @@ def default_skips(tensors: Sequence[Tensor]) -> list[str]:
 
 def left_alone(name: str, texts: Sequence[str], patterns: Sequence[re.Pattern[str]]) -> bool:
     """Whether a name begins with a pattern up to a dot, or ends with its text."""
-    return any(map(name.endswith, texts)) or any(found.match(name) is not None for found in patterns)
+    return name.endswith(tuple(texts)) or any(found.match(name) is not None for found in patterns)
+
+
+@lru_cache(maxsize=64)
+def _leaver(texts: tuple[str, ...], patterns: tuple[re.Pattern[str], ...]) -> Callable[[str], bool]:
+    """`left_alone` of a list that is asked for every module of a network, and for every way of splitting it."""
+    return lru_cache(maxsize=1 << 17)(lambda name: left_alone(name, texts, patterns))
 
 
 def pattern(text: str) -> re.Pattern[str]:

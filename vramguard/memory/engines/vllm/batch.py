@@ -49,6 +49,7 @@ class Step(NamedTuple):
     resident: tuple[Term, ...]
     eager: bool  # no CUDA graphs
     ask: Ask
+    packed_tower: bool  # a quantizer takes a matrix of the tower
 
     @property
     def ranks(self) -> str:

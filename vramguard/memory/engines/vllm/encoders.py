@@ -211,7 +211,7 @@ def _sizes(step: Step, item: Item, patches: int, *, mask_copies: int) -> Mapping
     attention = (20 if item.rotates else 12) * hidden
     mlp = 4 * hidden + (2 if item.plain else 4) * wide
     embedding = 3 * item.numbers + item.embedded * hidden
-    quantized = max(hidden, wide) if _packed(step.loaded) else 0
+    quantized = max(hidden, wide) if step.packed_tower else 0
     return {
         "patches": patches,
         "rows": -(-patches * item.rows // item.rows_of),
@@ -224,7 +224,7 @@ def _sizes(step: Step, item: Item, patches: int, *, mask_copies: int) -> Mapping
     }
 
 
-def _packed(loaded: Loaded) -> bool:
+def packed(loaded: Loaded) -> bool:
     """Whether a quantizer takes a matrix of the tower, whose inputs are then packed too, a byte each at most."""
     if loaded.scheme is None:
         return False

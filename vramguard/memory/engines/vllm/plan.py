@@ -15,7 +15,7 @@ from vramguard.memory.engines.either import widest
 from vramguard.memory.engines.resident import resident
 from vramguard.memory.engines.shards import Rank, ranks, shares
 from vramguard.memory.engines.stated import decimal, share
-from vramguard.memory.engines.vllm import batch, extras, packing, towers
+from vramguard.memory.engines.vllm import batch, encoders, extras, packing, towers
 from vramguard.memory.engines.vllm.layout import Kind, Options
 from vramguard.memory.engines.vllm.manager import KVCache
 from vramguard.memory.engines.vllm.manager import plan as lay_out
@@ -78,7 +78,9 @@ def plan(ask: Ask, dtype: str) -> Serving:
     data = workload.data_parallel_size or 1
     tensor = workload.tensor_parallel_size or 1
     spread = tensor * data if workload.enable_expert_parallel else 0
-    grid = ranks(ask.network.layers, tensor, workload.pipeline_parallel_size or 1, spread, data)
+    split = ask.network.name in towers.SPLIT
+    dealt = ranks(ask.network.layers, tensor, workload.pipeline_parallel_size or 1, spread, data)
+    grid = tuple(rank._replace(towers=split) for rank in dealt)
     found = variants(ask, loaded)
     packing.refuse_blocks(ask, grid[0], found)
     return Serving(ask, loaded, grid, found)
@@ -156,9 +158,9 @@ class Serving:
         sizes = variant.sizes(self.ask, tokens)
         tensors = self._once(("tensors", rank), lambda: _tensors(self.network, rank))
         eager = bool(self.ask.workload.enforce_eager)
-        return batch.Step(
-            self.loaded, self.ask.device, rank, variant, sizes, tensors, tokens, self._resident(rank), eager, self.ask
-        )
+        tower = self._once(("tower",), lambda: encoders.packed(self.loaded))
+        held, card = self._resident(rank), self.ask.device
+        return batch.Step(self.loaded, card, rank, variant, sizes, tensors, tokens, held, eager, self.ask, tower)
 
     def _resident(self, rank: Rank) -> tuple[Term, ...]:
         found: tuple[Term, ...] = self._once(

@@ -195,6 +195,8 @@ def assumptions(serving: Serving, tokens: int) -> Iterator[str]:
     if serving.network.tied:
         yield "tied weights are equal in the checkpoint"
     yield from _ASSUMPTIONS
+    if serving.grid[0].towers and serving.grid[0].tensor_parallel > 1:
+        yield "the tower is split as the language model is: --mm-encoder-tp-mode is not data"
     if (workload.data_parallel_size or 1) > 1:
         yield "experts are exchanged by all-gather and reduce-scatter, not by an all-to-all with buffers of its own"
     if (workload.tensor_parallel_size or 1) > _MEASURED_RANKS:

@@ -79,6 +79,19 @@ def _vllm(module: str) -> str:
     return f"language_model.{module}" if module.startswith("lm_head") else module.removeprefix("model.")
 
 
+# Classes whose tower vLLM builds of its own parallel layers, split unless --mm-encoder-tp-mode is data:
+# model_executor/models/siglip.py, clip.py, pixtral.py (PixtralHF...), mllama4.py, qwen2_vl.py, qwen2_5_vl.py,
+# qwen3_vl.py, idefics2_vision_model.py, 0.10.2 to 0.33.0; the projections of llava.py, mistral3.py and mllama4.py.
+SPLIT: Final = frozenset(
+    (
+        "Gemma3ForConditionalGeneration", "Mistral3ForConditionalGeneration", "Llama4ForConditionalGeneration",
+        "LlavaForConditionalGeneration", "Qwen2VLForConditionalGeneration", "Qwen2_5_VLForConditionalGeneration",
+        "Qwen3VLForConditionalGeneration", "Qwen3VLMoeForConditionalGeneration",
+        "Qwen3_5ForConditionalGeneration", "Qwen3_5MoeForConditionalGeneration",
+    )
+)  # fmt: skip
+
+
 def settle(
     rows: Sequence[Term], network: Architecture, config: Mapping[str, Any], variants: Sequence[Variant]
 ) -> Iterator[Term]:
