@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -425,3 +427,15 @@ def test_more_never_needs_less(
     assert wide is not None
     assert first.peak_upper_bytes <= min(second.peak_upper_bytes, wide.peak_upper_bytes)
     assert first.peak_lower_bytes <= min(second.peak_lower_bytes, wide.peak_lower_bytes)
+
+
+def test_a_flat_config_of_a_class_with_parts_needs_what_the_nested_one_does() -> None:
+    """Older configs have the language model's keys beside the others; recorded formulas name them as its part's."""
+    path = Path(__file__).parents[1] / "catalogue" / "Qwen--Qwen2.5-VL-7B-Instruct.json"
+    flat = json.loads(path.read_text("utf-8"))
+    outer = ("architectures", "model_type", "vision_config", "torch_dtype", "tie_word_embeddings")
+    kept = {key: flat[key] for key in flat if key in outer or key.endswith("_token_id")}
+    nested = kept | {"text_config": {key: flat[key] for key in flat if key not in kept}}
+    found, same = (proof(config, Workload(max_model_len=4096)).totals for config in (flat, nested))
+    assert found is not None
+    assert found == same

@@ -83,7 +83,16 @@ PROOF: Final = _exactly(
             **dict.fromkeys(("peak_lower_bytes", "peak_upper_bytes"), SIZE),
         )
     ),
-    pool={"type": "null"},
+    pool=_maybe(
+        _exactly(
+            **dict.fromkeys(("reserved_bytes", "kv_cache_bytes", "kv_cache_tokens"), SIZE),
+            max_concurrency={"type": "string", "pattern": r"^\d+\.\d\d$"},
+            within_budget={"type": "boolean"},
+            largest_utilization=_maybe({"type": "string", "pattern": r"^[01]\.\d\d+$"}),
+            starts=_maybe({"type": "boolean"}),
+            refusal=_maybe(TEXT),
+        )
+    ),
     device=_exactly(
         name=TEXT,
         capacity_bytes=SIZE,
@@ -180,6 +189,20 @@ def test_proof(make: type[Make]) -> None:
     assert found["device"]["assumed"] is False
     assert found["device"]["budget_bytes"] == 67_942_087_655
     assert proof.as_json(make.proven())["device"]["assumed"] is True
+
+
+@pytest.mark.parametrize("values", [{"gpu_memory_utilization": "0.9"}, {"kv_cache_memory_bytes": 8 << 30}])
+def test_a_pool(make: type[Make], values: dict[str, Any]) -> None:
+    found = proof.as_json(make.proven(engine="vllm", engine_version="0.19.0", max_model_len=8192, **values))
+    assert problems(found, PROOF) == []
+    assert found["pool"]["kv_cache_bytes"] <= found["pool"]["reserved_bytes"]
+    assert (found["pool"]["largest_utilization"] is None) is ("kv_cache_memory_bytes" in values)
+
+
+def test_weights_on_the_host_are_a_row_of_their_own(make: type[Make]) -> None:
+    found = proof.as_json(make.proven(engine="vllm", engine_version="0.19.0", max_model_len=8192, cpu_offload_gb="12"))
+    assert not [row for row in found["ledger"] if row["name"].startswith("offload")], "not needed"
+    assert problems(found, PROOF) == []
 
 
 def test_unknown_proof_has_no_figures(make: type[Make]) -> None:

@@ -240,7 +240,10 @@ def _sizes(fields: Fields, body: Body) -> dict[str, int]:
     language = _language(fields)
     inner = {} if language is None else replace(language, path="").sizes()
     widths = {role.head_dim for role in body.roles(Attention)}
-    return {**({"head_dim": widths.pop()} if len(widths) == 1 else {}), **fields.sizes(), **inner, **body.sizes}
+    own = fields.sizes()
+    # An older config has the language model's keys beside the others; recorded formulas name them as its part's.
+    flat = {} if inner else {f"text_{key}": size for key, size in own.items()}
+    return {**({"head_dim": widths.pop()} if len(widths) == 1 else {}), **flat, **own, **inner, **body.sizes}
 
 
 def _kept(name: str, fields: Fields, key: str) -> tuple[str, ...]:
