@@ -58,23 +58,22 @@ def table(name: str) -> str:
         if proof.totals is None or proof.pool is None:
             rows.append(f"| {receipt['model']} | | UNKNOWN: {proof.reason} | | | |")
             continue
-        weights, activations = proof.totals.weights_bytes / GIB, proof.totals.activation_bytes / GIB
+        held, alive = proof.totals.weights_bytes / GIB, proof.totals.activation_bytes / GIB
         cache, pool = proof.pool.kv_cache_bytes / GIB, proof.pool
-        slack["weights"].append(weights - receipt["weights"])
-        slack["activations"].append(activations - receipt["activation"])
+        slack["weights"].append(held - receipt["weights"])
+        slack["activations"].append(alive - receipt["activation"])
         slack["cache"].append((receipt["kv_cache"] - cache) / receipt["kv_cache"])
         said = [receipt["dtype"] if receipt["dtype"] != "bfloat16" else "", receipt.get("asked_quantization") or ""]
         said += [f"cache {receipt['kv_cache_dtype']}" if receipt.get("kv_cache_dtype") not in (None, "auto") else ""]
         what = ", ".join(word for word in (receipt["model"], *said, f"{receipt['max_model_len']:,}") if word)
         grid = f"{receipt['tensor_parallel_size']}/{receipt['pipeline_parallel_size']}"
         rows.append(
-            f"| {what} | {grid} | {weights:.3f} / {receipt['weights']} | {activations:.2f} / {receipt['activation']} "
+            f"| {what} | {grid} | {held:.3f} / {receipt['weights']} | {alive:.2f} / {receipt['activation']} "
             f"| {cache:.2f} / {receipt['kv_cache']} | {pool.max_concurrency} / {receipt['concurrency']} |"
         )
-    figures = (
-        f"Of {len(slack['weights'])}: weights {spread(slack['weights'], 'GiB')}; activations "
-        f"{spread(slack['activations'], 'GiB')}; cache too small by {spread([100 * each for each in slack['cache']], '%')}."
-    )
+    cache = spread([100 * each for each in slack["cache"]], "%")
+    weights, activations = (spread(slack[group], "GiB") for group in ("weights", "activations"))
+    figures = f"Of {len(slack['weights'])}: weights {weights}; activations {activations}; cache too small by {cache}."
     return "\n".join((HEAD, *rows, "", figures))
 
 
@@ -86,8 +85,8 @@ def spread(values: list[float], unit: str) -> str:
 def main() -> None:
     """Print the tables, or write them."""
     said = (
-        "`benchmarks/receipts.py --write`: start-ups of vLLM 0.19.0 on H100 80GB, proved / measured, in GiB. Weights and\n"
-        "activations are upper bounds, the cache and the full-length requests lower ones."
+        "`benchmarks/receipts.py --write`: start-ups of vLLM 0.19.0 on H100 80GB, proved / measured, in GiB.\n"
+        "Weights and activations are upper bounds, the cache and the full-length requests lower ones."
     )
     tables = f"## Developed against\n\n{table('receipts')}\n\n## Held out\n\n{table('held_out')}\n"
     text = f"# Receipts\n\n{said}\n\n{tables}"

@@ -83,8 +83,16 @@ class Proven(NamedTuple):
     model: str | None = None
 
 
-def load_policy(tree: Tree, path: str | None = None, **overrides: Any) -> Policy:  # noqa: ANN401 - fields of Settings
-    """The policy that stands in a tree: its configuration with the command line's `overrides`, and its rules."""
+def load_policy(
+    tree: Tree,
+    path: str | None = None,
+    only: frozenset[str] | None = None,
+    **overrides: Any,  # noqa: ANN401 - fields of Settings
+) -> Policy:
+    """The policy that stands in a tree: its configuration with the command line's `overrides`, and its rules.
+
+    `only`: the kinds of check whose rules are asked for, where those of others need not be read.
+    """
     configuration = settings.load(tree.read, path)
     chosen = {key: value for key, value in overrides.items() if value is not None}
     configuration = dataclasses.replace(
@@ -93,8 +101,9 @@ def load_policy(tree: Tree, path: str | None = None, **overrides: Any) -> Policy
         places={key: place for key, place in configuration.places.items() if key not in chosen},
     )
     extra = [(name, _policy_file(tree, configuration, name)) for name in configuration.settings.policies]
-    rules = policy.load_rules(extra)
-    return Policy(configuration, policy.selected(rules, configuration), {rule.id: rule for rule in rules})
+    rules = policy.load_rules(extra, only)
+    chosen_rules = policy.selected(rules, configuration, whole=only is None)
+    return Policy(configuration, chosen_rules, {rule.id: rule for rule in rules})
 
 
 def _policy_file(tree: Tree, configuration: Configuration, name: str) -> bytes:

@@ -147,19 +147,22 @@ def builtin() -> Path:
     return next(folder for folder in (package / "policies", package.parent / "policies") if folder.is_dir())
 
 
-def load_rules(extra: Iterable[tuple[str, bytes]] = ()) -> list[Rule]:
-    """Our own rules and those of further policy files, given as (path, bytes). Raises `ConfigError`."""
+def load_rules(extra: Iterable[tuple[str, bytes]] = (), only: frozenset[str] | None = None) -> list[Rule]:
+    """Our own rules and those of further policy files, given as (path, bytes). Raises `ConfigError`.
+
+    `only`: the kinds of check that are asked for; stanzas of others are not read, which saves their modules.
+    """
     files = [(path.name, path.read_bytes()) for path in sorted(builtin().glob("*.toml"))]
     rules: dict[str, Rule] = {}
     for path, data in (*files, *extra):
-        for rule in _rules_of(path, data):
+        for rule in _rules_of(path, data, only):
             if rule.id in rules:
                 raise ConfigError(f"rule {rule.id} again; ids are never reused", rule.at)
             rules[rule.id] = rule
     return sorted(rules.values(), key=lambda rule: rule.id)
 
 
-def _rules_of(path: str, data: bytes) -> Iterator[Rule]:
+def _rules_of(path: str, data: bytes, only: frozenset[str] | None) -> Iterator[Rule]:
     document = read(path, data, kind="toml")
     if isinstance(document, Unreadable):
         raise ConfigError(document.reason, document.at)
@@ -170,7 +173,9 @@ def _rules_of(path: str, data: bytes) -> Iterator[Rule]:
     if not isinstance(stanzas, list):
         raise ConfigError("rules are `[[rule]]` tables", document.at("rule"))
     for number, table in enumerate(stanzas):
-        yield _rule(document, number, table)
+        asked = only is None or not isinstance(table, Mapping) or table.get("check") in only
+        if asked:
+            yield _rule(document, number, table)
 
 
 def _rule(document: Document, number: int, table: Mapping[str, Any]) -> Rule:
@@ -184,19 +189,23 @@ def _rule(document: Document, number: int, table: Mapping[str, Any]) -> Rule:
             if not _NAME.fullmatch(found):
                 units = ", ".join(UNITS)
                 raise ConfigError(f"`{found}` is no {{name}} or {{name:unit}}; units: {units}", document.at(*keys, key))
-    kind = checks.load().get(stanza.check)
+    kind = checks.kind(stanza.check)
     if kind is None:
-        hint = suggestion(stanza.check, checks.CHECKS)
+        hint = suggestion(stanza.check, checks.load())
         raise ConfigError(f"unknown kind of check `{stanza.check}`{hint}", document.at(*keys, "check"))
     check = decode(kind, document, keys, parameters)
     words = (stanza.severity, stanza.message, stanza.why, stanza.fix, stanza.example)
     return Rule(stanza.id, stanza.name, check, *words, document.at(*keys, "id"))
 
 
-def selected(rules: list[Rule], configuration: Configuration) -> list[Rule]:
-    """The rules that a configuration asks for, with their parameters and severities. Raises `ConfigError`."""
+def selected(rules: list[Rule], configuration: Configuration, *, whole: bool = True) -> list[Rule]:
+    """The rules that a configuration asks for, with their parameters and severities. Raises `ConfigError`.
+
+    Where `rules` are not the `whole` policy, words that stand for none of them are not refused.
+    """
     settings = configuration.settings
-    _refuse_unknown([rule.id for rule in rules], configuration)
+    if whole:
+        _refuse_unknown([rule.id for rule in rules], configuration)
     if not settings.select:
         raise ConfigError("`select` names no rule, so nothing would be judged", configuration.places.get("select"))
     return [

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from vramguard.memory import Tracing
 
 
+_PROOF = frozenset(("vram-budget",))  # the kind of check whose parameters a proof is asked by
+
+
 class Terms(NamedTuple):
     """How a target is proved, beside its own words: configuration file, share of the card, method."""
 
@@ -74,7 +77,7 @@ def _config(scope: Scope, file: Path, terms: Terms, given: dict[str, Any]) -> Pr
 def _deployment(scope: Scope, file: Path, line: int, terms: Terms, given: dict[str, Any]) -> Proven:
     """The deployment that stands at, or nearest above, the line."""
     name = scope.below(file)
-    found = engine.load_policy(WorkTree(scope.root), terms.config or name).configuration.deployments
+    found = engine.load_policy(WorkTree(scope.root), terms.config or name, _PROOF).configuration.deployments
     above = [item for item in found if item.at.path == name and item.at.line <= line]
     if not above:
         raise ConfigError(f"no deployment at `{file}:{line}`; `vramguard inspect` lists them")
@@ -85,7 +88,7 @@ def _deployment(scope: Scope, file: Path, line: int, terms: Terms, given: dict[s
 def _proven(root: Path, deployments: tuple[Deployment, ...], terms: Terms) -> Proven:
     tracing = _tracing(terms.method)
     tree = WorkTree(root)
-    policy = engine.load_policy(tree, terms.config, budget=terms.budget)
+    policy = engine.load_policy(tree, terms.config, _PROOF, budget=terms.budget)
     configuration = dataclasses.replace(policy.configuration, deployments=deployments)
     judge = next((rule.check for rule in policy.rules if isinstance(rule.check, VramBudget)), VramBudget())
     return engine.prove_deployment(tree, configuration, judge, deployments[0], tracing)

@@ -68,7 +68,7 @@ class Check(Protocol):
 
 
 CHECKS: dict[str, type[Check]] = {}
-_MODULES = ("files", "pinning", "serving", "vram", "weights")
+_MODULES = ("vram", "serving", "weights", "files", "pinning")
 
 
 def check(name: str) -> Callable[[type[Check]], type[Check]]:
@@ -79,6 +79,15 @@ def check(name: str) -> Callable[[type[Check]], type[Check]]:
         return kind
 
     return register
+
+
+def kind(name: str) -> type[Check] | None:
+    """The kind of check of that name, no more modules imported than it takes to find it; None where there is none."""
+    for module in _MODULES:
+        if name in CHECKS:
+            break
+        import_module(f"{__name__}.{module}")
+    return CHECKS.get(name)
 
 
 def load() -> Mapping[str, type[Check]]:

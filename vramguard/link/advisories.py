@@ -6,9 +6,6 @@ import posixpath
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
-
 from vramguard import data
 from vramguard.facts import Lock, Requirement
 
@@ -25,6 +22,8 @@ def advised(facts: Facts, near: tuple[Location, ...], card: Gpu) -> tuple[Adviso
 
     An environment is a lock, or a requirements file, in the folder of one of the places or in one above it.
     """
+    if not facts.of(Lock) and not facts.of(Requirement):
+        return None
     for path, versions in _environments(facts).items():
         folder = posixpath.dirname(path)
         if any(_holds(folder, posixpath.dirname(at.path)) for at in near):
@@ -36,6 +35,8 @@ def advised(facts: Facts, near: tuple[Location, ...], card: Gpu) -> tuple[Adviso
 
 def _environments(facts: Facts) -> dict[str, dict[str, str]]:
     """Exact versions by the file that gives them, local labels (+cu118) aside."""
+    from packaging.utils import canonicalize_name  # only where there is something to compare
+
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for path, name, version in _pins(facts):
         found[path][canonicalize_name(name)] = version
@@ -59,6 +60,8 @@ def _matches(versions: Mapping[str, str], packages: Mapping[str, str]) -> bool:
 
 
 def _same(found: str, meant: str) -> bool:
+    from packaging.version import InvalidVersion, Version
+
     try:
         return Version(found).public == Version(meant).public
     except InvalidVersion:
