@@ -132,7 +132,7 @@ def test_releases_that_were_not_read_are_refused(outside: str) -> None:
 @pytest.mark.parametrize(
     ("release", "card", "seqs", "server", "library"),
     [
-        ("0.19.0", (79 * GIB, "NVIDIA H100 80GB HBM3", "9.0"), 1024, 8192, 16384),  # the receipts of facts/vram.md
+        ("0.19.0", (79 * GIB, "NVIDIA H100 80GB HBM3", "9.0"), 1024, 8192, 16384),  # as the logs of tests/memory/receipts ran
         ("0.19.0", (79 * GIB, "NVIDIA A100-SXM4-80GB", "8.0"), 256, 2048, 8192),
         ("0.8.5", (79 * GIB, "NVIDIA A100-SXM4-80GB", "8.0"), 1024, 8192, 16384),
         ("0.27.1", (178 * GIB, "NVIDIA B200", "10.0"), 1024, 8192, 16384),
@@ -160,7 +160,7 @@ def test_batch_defaults_at_the_edge() -> None:
         ("0.8.5", {}, 67, 512),  # "67 graphs": vLLM's own log
         ("0.10.2", {}, 67, 512),
         ("0.10.2", {"seqs": 16}, 7, 32),
-        ("0.19.0", {}, 51, 512),  # facts/vram.md, 4.1
+        ("0.19.0", {}, 51, 512),  # as those logs say
         ("0.19.0", {"gpt_oss": True}, 83, 1024),
         ("0.10.2", {"gpt_oss": True}, 83, 1024),
         ("0.11.0", {"gpt_oss": True}, 81, 992),
@@ -252,7 +252,7 @@ def test_batches_in_flight(release: str, stages: int, runner: str, batches: int)
 
 @pytest.mark.parametrize(
     ("vocabulary", "hidden", "printed"),
-    [(128_256, 4096, 4.76), (201_088, 2880, 7.38)],  # Llama-3.1-8B and gpt-oss-20b on 0.16: facts/vram.md, section 7
+    [(128_256, 4096, 4.76), (201_088, 2880, 7.38)],  # Llama-3.1-8B and gpt-oss-20b on 0.16: start-up logs in llm-d/llm-d-benchmark
 )
 def test_the_sort_is_what_logs_show(vocabulary: int, hidden: int, printed: float) -> None:
     seqs, tokens = 1024, 8192

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.memory.engines.activations import experts, widest
 from vramguard.memory.engines.resident import rounding
-from vramguard.memory.engines.vllm import encoders, mixers
 from vramguard.memory.engines.vllm.profiles import (
     Measured,
     measured,
@@ -49,6 +48,7 @@ class Step(NamedTuple):
     resident: tuple[Term, ...]
     eager: bool  # no CUDA graphs
     ask: Ask
+    sees: bool  # the class takes pictures or sound
     packed_tower: bool  # a quantizer takes a matrix of the tower
 
     @property
@@ -62,7 +62,12 @@ def activations(step: Step) -> tuple[Term, ...]:
     """Rows of the forward pass and of sampling, and what start-up logs show beyond them."""
     beyond = measured("activations_beyond_formula", "pp" if step.rank.stages > 1 else "1")
     forward = _step(step)
-    return (forward, row("activations/beyond_formula", beyond), *encoders.rows(step, transient(forward)))
+    text = (forward, row("activations/beyond_formula", beyond))
+    if not step.sees:
+        return text
+    from vramguard.memory.engines.vllm import encoders  # here and below: only where they are needed
+
+    return (*text, *encoders.rows(step, transient(forward)))
 
 
 def transient(forward: Term) -> int:
@@ -72,23 +77,44 @@ def transient(forward: Term) -> int:
 
 def encoder_outside(step: Step) -> int:
     """Bytes of the encoder's batches that come on top of the engine's share of the card."""
+    if not step.sees:
+        return 0
+    from vramguard.memory.engines.vllm import encoders
+
     return encoders.outside_bytes(step, transient(_step(step)))
 
 
 def encoder_assumption(step: Step) -> str | None:
     """What the size of an item rests on, in a sentence; None where a class takes text only."""
+    if not step.sees:
+        return None
+    from vramguard.memory.engines.vllm import encoders
+
     return encoders.assumption(step)
 
 
 def unprofiled(step: Step) -> tuple[Term, ...]:
     """Rows of what a running server may take and the profile run does not show: batches of the encoder, mixers."""
     profiled = transient(_step(step))
-    return (*encoders.unprofiled(step, profiled), *mixers.unprofiled(step, profiled, _latent(step)))
+    if not step.sees:
+        return _kernels(step, profiled)
+    from vramguard.memory.engines.vllm import encoders
+
+    return (*encoders.unprofiled(step, profiled), *_kernels(step, profiled))
 
 
 def kernels(step: Step) -> tuple[Term, ...]:
     """The row of mixers' kernels beyond what the profile run takes at least, and the cache is certainly without."""
-    return mixers.unprofiled(step, _step(step).lower_bytes, _latent(step))
+    return _kernels(step, _step(step).lower_bytes)
+
+
+def _kernels(step: Step, profiled: int) -> tuple[Term, ...]:
+    latent = _latent(step)
+    if not latent and not any(cache.states for cache in step.loaded.network.caches):
+        return ()
+    from vramguard.memory.engines.vllm import mixers
+
+    return mixers.unprofiled(step, profiled, latent)
 
 
 def _step(step: Step) -> Term:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from vramguard.memory.engines.vllm.batch import Step
     from vramguard.memory.engines.vllm.item import Item
     from vramguard.memory.ledger import Term
-    from vramguard.memory.weights import Loaded
 
 _PROFILE: Final = "vLLM, v1/worker/gpu_model_runner.py (profile_run), multimodal/encoder_budget.py (_get_max_items)"
 _SERVING: Final = "vLLM, v1/worker/gpu_model_runner.py (_execute_mm_encoder), model_executor/models/utils.py"
@@ -222,16 +221,6 @@ def _sizes(step: Step, item: Item, patches: int, *, mask_copies: int) -> Mapping
         "masks": mask_copies,
         "bytes": step.loaded.element_bytes,
     }
-
-
-def packed(loaded: Loaded) -> bool:
-    """Whether a quantizer takes a matrix of the tower, whose inputs are then packed too, a byte each at most."""
-    if loaded.scheme is None:
-        return False
-    from vramguard.memory.quantization.scheme import split  # loaded only where something is quantized
-
-    choose = loaded.scheme.rule.chooser(loaded.quantized)
-    return any(_TOWER.search(tensor.name) and any(split(tensor, choose)) for tensor in loaded.network.tensors)
 
 
 def _projected(step: Step) -> int:

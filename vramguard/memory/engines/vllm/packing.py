@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
@@ -32,6 +33,7 @@ _HOPPER: Final = 9
 _ORACLE: Final = (0, 19)  # before, the card decided by itself
 _PACKS_ONE_BY_ONE: Final = (0, 16)
 _MLP: Final = ("gate_proj", "up_proj", "gate_up_proj", "down_proj")
+_ANY_TOWER: Final = re.compile("vision|visual|audio|image|encoder")
 _REFINED: Final = (0, 31)  # from this release on, scales of experts are made finer where blocks do not divide
 
 
@@ -146,3 +148,13 @@ def _padded(inner: int, outer: int) -> Callable[[Tensor], Tensor]:
 
 def _round(size: int, step: int) -> int:
     return -(-size // step) * step
+
+
+def packs_tower(loaded: Loaded) -> bool:
+    """Whether a quantizer takes a matrix of the tower, whose inputs are then packed too, a byte each at most."""
+    if loaded.scheme is None:
+        return False
+    from vramguard.memory.quantization.scheme import split  # loaded only where something is quantized
+
+    choose = loaded.scheme.rule.chooser(loaded.quantized)
+    return any(_ANY_TOWER.search(tensor.name) and any(split(tensor, choose)) for tensor in loaded.network.tensors)

@@ -15,7 +15,7 @@ from vramguard.memory.engines.either import widest
 from vramguard.memory.engines.resident import resident
 from vramguard.memory.engines.shards import Rank, ranks, shares
 from vramguard.memory.engines.stated import decimal, share
-from vramguard.memory.engines.vllm import batch, encoders, extras, packing, towers
+from vramguard.memory.engines.vllm import batch, extras, packing, towers
 from vramguard.memory.engines.vllm.layout import Kind, Options
 from vramguard.memory.engines.vllm.manager import KVCache
 from vramguard.memory.engines.vllm.manager import plan as lay_out
@@ -158,9 +158,10 @@ class Serving:
         sizes = variant.sizes(self.ask, tokens)
         tensors = self._once(("tensors", rank), lambda: _tensors(self.network, rank))
         eager = bool(self.ask.workload.enforce_eager)
-        tower = self._once(("tower",), lambda: encoders.packed(self.loaded))
         held, card = self._resident(rank), self.ask.device
-        return batch.Step(self.loaded, card, rank, variant, sizes, tensors, tokens, held, eager, self.ask, tower)
+        sees = "multimodal" in implementations(self.network.name, self.ask.workload.engine_version)
+        packed = sees and self._once(("tower",), lambda: packing.packs_tower(self.loaded))
+        return batch.Step(self.loaded, card, rank, variant, sizes, tensors, tokens, held, eager, self.ask, sees, packed)
 
     def _resident(self, rank: Rank) -> tuple[Term, ...]:
         found: tuple[Term, ...] = self._once(
