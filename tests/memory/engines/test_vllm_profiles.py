@@ -132,7 +132,7 @@ def test_releases_that_were_not_read_are_refused(outside: str) -> None:
 @pytest.mark.parametrize(
     ("release", "card", "seqs", "server", "library"),
     [
-        ("0.19.0", (79 * GIB, "NVIDIA H100 80GB HBM3", "9.0"), 1024, 8192, 16384),  # as the logs of tests/memory/receipts ran
+        ("0.19.0", (79 * GIB, "NVIDIA H100 80GB HBM3", "9.0"), 1024, 8192, 16384),  # as the receipts ran
         ("0.19.0", (79 * GIB, "NVIDIA A100-SXM4-80GB", "8.0"), 256, 2048, 8192),
         ("0.8.5", (79 * GIB, "NVIDIA A100-SXM4-80GB", "8.0"), 1024, 8192, 16384),
         ("0.27.1", (178 * GIB, "NVIDIA B200", "10.0"), 1024, 8192, 16384),
@@ -252,7 +252,7 @@ def test_batches_in_flight(release: str, stages: int, runner: str, batches: int)
 
 @pytest.mark.parametrize(
     ("vocabulary", "hidden", "printed"),
-    [(128_256, 4096, 4.76), (201_088, 2880, 7.38)],  # Llama-3.1-8B and gpt-oss-20b on 0.16: start-up logs in llm-d/llm-d-benchmark
+    [(128_256, 4096, 4.76), (201_088, 2880, 7.38)],  # Llama 8B, gpt-oss-20b on 0.16: llm-d-benchmark
 )
 def test_the_sort_is_what_logs_show(vocabulary: int, hidden: int, printed: float) -> None:
     seqs, tokens = 1024, 8192
