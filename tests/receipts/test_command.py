@@ -55,3 +55,10 @@ def test_what_is_no_log_or_predicts_nothing_is_one_line(capsys: pytest.CaptureFi
     capsys.readouterr()
     assert run(["receipts", PIPELINE, "--model", str(config)]) == 2
     assert "nothing is predicted for" in capsys.readouterr().err
+
+
+def test_sglang_prints_what_became_less_free(capsys: pytest.CaptureFixture[str]) -> None:
+    catalogue, log = Path(MODEL).parent, Path(__file__).parents[1] / "memory" / "receipts" / "sglang"
+    model = str(catalogue / "Qwen--Qwen3-8B.json")
+    assert run(["receipts", str(log / "qwen3_8b_b200.log"), "--model", model, "--gpu", "b200"]) == 0
+    assert "fails" not in capsys.readouterr().out
