@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _RUN: Final = "vLLM, v1/worker/gpu_model_runner.py (profile_run, _dummy_sampler_run)"
 _MEASURED_SIZES: Final = 51  # batch sizes that were captured where graphs were measured
+_MEASURED_TOKENS: Final = 8192  # of the largest batch where activations were measured, beside 1024 sequences
 _TRANSIENT: Final = ("mxfp4", "gptq", "awq", "compressed-tensors")  # Marlin's buffers are freed before sampling
 _SHARED_FROM: Final = (0, 20)  # from this release on they too may come out of the process's workspace
 _HOPPER, _BLACKWELL = 9, 10
@@ -62,12 +63,19 @@ def activations(step: Step) -> tuple[Term, ...]:
     """Rows of the forward pass and of sampling, and what start-up logs show beyond them."""
     beyond = measured("activations_beyond_formula", "pp" if step.rank.stages > 1 else "1")
     forward = _step(step)
-    text = (forward, row("activations/beyond_formula", beyond))
+    text = (forward, _beyond(step, beyond))
     if not step.sees:
         return text
     from vramguard.memory.engines.vllm import encoders  # here and below: only where they are needed
 
     return (*text, *encoders.rows(step, transient(forward)))
+
+
+def _beyond(step: Step, found: Measured) -> Term:
+    """What start-up logs show beyond the formula, as much more as a batch is larger than theirs."""
+    inputs = {"measured": found.upper_bytes, "batched": step.sizes.tokens, "seqs": step.sizes.sequences}
+    formula = f"ceil_div(measured * max({_MEASURED_TOKENS}, batched, 8 * seqs), {_MEASURED_TOKENS})"
+    return bound("activations/beyond_formula", formula, inputs, source=f"{found.source}; {found.what}")
 
 
 def transient(forward: Term) -> int:
