@@ -62,3 +62,14 @@ def test_a_method_that_a_release_no_longer_has_is_named() -> None:
     found = proved(LLAMA_8B, "0.33.0", quantization="bnb-nf4")
     assert found.reason == "vllm 0.33.0 has no quantization bitsandbytes"
     assert proved(LLAMA_8B, "0.19.0", quantization="bnb-nf4").answer is Answer.FITS
+
+
+@pytest.mark.parametrize("name", ["Qwen--Qwen3-32B-FP8-Static-PerTensor", "nvidia--Gemma-4-31B-IT-NVFP4"])
+def test_a_cache_that_the_checkpoint_asks_for_is_bounded_both_ways(name: str) -> None:
+    either, wide, narrow = (proved(read(name), kv_cache_dtype=dtype) for dtype in (None, "bfloat16", "fp8"))
+    assert either.totals
+    assert wide.totals
+    assert either.totals.kv_cache_bytes == wide.totals.kv_cache_bytes
+    assert either.ledger.lower_bytes("kv_cache") == narrow.ledger.lower_bytes("kv_cache")
+    assert any("fp8" in sentence for sentence in either.assumptions)
+    assert not any("both ways are bounded" in sentence for sentence in wide.assumptions)

@@ -105,6 +105,9 @@ def scheme_of(config_quantization: Mapping[str, Any] | None, flag: str | None) -
 def method_of(config_quantization: Mapping[str, Any]) -> str:
     """Return the method that transformers would dispatch to; raises UnprovenError for one that is not known."""
     method = config_quantization.get("quant_method")
+    producer = config_quantization.get("producer")
+    if method is None and "quant_algo" in config_quantization and isinstance(producer, Mapping):
+        method = producer.get("name")  # ModelOpt's own file, which names no method; other engines read it so
     if config_quantization.get("load_in_4bit") or config_quantization.get("load_in_8bit"):
         method = "bitsandbytes"
     if not isinstance(method, str) or method not in _READERS:

@@ -6,6 +6,7 @@ Read from transformers 5.23.0 (integrations/mxfp4.py, integrations/nvfp4.py), tr
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
@@ -203,7 +204,22 @@ def modelopt(options: Options, *, on_the_fly: bool) -> Scheme:
     options.ignore("quant_method", "producer", "config_groups", "exclude_modules", "ignore")
     if options.raw("group_size") not in (None, NV_GROUP):
         raise options.unknown("group_size")
-    options.forbid("kv_cache_scheme", "kv_cache_quant_algo", "has_zero_point", "pre_quant_scale")
+    options.forbid("has_zero_point", "pre_quant_scale")
+    bits = _cache_bits(options)
     options.close()
     refused = "transformers 5.23 knows no quant_method modelopt and would load the checkpoint as if it were dense"
-    return Scheme("modelopt", Excluded(packing, excluded or ()), MODELOPT_SOURCE, refused=refused)
+    rule = Excluded(packing, excluded or ())
+    return Scheme("modelopt", rule, MODELOPT_SOURCE, refused=refused, cache_bits=bits)
+
+
+def _cache_bits(options: Options) -> int | None:
+    """Bits of an element of the cache that a checkpoint asks for, in either spelling; its scales are a few numbers."""
+    for key in ("kv_cache_scheme", "kv_cache_quant_algo"):
+        said = options.raw(key)
+        eight = isinstance(said, Mapping) and (said.get("type"), said.get("num_bits")) == ("float", 8)
+        if said and said != "FP8" and not eight:
+            raise options.unknown(key)
+        if said:
+            options.ignore("kv_cache_scheme", "kv_cache_quant_algo")
+            return 8
+    return None

@@ -103,6 +103,7 @@ class Scheme:
     refused: str | None = None  # why transformers 5.23 does not load it at all; other engines may
     unpacks: bool = False  # the first forward pass puts dense weights in the place of the packed ones; see `unpacked`
     assumptions: tuple[str, ...] = ()
+    cache_bits: int | None = None  # of an element of the cache, where the checkpoint asks for another than the model's
     detail: Mapping[str, int] = field(default_factory=dict)  # what the rows of one method need to know
 
     def loads_as(self, dtype: str) -> str:

@@ -125,7 +125,7 @@ class Serving:
     def kv_cache_bytes_per_token(self) -> int:
         """Bytes of one more token in every layer that keeps all of them, keys and values each once."""
         variant = self.variants[-1]
-        options = self._options(variant, variant.sizes(self.ask, self.tokens))
+        options = self._options(variant, variant.sizes(self.ask, self.tokens), self.cache_dtypes[0])
         layers = specs(self.network, self.ask.config, variant.manager, options)
         return sum(each.spec.token_bytes * each.copies for each in layers if each.spec.kind in _GROWING)
 
@@ -144,13 +144,23 @@ class Serving:
         return tuple(self._ledger(tokens, rank) for rank in self.grid)
 
     def _ledger(self, tokens: int, rank: Rank) -> Ledger:
-        resident, rows = self._resident(rank), (self._rows(tokens, rank, variant) for variant in self.variants)
+        resident, rows = (
+            self._resident(rank),
+            (self._rows(tokens, rank, variant, dtype) for variant in self.variants for dtype in self.cache_dtypes),
+        )
         serving = (*resident, *widest(rows))
         return Ledger((*serving, *packing.loading(self.ask, self.loaded, rank, self.variants, serving)))
 
-    def _rows(self, tokens: int, rank: Rank, variant: Variant) -> tuple[Term, ...]:
+    @property
+    def cache_dtypes(self) -> tuple[str, ...]:
+        """What --kv-cache-dtype may come to: `auto` is fp8 in some releases where the checkpoint asks for it."""
+        said = self.ask.workload.kv_cache_dtype or "auto"
+        asked = self.loaded.scheme is not None and self.loaded.scheme.cache_bits == 8  # noqa: PLR2004 - bits of fp8
+        return ("auto", "fp8") if said == "auto" and asked else (said,)
+
+    def _rows(self, tokens: int, rank: Rank, variant: Variant, dtype: str) -> tuple[Term, ...]:
         step = self.step_of(tokens, rank, variant)
-        cache = self.cache_of(rank, variant, step.sizes)
+        cache = self.cache_of(rank, variant, step.sizes, dtype)
         passes = (*batch.activations(step), *batch.unprofiled(step))
         return (*cache.terms(tokens, self.sequences), *passes, *batch.runtime(step, cache))
 
@@ -169,20 +179,20 @@ class Serving:
         )
         return found
 
-    def cache_of(self, rank: Rank, variant: Variant, sizes: Sizes) -> KVCache:
-        options = self._options(variant, sizes)
+    def cache_of(self, rank: Rank, variant: Variant, sizes: Sizes, dtype: str) -> KVCache:
+        options = self._options(variant, sizes, dtype)
         found: KVCache = self._once(
             ("cache", rank, variant.manager, options),
             lambda: _laid_out(self.ask, self.network, rank, variant.manager, options),
         )
         return found
 
-    def _options(self, variant: Variant, sizes: Sizes) -> Options:
+    def _options(self, variant: Variant, sizes: Sizes, dtype: str) -> Options:
         workload = self.ask.workload
         return Options(
             max_num_batched_tokens=sizes.tokens,
             dtype_bytes=self.loaded.element_bytes,
-            kv_cache_dtype=workload.kv_cache_dtype or "auto",
+            kv_cache_dtype=dtype,
             block_size=workload.block_size,
             disable_hybrid_kv_cache_manager=bool(workload.disable_hybrid_kv_cache_manager),
             speculative_tokens=sizes.drafts,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import product
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -53,7 +54,8 @@ def utilization(serving: Serving, variant: Variant) -> str:
 
 def holding(serving: Serving, tokens: int) -> Holding:
     """The most that is taken, and the cache between the bounds of every variant and rank."""
-    rooms = [_room(serving, tokens, rank, variant) for variant in serving.variants for rank in serving.grid]
+    ways = product(serving.variants, serving.grid, serving.cache_dtypes)
+    rooms = [_room(serving, tokens, rank, variant, dtype) for variant, rank, dtype in ways]
     workload = serving.ask.workload
     least = min(rooms, key=lambda room: room.lower)
     blocks = min(_blocks(workload.num_gpu_blocks_override, room.cache, room.lower) for room in rooms)
@@ -105,9 +107,9 @@ def _longest(config: Any, context: int) -> int:  # noqa: ANN401 - JSON
     return context
 
 
-def _room(serving: Serving, tokens: int, rank: Rank, variant: Variant) -> _Room:
+def _room(serving: Serving, tokens: int, rank: Rank, variant: Variant, dtype: str) -> _Room:
     step = serving.step_of(tokens, rank, variant)
-    cache = serving.cache_of(rank, variant, step.sizes)
+    cache = serving.cache_of(rank, variant, step.sizes, dtype)
     held = (*step.resident, *batch.activations(step), *batch.runtime(step, cache))
     workload = serving.ask.workload
     outside = _outside(step, held) | {term.name: term.upper_bytes for term in batch.kernels(step)}
@@ -186,14 +188,7 @@ def assumptions(serving: Serving, tokens: int) -> Iterator[str]:
         ways = f"the {len(serving.variants)} ways in which it may behave"
         yield f"vllm {workload.engine_version}: each row is the largest of {ways}"
     yield from _unstated(serving, tokens)
-    yield from quantizer_assumptions(serving.loaded)
-    seen = batch.encoder_assumption(serving.step_of(tokens, serving.grid[0], serving.variants[-1]))
-    if seen is not None:
-        yield seen
-    if workload.swap_space is not None:
-        yield f"swap_space {workload.swap_space} is memory of the host: no byte of the card is saved by it"
-    if serving.network.tied:
-        yield "tied weights are equal in the checkpoint"
+    yield from _asked(serving, tokens)
     yield from _ASSUMPTIONS
     if serving.grid[0].towers and serving.grid[0].tensor_parallel > 1:
         yield "the tower is split as the language model is: --mm-encoder-tp-mode is not data"
@@ -203,6 +198,21 @@ def assumptions(serving: Serving, tokens: int) -> Iterator[str]:
         yield f"communicators take no more than among {_MEASURED_RANKS} ranks, which is where they were measured"
     if not serving.ask.device.name.startswith("h100"):
         yield "context, graphs and libraries were measured on H100 80GB only, and are taken to be no larger here"
+
+
+def _asked(serving: Serving, tokens: int) -> Iterator[str]:
+    """What the checkpoint and the deployment ask for, and what it means."""
+    workload = serving.ask.workload
+    yield from quantizer_assumptions(serving.loaded)
+    seen = batch.encoder_assumption(serving.step_of(tokens, serving.grid[0], serving.variants[-1]))
+    if seen is not None:
+        yield seen
+    if len(serving.cache_dtypes) > 1:
+        yield "the checkpoint asks for a cache in fp8, which some releases obey: both ways are bounded"
+    if workload.swap_space is not None:
+        yield f"swap_space {workload.swap_space} is memory of the host: no byte of the card is saved by it"
+    if serving.network.tied:
+        yield "tied weights are equal in the checkpoint"
 
 
 def _unstated(serving: Serving, tokens: int) -> Iterator[str]:
