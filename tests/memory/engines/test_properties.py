@@ -21,6 +21,9 @@ from vramguard.memory.expression import evaluate
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+# Thousands of proofs: measuring their lines takes three times as long and finds no new one.
+pytestmark = pytest.mark.no_cover
+
 CATALOGUE = sorted((Path(__file__).parents[2] / "catalogue").glob("*.json"))
 ENGINES = ("transformers", "vllm", "sglang", "tgi", "tensorrt-llm", "llama.cpp")
 SPLIT = ("vllm", "sglang", "tgi", "tensorrt-llm")  # that split a layer across cards
