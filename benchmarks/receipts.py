@@ -8,49 +8,22 @@ out. `--write` puts the tables into benchmarks/receipts.md.
 
 from __future__ import annotations
 
-import json
 import sys
-from fractions import Fraction
 from pathlib import Path
 from statistics import median
-from typing import Any
 
-import tomli
-
-from vramguard.checks.vram import device
-from vramguard.memory import Proof, Workload, prove
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from memory.start_ups import proved, receipts
 
 ROOT = Path(__file__).parents[1]
 GIB = 1 << 30
-KEYS = (
-    "engine",
-    "gpu",
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "dtype",
-    "kv_cache_dtype",
-    "max_model_len",
-    "gpu_memory_utilization",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "enforce_eager",
-)
 HEAD = "| model | tp/pp | weights | activations | cache | requests |\n|---|---|---|---|---|---|"
-
-
-def proved(row: dict[str, Any]) -> Proof:
-    """What the proof says of a receipt's workload."""
-    config = json.loads((ROOT / "tests" / "catalogue" / row["config"]).read_text("utf-8"))
-    asked = {key: row[key] for key in KEYS if key in row}
-    workload = Workload(**asked, engine_version=row["version"], quantization=row.get("asked_quantization"))
-    return prove(config, workload, device(row["gpu"]), Fraction(4, 5))
 
 
 def table(name: str) -> str:
     """The receipts of one file, and the medians of what each bound is too large or too small by."""
     rows, slack = [], {"weights": [], "activations": [], "cache": []}
-    receipts = tomli.loads((ROOT / "tests" / "memory" / "receipts" / f"{name}.toml").read_text("utf-8"))["receipt"]
-    for receipt in receipts:
+    for receipt in receipts(name):
         if "config" not in receipt:
             rows.append(f"| {receipt['model']} | | no config was read | | | |")
             continue

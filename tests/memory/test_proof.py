@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from llama import LLAMA_8B, LLAMA_70B
 from memory import perturb, scores
 
+from vramguard.checks.vram import device as catalogued
 from vramguard.data import gpus
 from vramguard.memory import Answer, Device, Kind, Proof, Workload, evaluate, prove
 from vramguard.memory.families import architecture
@@ -37,17 +38,7 @@ BUDGET = Fraction(4, 5)
 
 
 def device(name: str = "h100-sxm5-80gb") -> Device:
-    row = gpus()[name]
-    return Device(
-        name=row.name,
-        capacity_bytes=row.capacity_bytes,
-        source=row.source,
-        context_lower_bytes=row.context_lower_bytes,
-        context_upper_bytes=row.context_upper_bytes,
-        context_source=row.context_source,
-        compute_capability=row.compute_capability,
-        multiprocessors=row.multiprocessors,
-    )
+    return catalogued(name)
 
 
 def proof(config: dict[str, Any], workload: Workload | None = None, gpu: str = "h100-sxm5-80gb") -> Proof:

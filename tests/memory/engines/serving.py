@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from vramguard.data import gpus
+from vramguard.checks.vram import device as catalogued
 from vramguard.memory import Device, Proof, Workload, prove
 
 GIB = 1 << 30
@@ -15,17 +15,7 @@ LOGS = Path(__file__).parents[2] / "receipts" / "logs"
 
 
 def device(name: str = "h100-sxm5-80gb") -> Device:
-    row = gpus()[name]
-    return Device(
-        name=row.name,
-        capacity_bytes=row.capacity_bytes,
-        source=row.source,
-        context_lower_bytes=row.context_lower_bytes,
-        context_upper_bytes=row.context_upper_bytes,
-        context_source=row.context_source,
-        compute_capability=row.compute_capability,
-        multiprocessors=row.multiprocessors,
-    )
+    return catalogued(name)
 
 
 def proof(config: dict[str, Any], workload: Workload, budget: Fraction = Fraction(4, 5)) -> Proof:

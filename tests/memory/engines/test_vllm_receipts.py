@@ -2,52 +2,25 @@
 
 from __future__ import annotations
 
-import json
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import tomli
+from memory.start_ups import proved, receipts
 
-from vramguard.checks.vram import device
-from vramguard.memory import Proof, Workload, prove
-
-HERE: Final = Path(__file__).parents[1]
 GIB: Final = 1 << 30
 ROUNDING: Final = GIB // 200  # a log's two decimals
 HUNDREDTH: Final = GIB // 100
-KEYS: Final = (
-    "engine",
-    "gpu",
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "dtype",
-    "kv_cache_dtype",
-    "max_model_len",
-    "gpu_memory_utilization",
-    "max_num_seqs",
-    "max_num_batched_tokens",
-    "enforce_eager",
-)
 
 
 def rows(name: str) -> list[dict[str, Any]]:
     """Receipts of whose model a config was read."""
-    found = tomli.loads((HERE / "receipts" / f"{name}.toml").read_text("utf-8"))["receipt"]
-    return [row for row in found if "config" in row]
+    return [row for row in receipts(name) if "config" in row]
 
 
 def label(row: dict[str, Any]) -> str:
     said = (row["tensor_parallel_size"], row["pipeline_parallel_size"], row["dtype"], row.get("kv_cache_dtype"))
     return "-".join(map(str, (row["model"].rpartition("/")[2], *said, row["max_model_len"])))
-
-
-def proved(row: dict[str, Any]) -> Proof:
-    config = json.loads((HERE.parent / "catalogue" / row["config"]).read_text("utf-8"))
-    asked: dict[str, Any] = {key: row[key] for key in KEYS if key in row}
-    workload = Workload(**asked, engine_version=row["version"], quantization=row.get("asked_quantization"))
-    return prove(config, workload, device(row["gpu"]), Fraction(4, 5))
 
 
 RECEIPTS: Final = [*rows("receipts"), *rows("held_out")]
