@@ -21,7 +21,7 @@ from vramguard.memory.ledger import OFFLOAD, Ledger, bound, exact
 from vramguard.memory.verdict import Answer, Pool, Proof, Totals
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from vramguard.memory.architecture import Architecture
     from vramguard.memory.engines import Engine, Holding
@@ -228,11 +228,7 @@ def _largest(holding: Holding, empty: Proof) -> int:
     if at is None:
         shared = holding.shared_bytes or empty.device.capacity_bytes
         return max(0, min((budget - holding.outside_bytes) * 1000 // shared, 1000))
-    low, high = 0, 999
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if at(Fraction(middle, 1000)) <= budget else (low, middle - 1)
-    return low
+    return _last(999, lambda thousandths: at(Fraction(thousandths, 1000)) <= budget)
 
 
 def share(proof: Proof, others: Sequence[Proof]) -> Proof:
@@ -273,15 +269,18 @@ def _longest(card: Tenancy, budget_bytes: int) -> int:
 
     The bound does not fall as the context grows, so bisection finds it.
     """
-    low, high = 0, card.plan.limit
-    if _fits(card, high, budget_bytes):
-        return high
+    limit = card.plan.limit
+    if _fits(card, limit, budget_bytes):
+        return limit
+    return _last(limit, lambda tokens: _fits(card, tokens, budget_bytes))
+
+
+def _last(high: int, holds: Callable[[int], bool]) -> int:
+    """The largest number up to `high` that `holds`, by bisection, where all below it do; 0 if none does."""
+    low = 0
     while low < high:
         middle = (low + high + 1) // 2
-        if _fits(card, middle, budget_bytes):
-            low = middle
-        else:
-            high = middle - 1
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
     return low
 
 

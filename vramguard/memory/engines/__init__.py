@@ -107,6 +107,37 @@ class Plan(Protocol):
         ...
 
 
+class Deployed:
+    """What most plans answer alike; an engine that differs says so in its own property."""
+
+    ask: Ask
+
+    @property
+    def tokens(self) -> int:
+        """The context that is asked for, else the config's own."""
+        return self.ask.workload.max_model_len or self.ask.network.context
+
+    @property
+    def limit(self) -> int:
+        """The config's own context; what is asked for where it names none."""
+        return self.ask.network.context or self.tokens
+
+    @property
+    def sequences(self) -> int:
+        """Full-length sequences that must fit at once."""
+        return self.ask.workload.concurrency or 1
+
+    @property
+    def spill_bytes(self) -> int:
+        """Weights that do not fit end the process."""
+        return 0
+
+    @property
+    def offload_bytes(self) -> int:
+        """No weights stay on the host."""
+        return 0
+
+
 class Engine(Protocol):
     """What a module of this package offers."""
 

@@ -13,7 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.engines import Ask, Holding
+from vramguard.memory.engines import Ask, Deployed, Holding, stated
 from vramguard.memory.engines.decoder_rows import HALF, Card, card, collectives, layer_pass, layers, words
 from vramguard.memory.engines.resident import rounding
 from vramguard.memory.engines.shards import ParallelismError, Rank
@@ -105,8 +105,7 @@ def _stages(network: Architecture, workload: Workload) -> tuple[Rank, ...]:
 
 def dtypes(network: Architecture, workload: Workload) -> tuple[str, ...]:
     """The dtype that is said, else the config's, else bfloat16 (model_config.py, torch_dtype)."""
-    said = workload.dtype if workload.dtype not in (None, "auto") else network.dtype
-    return (said or "bfloat16",)
+    return (stated.dtype(workload, network.dtype) or "bfloat16",)
 
 
 def plan(ask: Ask, dtype: str) -> Serving:
@@ -122,7 +121,7 @@ def plan(ask: Ask, dtype: str) -> Serving:
 
 
 @dataclass(frozen=True)
-class Serving:
+class Serving(Deployed):
     """One card of each stage of a pipeline."""
 
     ask: Ask
@@ -130,29 +129,9 @@ class Serving:
     fraction: Fraction  # of what is free after the measured peak
 
     @property
-    def tokens(self) -> int:
-        """The longest sequence, prompt and answer together."""
-        return self.ask.workload.max_model_len or self.ask.network.context
-
-    @property
-    def limit(self) -> int:
-        """The config's own context; what is asked for where it names none."""
-        return self.ask.network.context or self.tokens
-
-    @property
     def model_weight_bytes(self) -> int:
         """Bytes of the model's weights, tied ones once, each once."""
         return sum(tensor.elements for tensor in self.ask.network.tensors) * self.loaded.element_bytes
-
-    @property
-    def spill_bytes(self) -> int:
-        """Weights that do not fit end the process."""
-        return 0
-
-    @property
-    def offload_bytes(self) -> int:
-        """No weights stay on the host."""
-        return 0
 
     @property
     def kv_cache_bytes_per_token(self) -> int:
@@ -166,7 +145,7 @@ class Serving:
     @property
     def _batch(self) -> int:
         """max_batch_size."""
-        return max(self.ask.workload.max_num_seqs or _BATCH, self.ask.workload.concurrency or 1)
+        return max(self.ask.workload.max_num_seqs or _BATCH, self.sequences)
 
     @property
     def _prefill(self) -> int:
@@ -217,7 +196,7 @@ class Serving:
 
     def _cache(self, tokens: int, rank: Rank) -> Term:
         """Blocks of the sequences, which hold two tokens more than they have (num_extra_tokens_per_seq)."""
-        inputs = {"sequences": self.ask.workload.concurrency or 1, "tokens": tokens, "block": self._block}
+        inputs = {"sequences": self.sequences, "tokens": tokens, "block": self._block}
         inputs |= {"layers": rank.layers[1] - rank.layers[0], "keys": self._card.keys, "kv_bytes": self._kv_bytes}
         per_token = "block * layers * 2 * keys * kv_bytes"
         return bound(
@@ -343,7 +322,7 @@ class Serving:
             dtype=self.loaded.dtype,
             kv_cache_dtype=workload.kv_cache_dtype if self._kv_bytes == 1 else self.loaded.dtype,
             max_model_len=tokens,
-            concurrency=workload.concurrency or 1,
+            concurrency=self.sequences,
             max_num_seqs=self._batch,
             max_num_batched_tokens=self._prefill,
             gpu_memory_utilization=workload.gpu_memory_utilization or _FRACTION,

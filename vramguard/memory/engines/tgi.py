@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.engines import Ask, Holding, tgi_launcher
+from vramguard.memory.engines import Ask, Deployed, Holding, stated, tgi_launcher
 from vramguard.memory.engines.decoder_rows import HALF, Card, card, collectives, layer_pass, layers, words
 from vramguard.memory.engines.either import Either
 from vramguard.memory.engines.resident import rounding
@@ -91,8 +91,7 @@ def _refuse_heads(network: Architecture, heads: int, kv_heads: int, head_dim: in
 
 def dtypes(network: Architecture, workload: Workload) -> tuple[str, ...]:
     """The dtype that is said, else float16, whatever the config says; bfloat16 for Gemma (models/__init__.py)."""
-    said = workload.dtype if workload.dtype not in (None, "auto") else None
-    return (said or ("bfloat16" if network.name in _GEMMA else "float16"),)
+    return (stated.dtype(workload) or ("bfloat16" if network.name in _GEMMA else "float16"),)
 
 
 def plan(ask: Ask, dtype: str) -> Serving | Either:
@@ -121,7 +120,7 @@ def _serving(ask: Ask, dtype: str) -> Serving:
 
 
 @dataclass(frozen=True)
-class Serving:
+class Serving(Deployed):
     """One shard; the others hold as much, but for the biases after a split matrix, which the first one has."""
 
     ask: Ask
@@ -138,24 +137,9 @@ class Serving:
         return self.launch.max_total_tokens
 
     @property
-    def limit(self) -> int:
-        """The config's own context; what is asked for where it names none."""
-        return self.ask.network.context or self.tokens
-
-    @property
     def model_weight_bytes(self) -> int:
         """Bytes of the model's weights, each once."""
         return sum(tensor.elements for tensor in self.ask.network.tensors) * self.loaded.element_bytes
-
-    @property
-    def spill_bytes(self) -> int:
-        """Weights that do not fit end the process."""
-        return 0
-
-    @property
-    def offload_bytes(self) -> int:
-        """No weights stay on the host."""
-        return 0
 
     @property
     def kv_cache_bytes_per_token(self) -> int:
@@ -199,8 +183,7 @@ class Serving:
 
     def _cache(self, tokens: int) -> Term:
         """Blocks of the sequences, and the one that health checks keep (client/sharded_client.rs)."""
-        sequences = self.ask.workload.concurrency or 1
-        inputs = {"sequences": sequences, "tokens": tokens, "block": self.launch.block, **self._cache_inputs}
+        inputs = {"sequences": self.sequences, "tokens": tokens, "block": self.launch.block, **self._cache_inputs}
         per_token = "layers * 2 * keys * kv_bytes"
         return bound(
             "kv_cache/paged",
@@ -343,7 +326,7 @@ class Serving:
             dtype=self.loaded.dtype,
             kv_cache_dtype=workload.kv_cache_dtype if self._kv_bytes == 1 else self.loaded.dtype,
             max_model_len=tokens,
-            concurrency=workload.concurrency or 1,
+            concurrency=self.sequences,
             max_num_seqs=launch.sequences,
             max_num_batched_tokens=launch.prefill,
             gpu_memory_utilization=fraction,

@@ -14,7 +14,7 @@ from vramguard.memory.activation import (
 )
 from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.cache import cache_bytes, cache_bytes_per_token
-from vramguard.memory.engines import Ask
+from vramguard.memory.engines import Ask, Deployed, stated
 from vramguard.memory.ledger import Kind, Ledger, Term, bound
 from vramguard.memory.runtime import runtime
 from vramguard.memory.traced import Pass, Traced, assumptions, fragmentation, traced_rows
@@ -51,15 +51,12 @@ def refuse(network: Architecture, workload: Workload) -> None:
         value = getattr(workload, name)
         if value not in (None, 1):
             raise UnprovenError(f"{name} {value} is not supported yet for transformers")
-    tokens = workload.max_model_len
-    if network.learned_positions and tokens is not None and tokens > network.context:
-        what = f"the {network.context} positions that {network.model_type} has learned"
-        raise UnprovenError(f"max_model_len {tokens} is above {what}")
+    stated.check_positions(network, workload)
 
 
 def dtypes(network: Architecture, workload: Workload) -> tuple[str, ...]:
     """The dtype that is said, else the config's; any where neither says one."""
-    said = workload.dtype if workload.dtype not in (None, "auto") else network.dtype
+    said = stated.dtype(workload, network.dtype)
     return tuple(ELEMENT_BYTES) if said is None else (said,)
 
 
@@ -81,19 +78,17 @@ def plan(ask: Ask, dtype: str) -> Generation:
     return Generation(
         ask=ask,
         loaded=loaded,
-        sequences=workload.concurrency or 1,
         implementation=asked or default_implementation(network),
         cached=ask.config.get("use_cache") is not False,
     )
 
 
 @dataclass(frozen=True)
-class Generation:
+class Generation(Deployed):
     """One `generate()` at a time; its batch is what `concurrency` says."""
 
     ask: Ask
     loaded: Loaded
-    sequences: int
     implementation: str
     cached: bool  # False where the config asks for no cache, which a generation_config.json may overrule
 
@@ -101,16 +96,6 @@ class Generation:
     def network(self) -> Architecture:
         """What runs."""
         return self.loaded.network
-
-    @property
-    def tokens(self) -> int:
-        """The context that is asked for, else the config's own."""
-        return self.ask.workload.max_model_len or self.network.context
-
-    @property
-    def limit(self) -> int:
-        """The config's own context; what is asked for where it names none."""
-        return self.network.context or self.tokens
 
     @property
     def model_weight_bytes(self) -> int:

@@ -9,7 +9,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.engines import Ask
+from vramguard.memory.engines import Ask, Deployed, stated
 from vramguard.memory.engines.llama_cpp import buffers, rows
 from vramguard.memory.engines.llama_cpp.files import FILES, PLAIN, Model, kinds, named
 from vramguard.memory.engines.llama_cpp.layout import entries, family, language
@@ -72,7 +72,7 @@ def _version(said: str | None) -> None:
 
 def dtypes(network: Architecture, workload: Workload) -> tuple[str, ...]:
     """The dtype of the file that is converted: what is said, else the config's; of a packed file any does."""
-    said = workload.dtype if workload.dtype not in (None, "auto") else network.dtype
+    said = stated.dtype(workload, network.dtype)
     if said is None and workload.quantization in (None, "none"):
         return tuple(ELEMENT_BYTES)
     return (said or "float16",)
@@ -166,7 +166,7 @@ def _check_cache(server: Server) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Server:
+class Server(Deployed):
     """llama-server, or any program on its library that asks for the same context."""
 
     ask: Ask
@@ -184,24 +184,9 @@ class Server:
         return self.ask.network
 
     @property
-    def tokens(self) -> int:
-        """The context of one sequence that is asked for, else the config's own."""
-        return self.ask.workload.max_model_len or self.network.context
-
-    @property
-    def limit(self) -> int:
-        """The config's own context; what is asked for where it names none."""
-        return self.network.context or self.tokens
-
-    @property
     def model_weight_bytes(self) -> int:
         """Bytes of the file's tensors."""
         return self.file.bytes
-
-    @property
-    def spill_bytes(self) -> int:
-        """Nothing: what stays on the host was asked for."""
-        return 0
 
     @property
     def offload_bytes(self) -> int:
@@ -224,7 +209,7 @@ class Server:
     @property
     def _slots(self) -> int:
         workload = self.ask.workload
-        return max(workload.max_num_seqs or _SLOTS, workload.concurrency or 1)
+        return max(workload.max_num_seqs or _SLOTS, self.sequences)
 
     def _cells(self, tokens: int) -> Cells:
         """Slots that were asked for have caches of their own; the default's share one."""
@@ -232,7 +217,7 @@ class Server:
         batch = workload.max_num_batched_tokens or _BATCH
         if workload.max_num_seqs is not None:
             return Cells(self._slots, padded(tokens), 1, min(tokens * self._slots, batch))
-        shared = tokens * (workload.concurrency or 1)
+        shared = tokens * self.sequences
         return Cells(1, padded(shared), self._slots, min(shared, batch))
 
     def ledgers(self, tokens: int) -> tuple[Ledger, ...]:
@@ -309,7 +294,7 @@ class Server:
             quantization=self.file.kind,
             kv_cache_dtype=self.cache.lower(),
             max_model_len=tokens,
-            concurrency=workload.concurrency or 1,
+            concurrency=self.sequences,
             max_num_batched_tokens=workload.max_num_batched_tokens or _BATCH,
             attn_implementation=workload.attn_implementation or "auto",
             engine_version=workload.engine_version or MODELED_VERSION,
@@ -351,7 +336,6 @@ class Server:
 
 
 _HOPPER: Final = 9
-_GRANULARITY: Final = "CUDA driver API, cuMemGetAllocationGranularity: 2 MiB; ggml-cuda.cu allocates each buffer whole"
 _WORKSPACE: Final = "cuBLAS documentation, cublasSetWorkspace: 32 MiB on Hopper and Blackwell, at most 12 MiB elsewhere"
 
 _ASSUMPTIONS: Final = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.cache import cache_bytes_per_token
-from vramguard.memory.engines import Ask, Holding
+from vramguard.memory.engines import Ask, Deployed, Holding
 from vramguard.memory.engines.resident import resident, rounding
 from vramguard.memory.engines.sglang import held, pool, words
 from vramguard.memory.engines.sglang.cells import Cells, cells
@@ -20,14 +20,13 @@ from vramguard.memory.engines.sglang.profiles import (
     Defaults,
     Profile,
     cards,
-    decimal,
     defaults,
     implemented,
     profiles,
+    thousandths,
 )
 from vramguard.memory.engines.shards import Rank, ranks
-from vramguard.memory.engines.stated import decimal as decimal_of
-from vramguard.memory.engines.stated import share
+from vramguard.memory.engines.stated import check_positions, decimal, share
 from vramguard.memory.ledger import Ledger, Term, bound
 from vramguard.memory.runtime import MIB
 from vramguard.memory.weights import ELEMENT_BYTES, Loaded, buffers, load, scheme_of, weights
@@ -52,12 +51,9 @@ def refuse(network: Architecture, workload: Workload) -> None:
     read = profiles(workload.engine_version) if workload.engine_version is not None else PROFILES[-1:]
     if not implemented(network.name, read):
         raise UnprovenError(f"sglang {read[0].name} has no class of its own for {network.name}")
-    if workload.cpu_offload_gb is not None and decimal_of("cpu_offload_gb", workload.cpu_offload_gb):
+    if workload.cpu_offload_gb is not None and decimal("cpu_offload_gb", workload.cpu_offload_gb):
         raise UnprovenError("cpu_offload_gb is not supported yet for sglang")
-    tokens = workload.max_model_len
-    if network.learned_positions and tokens is not None and tokens > network.context:
-        what = f"the {network.context} positions that {network.model_type} has learned"
-        raise UnprovenError(f"max_model_len {tokens} is above {what}")
+    check_positions(network, workload)
 
 
 def dtypes(network: Architecture, workload: Workload) -> tuple[str, ...]:
@@ -122,7 +118,7 @@ def _kv_bytes(ask: Ask, dtype: str) -> int:
 
 
 @dataclass(frozen=True)
-class Serving:
+class Serving(Deployed):
     """One server, on as many cards as its grid has."""
 
     ask: Ask
@@ -139,16 +135,6 @@ class Serving:
         return self.loaded.network
 
     @property
-    def tokens(self) -> int:
-        """The context that is asked for, else the config's own."""
-        return self.ask.workload.max_model_len or self.network.context
-
-    @property
-    def limit(self) -> int:
-        """The config's own context; what is asked for where it names none."""
-        return self.network.context or self.tokens
-
-    @property
     def model_weight_bytes(self) -> int:
         """Bytes of the weights, each once."""
         return sum(term.lower_bytes for term in weights(self.loaded))
@@ -157,21 +143,6 @@ class Serving:
     def kv_cache_bytes_per_token(self) -> int:
         """Bytes of one more token in every layer of full attention."""
         return cache_bytes_per_token(self.network, 8 * self.kv_bytes)
-
-    @property
-    def spill_bytes(self) -> int:
-        """SGLang fails where the weights do not fit."""
-        return 0
-
-    @property
-    def offload_bytes(self) -> int:
-        """None: `refuse` names --cpu-offload-gb."""
-        return 0
-
-    @property
-    def sequences(self) -> int:
-        """Sequences of the whole context at once."""
-        return self.ask.workload.concurrency or 1
 
     @property
     def at_once(self) -> int:
@@ -295,7 +266,7 @@ class Serving:
             tokens=lower,
             concurrency=(states or 0, 1) if few else (lower, whole),
             starts=True if lower >= whole and states != 0 else None if upper >= tokens else False,
-            utilization=decimal(self.fraction[1]),
+            utilization=thousandths(self.fraction[1]),
             refusal=None if upper else "Not enough memory. Please try to increase --mem-fraction-static.",
             reserved_at=lambda share: replace(self, share=share).reserved(tokens),
         )
@@ -333,7 +304,7 @@ class Serving:
             concurrency=self.sequences,
             max_num_seqs=self.at_once,
             max_num_batched_tokens=max(made.chunk for _, made in self.made),
-            gpu_memory_utilization=decimal(self.fraction[1]),
+            gpu_memory_utilization=thousandths(self.fraction[1]),
         )
 
     def assumptions(self, tokens: int) -> Iterator[str]:

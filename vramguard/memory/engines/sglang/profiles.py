@@ -221,7 +221,7 @@ def _without(reserve: Fraction, card: Card) -> Fraction:
 _FRACTION: Final = {"steps": _steps, "reserves": _reserves, "sums": _sums}
 
 
-def decimal(share: Fraction) -> str:
+def thousandths(share: Fraction) -> str:
     """Three places, rounded up."""
     return f"{-(-share.numerator * 1000 // share.denominator) / 1000:.3f}"
 

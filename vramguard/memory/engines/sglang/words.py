@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from vramguard.memory.engines.sglang.profiles import PROFILES, decimal
+from vramguard.memory.engines.sglang.profiles import PROFILES, thousandths
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ def _load(plan: Serving, tokens: int) -> Iterator[str]:
             f" admits up to 4096; each takes {plan.network.vocab * 16} bytes more while its token is drawn"
         )
     if workload.gpu_memory_utilization is None:
-        least, most = (decimal(share) for share in plan.fraction)
+        least, most = (thousandths(share) for share in plan.fraction)
         yield f"mem_fraction_static is not stated; sglang makes it {least} to {most} on this card"
     if workload.block_size is None:
         yield f"page_size is not stated; 1 to {plan.page} tokens are assumed, as the attention backend decides"

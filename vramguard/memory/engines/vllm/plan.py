@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.engines import Ask, Holding
+from vramguard.memory.engines import Ask, Deployed, Holding, stated
 from vramguard.memory.engines.either import widest
 from vramguard.memory.engines.resident import resident
 from vramguard.memory.engines.shards import Rank, ranks, shares
@@ -58,7 +58,7 @@ def refuse(network: Architecture, workload: Workload) -> None:
 
 def dtypes(network: Architecture, workload: Workload) -> tuple[str, ...]:
     """What `auto` comes to: the config's, but half precision for float32 and for a config that names none."""
-    said = workload.dtype if workload.dtype not in (None, "auto") else None
+    said = stated.dtype(workload)
     said = _DTYPES.get(said or "", said)
     if said is not None:
         return (said,)
@@ -87,7 +87,7 @@ def plan(ask: Ask, dtype: str) -> Serving:
 
 
 @dataclass(frozen=True)
-class Serving:
+class Serving(Deployed):
     """One engine at work; `grid` has one card of each pipeline stage."""
 
     ask: Ask
@@ -100,21 +100,6 @@ class Serving:
     def network(self) -> Architecture:
         """What runs."""
         return self.loaded.network
-
-    @property
-    def tokens(self) -> int:
-        """The context that is asked for, else the config's own."""
-        return self.ask.workload.max_model_len or self.network.context
-
-    @property
-    def limit(self) -> int:
-        """The config's own context; what is asked for where it names none."""
-        return self.network.context or self.tokens
-
-    @property
-    def sequences(self) -> int:
-        """Full-length sequences that must fit at once."""
-        return self.ask.workload.concurrency or 1
 
     @property
     def model_weight_bytes(self) -> int:
@@ -130,11 +115,6 @@ class Serving:
         return sum(each.spec.token_bytes * each.copies for each in layers if each.spec.kind in _GROWING)
 
     @property
-    def spill_bytes(self) -> int:
-        """VLLM fails where weights do not fit."""
-        return 0
-
-    @property
     def offload_bytes(self) -> int:
         """Bytes of weights that each card leaves on the host, at most."""
         return int(decimal("cpu_offload_gb", self.ask.workload.cpu_offload_gb or "0") * GIB)
@@ -144,11 +124,8 @@ class Serving:
         return tuple(self._ledger(tokens, rank) for rank in self.grid)
 
     def _ledger(self, tokens: int, rank: Rank) -> Ledger:
-        resident, rows = (
-            self._resident(rank),
-            (self._rows(tokens, rank, variant, dtype) for variant in self.variants for dtype in self.cache_dtypes),
-        )
-        serving = (*resident, *widest(rows))
+        rows = (self._rows(tokens, rank, variant, dtype) for variant in self.variants for dtype in self.cache_dtypes)
+        serving = (*self._resident(rank), *widest(rows))
         return Ledger((*serving, *packing.loading(self.ask, self.loaded, rank, self.variants, serving)))
 
     @property
