@@ -37,6 +37,8 @@ GIB: Final = 1 << 30
 _GROWING: Final = (Kind.FULL, Kind.LATENT)
 NEWEST: Final = "0.33.0"  # the last release that was read
 _DTYPES: Final = {"half": "float16", "float": "float32"}
+# What `auto` comes to on a card without bfloat16: 0.10.2 to 0.33.0, config/model.py, _resolve_auto_dtype
+_NEVER_HALF: Final = ("gemma2", "gemma3", "gemma3_text", "plamo2", "glm4")
 _AMPERE: Final = 8
 
 
@@ -71,9 +73,11 @@ def plan(ask: Ask, dtype: str) -> Serving:
         raise UnprovenError(f"dtype {dtype} is not supported: {', '.join(ELEMENT_BYTES)} are")
     if ask.device.vendor != "nvidia":
         raise UnprovenError(f"vllm on {ask.device.name} is not modelled, on cards of NVIDIA it is")
-    if dtype == "bfloat16" and ask.device.generation < _AMPERE:
-        raise UnprovenError(f"vllm refuses bfloat16 on {ask.device.name}, of compute capability below 8.0")
     workload = ask.workload
+    if dtype == "bfloat16" and ask.device.generation < _AMPERE:
+        if stated.dtype(workload) is not None:
+            raise UnprovenError(f"vllm refuses bfloat16 on {ask.device.name}, of compute capability below 8.0")
+        dtype = "float32" if ask.network.model_type in _NEVER_HALF else "float16"
     loaded = Loaded(extras.as_vllm(ask.network), dtype, towers.named(packing.packed(ask), ask.network))
     data = workload.data_parallel_size or 1
     tensor = workload.tensor_parallel_size or 1

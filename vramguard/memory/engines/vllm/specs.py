@@ -111,13 +111,18 @@ def _block_size(network: Architecture, manager: Manager, options: Options) -> in
         return _SPARSE_BLOCK
     if options.block_size is not None:
         return options.block_size
-    if not any(_latent(network, cache) for cache in network.caches):
+    if not latent_attention(network):
         return BLOCK_SIZE
     if options.capability == _HOPPER and options.kv_cache_dtype in ONE_BYTE and manager.quantized_latent_block:
         return manager.quantized_latent_block
     if options.capability == _BLACKWELL and network.sizes.get("qk_nope_head_dim") in manager.flashinfer_latent:
         return manager.flashinfer_latent_block
     return dict(manager.latent_blocks).get(options.capability, BLOCK_SIZE)
+
+
+def latent_attention(network: Architecture) -> bool:
+    """Whether any layer keeps latents instead of keys and values (DeepSeek's)."""
+    return any(_latent(network, cache) for cache in network.caches)
 
 
 def _latent(network: Architecture, cache: Cache) -> bool:

@@ -8,6 +8,7 @@ from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.engines.vllm.managers import MANAGERS
 from vramguard.memory.engines.vllm.managers import manager as manager_of
 from vramguard.memory.engines.vllm.profiles import Profile, profiles, releases
+from vramguard.memory.engines.vllm.specs import latent_attention
 
 if TYPE_CHECKING:
     from vramguard.memory.engines import Ask
@@ -57,12 +58,28 @@ def variants(ask: Ask, loaded: Loaded) -> tuple[Variant, ...]:
     found = dict.fromkeys(
         Variant(profile, manager, runner)
         for profile in profiles(ask.workload.engine_version)
+        if not _falls_back(profile, loaded, ask)
         for manager in _managers(ask.workload.engine_version, profile)
         for runner in _runners(profile, loaded, ask)
     )
+    if not found and profiles(ask.workload.engine_version) and ask.workload.kv_cache_dtype:
+        raise UnprovenError(
+            f"vllm {ask.workload.engine_version} has no {ask.workload.kv_cache_dtype} cache on this card"
+        )
     if not found:
         raise UnprovenError(f"vllm {ask.workload.engine_version} is not supported, {FIRST} to {LAST} are")
     return tuple(found)
+
+
+def _falls_back(profile: Profile, loaded: Loaded, ask: Ask) -> bool:
+    """Whether a release turns to its V0 engine, which was not read: for an fp8 cache that its kernels have not.
+
+    vLLM 0.10.2, engine/arg_utils.py, EngineArgs._is_v1_supported_oracle, and platforms/cuda.py,
+    is_kv_cache_dtype_supported: FlashAttention has one on Hopper alone, every backend of Blackwell has.
+    """
+    if not profile.v0_engine or not str(ask.workload.kv_cache_dtype).startswith("fp8"):
+        return False
+    return not latent_attention(loaded.network) and ask.device.compute_capability not in ("9.0", "10.0")
 
 
 def _runners(profile: Profile, loaded: Loaded, ask: Ask) -> tuple[str, ...]:
