@@ -38,7 +38,7 @@ from vramguard.source import (
         ("config.json", "json", "json"),
         ("package.json", None, "json"),
         ("README.md", None, None),
-        ("Makefile", None, None),
+        ("Makefile", "makefile", "makefile"),
         ("requirements.txt/readme", None, None),
     ],
 )

@@ -26,6 +26,7 @@ KeyPath = tuple[str | int, ...]
 MAX_BYTES = 32 << 20  # beyond this a text file is data, and reading it would only make us slow
 MAX_DEPTH = 200  # nesting that no person writes; deeper input is aimed at the reader's stack
 MAX_VALUES = 1_000_000  # of one file, aliases written out; more is data or a bomb, and would only fill our memory
+MAX_INNER = 2 << 20  # characters of documents inside values: aliases can name one text very often
 MAX_DIGITS = 3000  # of an integer, in any base: Python refuses to print much longer ones
 
 # Kinds of file by their whole name, then by their suffix; an explicitly named .txt or .in file is requirements.
@@ -33,9 +34,42 @@ _REQUIREMENTS = re.compile(
     r"(?:^|/)(?:[^/]*(?:requirements|constraints)[^/]*\.(?:txt|in|pip|lock)|requirements/[^/]+\.(?:txt|in))$",
     re.IGNORECASE,
 )
-_BY_NAME = {"poetry.lock": "toml", "uv.lock": "toml", "config.json": "json", "adapter_config.json": "json"}
-_BY_SUFFIX = {".toml": "toml", ".yaml": "yaml", ".yml": "yaml", ".safetensors": "safetensors", ".gguf": "gguf"}
+_BY_NAME = {
+    "poetry.lock": "toml",
+    "uv.lock": "toml",
+    "config.json": "json",
+    "adapter_config.json": "json",
+    "vramguard.lock": "json",
+    "config.pbtxt": "pbtxt",
+    "Makefile": "makefile",
+    "makefile": "makefile",
+    "GNUmakefile": "makefile",
+}
+_BY_SUFFIX = {
+    ".toml": "toml",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".safetensors": "safetensors",
+    ".gguf": "gguf",
+    ".py": "python",
+    ".ipynb": "notebook",
+    ".sh": "shell",
+    ".bash": "shell",
+    ".mk": "makefile",
+    ".env": "dotenv",
+}
+# Kinds of which most files are no concern of ours: one that is no text says nothing, and is nobody's error.
+LENIENT = frozenset({"python", "notebook", "shell", "dockerfile", "makefile", "dotenv"})
+# `Dockerfile`, `Dockerfile.gpu`, `gpu.Dockerfile`, `Containerfile`; `.env`, `.env.prod`.
+_BY_PATTERN = (
+    (
+        re.compile(r"(?:dockerfile|containerfile)(?:[._-][^/]+)?|[^/]+\.(?:dockerfile|containerfile)", re.IGNORECASE),
+        "dockerfile",
+    ),
+    (re.compile(r"\.env(?:\.[^/]+)?"), "dotenv"),
+)
 _INDEX = ".safetensors.index.json"  # names the file of each tensor
+_ARGUMENTS = re.compile(r"/[0-9]/model\.json$")  # in the version folder of a model of Triton: an engine's arguments
 _EXPLICIT = {".txt": "requirements", ".in": "requirements", ".json": "json"}
 PARSERS = ("requirements", "toml", "yaml", "json")
 # What git-lfs, git-annex and git-xet commit in the place of a large file: the file itself is not here.
@@ -157,6 +191,33 @@ class Document:
         """Where the last of these keys stands."""
         return self._locate(keys).key_at(self.path)
 
+    def first(self, *keys: str | int) -> tuple[int, int] | None:
+        """Line and column of a YAML scalar's first character, where its text stands in the file as it is.
+
+        That is so of a literal block and of what has one line; None for folded, broken or escaped text.
+        """
+        place = self.places.get(keys)
+        if place is None or self.kind != "yaml":
+            return None
+        literal: Callable[[list[str], Span], tuple[int, int] | None] = import_module(f"{__name__}.yaml").literal
+        return literal(self.lines, place.value)
+
+    @cached_property
+    def _read_within(self) -> list[int]:
+        """Characters of the texts that were read as documents inside this one; one count for all of them."""
+        return [0]
+
+    def inner(self, text: str) -> Document | None:
+        """The YAML document that a value of this one is; None if it is none, or once `MAX_INNER` have been read."""
+        self._read_within[0] += len(text)
+        if self._read_within[0] > MAX_INNER:
+            return None
+        found = read(self.path, text.encode("utf-8", "surrogatepass"), kind="yaml")
+        if isinstance(found, Unreadable):
+            return None
+        found.__dict__["_read_within"] = self._read_within
+        return found
+
     def _locate(self, keys: KeyPath) -> _Found:
         for length in range(len(keys), 0, -1):
             place = self.places.get(keys[:length])
@@ -184,11 +245,12 @@ def kind_of(path: str, *, explicit: bool = False) -> str | None:
     suffix = "." + name.rpartition(".")[2].lower() if "." in name else ""
     if name in _BY_NAME:
         return _BY_NAME[name]
-    if name.endswith(_INDEX):
+    if name.endswith(_INDEX) or _ARGUMENTS.search(path):
         return "json"
     if _REQUIREMENTS.search(path):
         return "requirements"
-    return _BY_SUFFIX.get(suffix) or (_EXPLICIT.get(suffix) if explicit else None)
+    known = _BY_SUFFIX.get(suffix) or next((kind for pattern, kind in _BY_PATTERN if pattern.fullmatch(name)), None)
+    return known or (_EXPLICIT.get(suffix) if explicit else None)
 
 
 def read(path: str, data: bytes, *, kind: str | None = None) -> Document | Unreadable:
@@ -203,6 +265,8 @@ def read(path: str, data: bytes, *, kind: str | None = None) -> Document | Unrea
         text = decode(data)
         parsed = import_module(f"{__name__}.{kind}").parse(text)
     except ParseError as error:
+        if kind in LENIENT:
+            return Document(path, kind, "", hashlib.sha256(data).hexdigest(), Parsed(None, dict))
         at = Location(path, error.line, error.column, error.line, error.column + 1)
         return Unreadable(at, str(error), template=is_template(text))
     except RecursionError:

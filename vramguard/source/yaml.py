@@ -245,5 +245,27 @@ def _span(node: yaml.Node, ruler: Ruler) -> Span:
     return ruler.span(start, node.end_mark.index if isinstance(node, yaml.ScalarNode) else start + 1)
 
 
+_HEADER = re.compile(r"(?:[&!]\S*[ \t]+)*([|>])([-+0-9]*)")  # of a block scalar; an anchor or a tag may stand before it
+_FLOW = re.compile(r"""(?:[&!]\S*[ \t]+)*(?:"([^"\\]*)"|'([^']*)'|([^|>"'&!].*))\Z""")  # that holds no escape
+
+
+def literal(lines: list[str], span: Span) -> tuple[int, int] | None:
+    """Line and column where a scalar's text begins, if its lines stand there as they are, each equally indented."""
+    line = lines[span.line - 1]
+    header = _HEADER.match(line, span.column - 1)
+    if header:
+        return _block(lines, span) if header[1] == "|" and not header[2].strip("-+") else None
+    if span.line != span.end_line:
+        return None
+    match = _FLOW.match(line[: span.end_column - 1], span.column - 1)
+    return (span.line, 1 + max(map(match.start, (1, 2, 3)))) if match else None
+
+
+def _block(lines: list[str], span: Span) -> tuple[int, int] | None:
+    """Where a literal block begins: the line after its header, indented as its first line that is not blank."""
+    first = next((line for line in lines[span.line : span.end_line] if line.strip()), None)
+    return None if first is None else (span.line + 1, 1 + len(first) - len(first.lstrip(" ")))
+
+
 def _refusal(at: yaml.Node | yaml.Event, reason: str, ruler: Ruler) -> ParseError:
     return ParseError(f"refused: {reason}", *ruler.position(at.start_mark.index if at.start_mark else 0))

@@ -1,0 +1,79 @@
+"""Commands, and parts of statements: the halves of an `if`, files of redirections, texts of here-documents."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from vramguard.facts import Word
+from vramguard.shell.values import word
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tree_sitter import Node
+
+    from vramguard.shell.expansion import Expander
+    from vramguard.source import Location
+
+
+class Command(NamedTuple):
+    """One simple command: its words, the first of them the program; prefixes such as `exec` and `sudo` are off.
+
+    `env`: what the script has exported until there, and what stands before the command. `stdin`: the here-document
+    that it reads; `into`: the file that its output goes to.
+    """
+
+    words: tuple[Word, ...]
+    env: Mapping[str, Word]
+    at: Location
+    stdin: Word | None = None
+    into: Word | None = None
+
+
+def span(node: Node | None) -> tuple[int, int]:
+    """Where a node begins and ends, in bytes."""
+    return (node.start_byte, node.end_byte) if node else (0, 0)
+
+
+def parts(node: Node) -> tuple[list[Node], list[Node]]:
+    """The condition and the body of an `if`, `elif` or `else`; an `else` has no condition."""
+    condition: list[Node] = []
+    body: list[Node] = []
+    found = body if node.type == "else_clause" else condition
+    for child in node.children:
+        if child.type == "then":
+            found = body
+        elif child.is_named and child.type not in {"elif_clause", "else_clause"}:
+            found.append(child)
+    return condition, body
+
+
+def target(node: Node, expander: Expander) -> Word | None:
+    """The file that a redirection writes to."""
+    destination = node.child_by_field_name("destination") if node.type == "file_redirect" else None
+    if destination is None or not any(child.type in {">", ">>", ">|"} for child in node.children):
+        return None
+    text = expander.text(destination)
+    return word(text) if text else None
+
+
+def heredoc(node: Node, expander: Expander) -> Word | None:
+    """The text of a here-document, what is known of its variables filled in."""
+    found = {child.type: child for child in node.named_children}
+    start, body = found.get("heredoc_start"), found.get("heredoc_body")
+    if start is None or body is None:
+        return None
+    script, outer = expander.script, expander.word
+    row = script.position(body.start_byte)[0]
+    first, last = script.line_start(row), body.end_byte
+    if set(script.of(start)) & set("'\"\\"):
+        text, known = script.text(first, last), True
+    else:
+        children = [child for child in body.named_children if child.type != "heredoc_content"]
+        pieces = [piece for piece in expander.mixed(first, last, children, heredoc=True) if piece]
+        text, known = "".join(piece.text for piece in pieces), all(piece.known for piece in pieces)
+    if node.children[0].type == "<<-":
+        text = re.sub(r"^\t+", "", text, flags=re.MULTILINE)
+    place = None if outer.first is None else (outer.first[0] + row, outer.first[1])
+    return Word(text, expander.at(first, last), known, place)

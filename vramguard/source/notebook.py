@@ -1,0 +1,96 @@
+"""Jupyter notebooks: the code of their cells as one Python file, each line of which stands somewhere in the JSON.
+
+Only notebooks whose cells could be of interest are taken apart, when somebody asks; shell lines and magics are blank.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cached_property
+from typing import Any, Final
+
+from vramguard.source import MAX_VALUES, KeyPath, Parsed, Place, Ruler
+from vramguard.source.python import Source
+
+_MAGIC: Final = re.compile(r"\s*[%!?]|\s*\w+\s*\?\s*$")
+_CELL_MAGIC: Final = re.compile(r"\s*%%(?!time|capture)")
+_ESCAPE: Final = re.compile(r"\\u[0-9a-fA-F]{4}|\\.")
+
+
+def parse(text: str) -> Parsed:
+    """A notebook, not parsed yet. Never raises."""
+    return Parsed(Notebook(text), _nowhere)
+
+
+def _nowhere() -> dict[KeyPath, Place]:
+    return {}
+
+
+class Notebook(Source):
+    """The code of a notebook. A line of it has its place in the JSON text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__("")
+        self._json = text
+
+    @cached_property
+    def _cells(self) -> tuple[list[str], list[tuple[int, int, str]]]:
+        """The lines of all code cells; for each, the line and column of its text in the file, and that text as it is
+        written, escapes and all.
+        """
+        lines: list[str] = []
+        places: list[tuple[int, int, str]] = []
+        ruler = Ruler(self._json)
+        position = 0
+        for source in _sources(self._json):
+            blank = bool(source) and _CELL_MAGIC.match(source[0]) is not None
+            for line in source:
+                written = json.dumps(line, ensure_ascii=False)
+                found = self._json.find(written, position)
+                if found < 0:  # escaped in another way
+                    written = json.dumps(line)
+                    found = self._json.find(written, position)
+                row, column = ruler.position(found) if found >= 0 else (1, 0)
+                position = max(position, found)
+                for part in line.split("\n")[: 1 if line.endswith("\n") else None]:
+                    lines.append("" if blank or _MAGIC.match(part) else part)
+                    places.append((row, column + 1, written[1:-1]))
+        return lines, places
+
+    @cached_property
+    def text(self) -> str:
+        """The code."""
+        return "\n".join(self._cells[0])
+
+    def _character(self, line: int, column: int) -> tuple[int, int]:
+        row, start, raw = self._cells[1][line - 1] if line <= len(self._cells[1]) else (1, 1, "")
+        return row, start + _raw_length(raw, super()._character(line, column)[1] - 1)
+
+
+def _raw_length(raw: str, characters: int) -> int:
+    """How many characters of a JSON text hold so many of what it says."""
+    length = position = 0
+    while length < characters and position < len(raw):
+        match = _ESCAPE.match(raw, position)
+        position = match.end() if match else position + 1
+        length += 1
+    return position
+
+
+def _sources(text: str) -> list[list[str]]:
+    """The lines of each code cell."""
+    try:
+        found: Any = json.loads(text)
+    except (ValueError, RecursionError):
+        return []
+    cells = found.get("cells") if isinstance(found, dict) else None
+    result: list[list[str]] = []
+    for cell in cells if isinstance(cells, list) else []:
+        if not isinstance(cell, dict) or cell.get("cell_type") != "code":
+            continue
+        source = cell.get("source")
+        lines = [source] if isinstance(source, str) else source
+        if isinstance(lines, list) and all(isinstance(line, str) for line in lines) and len(lines) < MAX_VALUES:
+            result.append(lines)
+    return result

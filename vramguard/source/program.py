@@ -1,0 +1,119 @@
+"""What one Python module says, as plain values: its imports, its scopes, what they bind, and the calls in them.
+
+A scope is known by its number in `PythonModule.scopes`; number 0 is the module's own. Names are as written: what they
+mean in the repository is for `link/python` to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vramguard.source import Location, Span
+from vramguard.source.expression import Call, Expression
+
+MODULE = 0  # the number of the module's own scope
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """`import module as name` (attribute None), or `from module import attribute as name`; `*` imports every name."""
+
+    name: str
+    module: str
+    attribute: str | None
+    level: int  # leading dots
+    scope: int
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a function."""
+
+    name: str
+    default: Expression | None = None
+    annotation: Expression | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The module, a class or a function. Lambdas and comprehensions have none of their own."""
+
+    kind: str  # module, class, function
+    name: str
+    parent: int
+    span: Span
+    parameters: tuple[Parameter, ...] = ()
+    decorators: tuple[Expression, ...] = ()
+    bases: tuple[Expression, ...] = ()
+
+
+Condition = tuple[Expression | None, bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """A name gets a value. What a method puts into `self.x` is bound to `x` of its class.
+
+    `scope` is where the value's names are looked up; `key` is set for `name["key"] = value`. `under`: the conditions
+    on which it happens, each with what it must be; a loop or a handler is None. Without any, no earlier value stands.
+    """
+
+    name: str
+    value: Expression
+    scope: int
+    under: tuple[Condition, ...] = ()
+    key: str | None = None
+
+    @property
+    def conditional(self) -> bool:
+        """Whether an earlier value may stand."""
+        return bool(self.under)
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """A call that somebody may want to know of, and the scope that makes it."""
+
+    call: Call
+    scope: int
+
+
+@dataclass(frozen=True, slots=True)
+class PythonModule:
+    """One module. `bindings` are by scope, then by name, in the order of the text; `calls` are too."""
+
+    at: Location
+    imports: tuple[Import, ...] = ()
+    scopes: tuple[Scope, ...] = ()
+    bindings: Mapping[int, Mapping[str, tuple[Binding, ...]]] = field(default_factory=dict)
+    calls: tuple[Called, ...] = ()
+    loads: bool = False  # whether it names a loader of models; others are read for their constants
+    serves: Location | None = None  # what in it answers requests
+    files: frozenset[str] = frozenset()  # of a module that serves, names of configuration files that stand in it
+
+    def place(self, expression: Expression) -> Location:
+        """Where an expression of this module stands."""
+        return Location(self.at.path, *expression.span)
+
+    def name_of(self, scope: int) -> str:
+        """The function and class that a scope is: `Server.load`; empty for the module's own."""
+        names: list[str] = []
+        while scope != MODULE:
+            names.append(self.scopes[scope].name)
+            scope = self.scopes[scope].parent
+        return ".".join(reversed(names))
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingMode:
+    """Something that leaves a model in training's ways: dropout on, gradients kept.
+
+    `serving`: what in its own file serves; None where only the files around it can say so.
+    """
+
+    at: Location
+    what: str  # as written: `training=True`, `model.train()`
+    form: str  # flag, train, missing-eval, missing-inference-mode
+    function: str = ""
+    serving: Location | None = None
