@@ -1,0 +1,184 @@
+"""KubeRay: what a Ray cluster serves or runs, with the cards of its groups of pods."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from vramguard.extract.kubernetes.hardware import hardware
+from vramguard.extract.kubernetes.pods import environment, named, template
+from vramguard.extract.kubernetes.workloads import flag
+from vramguard.facts import Hardware, Launch, Unknown, Word
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vramguard.extract.kubernetes.node import Node
+    from vramguard.extract.kubernetes.pods import Owner
+
+FORM = "ray"
+_LLM_APPS = ("ray.serve.llm:", "ray.llm.")  # Ray 2.44 and later: the applications whose arguments are engines' own
+
+
+class Group(NamedTuple):
+    """Pods of one kind in a cluster: what each has, and how many there may be."""
+
+    hardware: Hardware
+    pods: int | Unknown
+    node: Node
+
+
+def service(manifest: Node) -> Iterator[Launch]:
+    """A RayService: every model of every application that it serves; and containers with commands of their own."""
+    cluster = _cluster(manifest)
+    groups = _groups(cluster)
+    owner = named(manifest, FORM)
+    for config in manifest.get("spec", "serveConfigV2").parsed():
+        for application in config.get("applications").list():
+            yield from _application(application, owner, groups)
+    yield from containers(manifest)
+
+
+def containers(manifest: Node) -> Iterator[Launch]:
+    """The programs that a cluster's head starts itself, with all pods of the cluster behind it."""
+    cluster = _cluster(manifest)
+    groups = _groups(cluster)
+    pods = sum(group.pods for group in groups if isinstance(group.pods, int))
+    best = max(groups, key=lambda group: _count(group.hardware), default=None)
+    for launch in template(cluster.get("headGroupSpec", "template"), named(manifest, FORM)):
+        if launch.command and best:
+            yield replace(launch, hardware=replace(best.hardware, nodes=pods or None))
+
+
+def job(manifest: Node) -> Iterator[Launch]:
+    """A RayJob: the shell text that is its entry point."""
+    groups = _groups(_cluster(manifest))
+    entry = manifest.get("spec", "entrypoint").word()
+    if entry:
+        for held in manifest.get("spec", "runtimeEnvYAML").parsed() if manifest.get("spec", "runtimeEnvYAML") else ():
+            variables = environment(held.get("env_vars"))
+            break
+        else:
+            variables = {}
+        owner = named(manifest, FORM)
+        yield Launch(entry.at, FORM, owner.name, script=entry, env=variables, hardware=_cards(groups))
+
+
+def _cluster(manifest: Node) -> Node:
+    """The spec of the cluster: of a service, of a job, of AIBrix's fleets, or a cluster's own."""
+    spec = manifest.get("spec")
+    places = (("rayClusterConfig",), ("rayClusterSpec",), ("template", "spec"))
+    return next((node for keys in places if (node := spec.get(*keys))), spec)
+
+
+def _groups(cluster: Node) -> list[Group]:
+    """The groups that have cards, the head among them."""
+    result = []
+    for group in (cluster.get("headGroupSpec"), *cluster.get("workerGroupSpecs").list()):
+        pod = group.get("template", "spec")
+        held = [hardware(pod, container) for container in pod.get("containers").list()]
+        cards = next((one for one in held if one.gpus or one.accelerator), None)
+        if cards:
+            result.append(Group(cards, _pods(group), group))
+    return result
+
+
+def _pods(group: Node) -> int | Unknown:
+    """How many pods a group has: replicas, at most `maxReplicas`, each of `numOfHosts`."""
+    hosts = group.get("numOfHosts").number() or 1
+    numbers = [group.get(key).number() for key in ("replicas", "maxReplicas")]
+    known = [number for number in numbers if isinstance(number, int)]
+    if isinstance(hosts, Unknown) or (not known and any(numbers)):
+        return next(number for number in (hosts, *numbers) if isinstance(number, Unknown))
+    return max(known, default=1) * hosts
+
+
+def _count(hardware: Hardware) -> int:
+    return hardware.gpus if isinstance(hardware.gpus, int) else 1
+
+
+def _cards(groups: list[Group]) -> Hardware:
+    """The cards that an application may be placed on; Unknown where groups differ in theirs."""
+    if not groups:
+        return Hardware()
+    first, *others = (group.hardware for group in groups)
+    unlike = [other for other in others if (other.gpu, other.gpus) != (first.gpu, first.gpus)]
+    if not unlike:
+        return first
+    names = dict.fromkeys(_name(one.gpu) for one in (first, *unlike))
+    counts = [one.gpus for one in (first, *unlike)]
+    gpu = first.gpu if len(names) == 1 else Unknown("|".join(names))
+    gpus = first.gpus if len(set(map(str, counts))) == 1 else Unknown("|".join(map(_name, counts)))
+    return replace(first, gpu=gpu, gpus=gpus)
+
+
+def _name(value: str | int | Unknown | None) -> str:
+    return value.text if isinstance(value, Unknown) else str(value or "any")
+
+
+def _application(application: Node, owner: Owner, groups: list[Group]) -> Iterator[Launch]:
+    arguments = application.get("args")
+    name = "/".join(filter(None, (owner.name, application.get("name").text)))
+    variables = environment(application.get("runtime_env", "env_vars"))
+    path = application.get("import_path").word()
+    if path is None:
+        return
+    if path.text.startswith(_LLM_APPS):
+        for config in llm_configs(arguments):
+            yield replace(
+                llm(config, name, groups), env={**variables, **environment(config.get("runtime_env", "env_vars"))}
+            )
+        return
+    command = (Word("serve", path.at), Word("run", path.at), path)
+    pods = [launch for group in groups for launch in template(group.node.get("template"), owner)]
+    mounts = {path: of for launch in reversed(pods) for path, of in launch.mounts.items()}
+    yield Launch(application.at, FORM, name, command, env=variables, mounts=mounts, hardware=_cards(groups))
+
+
+def llm_configs(arguments: Node) -> Iterator[Node]:
+    """The models of an application of Ray's own; each a mapping (a path to one stands elsewhere)."""
+    for key in ("llm_configs", "prefill_config", "decode_config", "llm_config"):
+        held = arguments.get(key)
+        yield from (
+            config
+            for config in (held.list() if isinstance(held.value, list) else [held])
+            if config.get("model_loading_config")
+        )
+
+
+def llm(config: Node, name: str, groups: list[Group]) -> Launch:
+    """One `LLMConfig` (Ray, python/ray/llm/_internal/serve): an engine's arguments, the model, the card."""
+    loading = config.get("model_loading_config")
+    sources = (("model_source",), ("model_source", "bucket_uri"), ("model_id",))
+    model = next((word for keys in sources if (word := loading.get(*keys).word())), None)
+    arguments = tuple(word for key, node in config.get("engine_kwargs").items() for word in flag(key, node))
+    engine = config.get("llm_engine").word() or Word("vLLM", config.at)
+    given = {"engine": engine, **({"model": model} if model else {})}
+    return Launch(
+        config.at,
+        FORM,
+        name,
+        arguments,
+        entrypoint=False,
+        given=given,
+        hardware=_placed(config, _cards(groups), groups),
+    )
+
+
+def _placed(config: Node, cards: Hardware, groups: list[Group]) -> Hardware:
+    """The cards, as many pods of them as one replica's tensor and pipeline ranks need, one card each."""
+    kwargs = config.get("engine_kwargs")
+    kind = config.get("accelerator_type")
+    places = dict(cards.places)
+    if word := kind.word():
+        cards = replace(cards, gpu=word.value)
+        places["gpu"] = kind.at
+    ranks = [kwargs.get(key).number() for key in ("tensor_parallel_size", "pipeline_parallel_size")]
+    wanted = 1
+    for rank in ranks:
+        wanted *= rank if isinstance(rank, int) else 1
+    pods = groups[0].pods if groups else 1
+    if isinstance(cards.gpus, int) and cards.gpus and isinstance(pods, int) and wanted > cards.gpus:
+        cards = replace(cards, nodes=max(1, min(-(-wanted // cards.gpus), pods)))
+        places["nodes"] = groups[0].node.at
+    return replace(cards, places=places)
