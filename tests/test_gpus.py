@@ -165,6 +165,14 @@ LABELS: dict[str, dict[str, tuple[str, ...]]] = {
         "rtx-a6000-48gb": ("RTX_A6000",),
         "rtx-a5000-24gb": ("RTX_A5000",),
     },
+    "gpu-name of Volcengine's machines (aibrix's samples)": {
+        "h20-96gb": ("NVIDIA-H20-SXM5-96GB",),
+        "a100-sxm4-80gb": ("Tesla-A100-80G", "A100-80G"),
+        "v100-16gb": ("Tesla-V100",),
+    },
+    "Accelerator of Truss (truss, base/truss_config.py): a half of a card by MIG": {
+        "h100-80gb-mig-3g.40gb": ("H100_40GB",),
+    },
     "amd.com/gpu.product-name, rocm-smi, and ROCm's names": {
         "mi250x-64gb": (
             "MI250X",

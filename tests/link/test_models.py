@@ -39,6 +39,17 @@ def test_a_config_wins_over_the_models_name() -> None:
     assert len(pairs(*found)) == 2
 
 
+def test_a_folder_is_seen_from_where_the_program_may_run() -> None:
+    def found_in(path: str) -> str:
+        deployment = Deployment(Location(path), declared=False, model="models/a")
+        configs = (config("models/a/config.json"), config("apps/pricing/models/a/config.json"))
+        ((_, of),) = pairs(*configs, deployment, unjudged=frozenset())[:1]
+        return of
+
+    assert found_in("apps/pricing/k8s/serve.yaml") == "apps/pricing/models/a/config.json"
+    assert found_in("apps/other/serve.yaml") == "models/a/config.json"
+
+
 def test_unjudged_classes_only_spare_what_nobody_deploys() -> None:
     test = frozenset({PathClass.TEST})
     assert pairs(config("test/config.json"), unjudged=test) == []
@@ -49,7 +60,8 @@ def test_unjudged_classes_only_spare_what_nobody_deploys() -> None:
 
 def test_a_deployment_of_nothing_in_the_repository_says_why() -> None:
     ((_, reason),) = pairs(deployed(model="org/name"))
-    assert reason == "no config.json of `org/name` is in the repository; commit it and name it with `config`"
+    mend = "run `vramguard lock --model org/name`"
+    assert reason == f"no config.json of `org/name` is in the repository or in vramguard.lock: {mend}"
 
 
 @pytest.mark.parametrize(
