@@ -30,6 +30,8 @@ def beside(kind: str | None, of: Architecture) -> int:
         return of.vocab * of.hidden
     if kind == "rotary":
         return sum(group.layers * (group.head_dim // 2) for group in of.attention)
+    if kind == "masks":
+        return of.layers * of.context**2
     if kind == "scales":
         linear = (tensor for tensor in of.tensors if tensor.kind == "linear" and "lm_head" not in tensor.name)
         return sum(tensor.shape[0] * tensor.copies for tensor in linear)
@@ -52,7 +54,8 @@ def test_every_row_says_where_it_was_read() -> None:
     files = {path.name for path in CATALOGUE.glob("*.json")}
     assert {row["file"] for row in ROWS} == files
     assert len({row["id"] for row in ROWS}) == len(ROWS)
-    for row in [*ROWS, *(row["published"] for row in PUBLISHED)]:
+    aliases = [alias for row in ROWS for alias in row.get("alias", ())]
+    for row in [*ROWS, *aliases, *(row["published"] for row in PUBLISHED)]:
         assert len(row["commit"]) == 40
         assert row["repository"].count("/") == 1
         assert row["path"]

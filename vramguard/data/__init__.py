@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -63,6 +64,32 @@ class Advisory:
     what: str
     source: str
     date: str
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueModel:
+    """A model that is deployed often: the keys of its config.json that say what its network is.
+
+    `repository`, `commit` and `path` name the public file that the numbers were read in, `note` what differs there.
+    """
+
+    id: str
+    aliases: Mapping[str, str]  # other ids of the same network, each with its source
+    config: Mapping[str, Any]
+    repository: str
+    commit: str
+    path: str
+    note: str = ""
+
+    @property
+    def quantized(self) -> bool:
+        """Whether its weights are stored packed."""
+        return "quantization_config" in self.config or "compression_config" in self.config
+
+    @property
+    def read_in(self) -> str:
+        """The source in one line."""
+        return f"{self.repository}@{self.commit[:12]}, {self.path}" + (f": {self.note}" if self.note else "")
 
 
 @cache
@@ -135,3 +162,16 @@ def advisories() -> tuple[Advisory, ...]:
         {**row, "kind": row["class"], "capabilities": (*row["capabilities"],)} for row in load("advisories")["advisory"]
     )
     return tuple(Advisory(**{key: value for key, value in row.items() if key != "class"}) for row in rows)
+
+
+@cache
+def models() -> Mapping[str, CatalogueModel]:
+    """Every model of the shipped catalogue, by its id and its aliases, in lower case: the hub compares without case."""
+    table = json.loads((files(__name__) / "models.json").read_text(encoding="utf-8"))
+    rows = [CatalogueModel(**{"aliases": {}, **row}) for row in table["models"]]
+    return MappingProxyType({name.casefold(): row for row in rows for name in (row.id, *row.aliases)})
+
+
+def model(name: str) -> CatalogueModel | None:
+    """Return the catalogue's row of a model's id on the hub; None where it has none."""
+    return models().get(name.casefold())
