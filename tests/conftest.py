@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
 
 class Git(Protocol):
@@ -20,6 +20,17 @@ class Git(Protocol):
 
 class Repo(Protocol):
     def __call__(self, files: Mapping[str, str | bytes | None], *, commit: str | None = None) -> Path: ...
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_models_of_this_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What this machine's Hugging Face cache holds, and its tokens, decide nothing here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_HUB_CACHE", str(tmp_path_factory.mktemp("models")))
+        for name in ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HUGGINGFACE_HUB_CACHE", "HUGGING_FACE_HUB_TOKEN"):
+            patch.delenv(name, raising=False)
+        patch.setenv("HF_TOKEN_PATH", os.devnull)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -19,8 +19,9 @@ DEFECTS = {
     "requirements.txt": [("VG101", "requirements.txt")] * 5,
     "requirements-quantization.txt": [("VG102", "requirements-quantization.txt")],
     "poetry.lock": [("VG103", "pyproject.toml")],
-    "models/recommender/config.json": [("VG201", "vramguard.toml")],
-    "models/assistant/config.json": [("VG201", "vramguard.toml")],
+    "models/recommender/config.json": [("VG201", "deploy/recommender.yaml"), ("VG208", "storefront/recommender.py")],
+    "deploy/recommender.yaml": [("VG207", "deploy/recommender.yaml")],
+    "deploy/assistant.yaml": [("VG201", "deploy/assistant.yaml"), ("VG204", "deploy/assistant.yaml")],
 }
 
 
@@ -64,9 +65,33 @@ def test_the_two_differ_in_nothing_but_the_defects() -> None:
 
 
 def test_the_incident_says_how_much_would_spill() -> None:
-    proof = judge(INCIDENT).proofs[0].proof
-    assert proof.workload.device_map == "auto"
-    assert proof.model_weight_bytes is not None
+    report = judge(INCIDENT)
+    proof = next(proven.proof for proven in report.proofs if proven.proof.workload.device_map == "auto")
+    assert proof.device.name == "a100-sxm4-40gb"
+    assert proof.model_weight_bytes == 141_107_412_992  # 70,553,706,496 parameters of two bytes
     over = proof.model_weight_bytes - proof.device.capacity_bytes
     # Whole layers leave the card, and so does the room that the largest needs to come back.
     assert over < proof.spill_bytes < over + 8 * 2**30
+    words = {found.id: found.message for found in report.findings}
+    assert f"{proof.spill_bytes / 2**30:.2f} GiB spill to the CPU silently" in words["VG208"]
+
+
+def test_the_incident_names_the_context_that_ate_the_cache() -> None:
+    (proof,) = (proven.proof for proven in judge(INCIDENT).proofs if proven.proof.workload.engine == "vllm")
+    # Keys and values of 40 layers, 40 heads, 128 wide, two bytes each, for every token; one block more for the null.
+    cache = 2 * 40 * 40 * 128 * 2 * 131_072
+    assert proof.totals is not None
+    assert cache <= proof.totals.kv_cache_bytes < cache + 32 * 2**20
+    assert 32_768 < (proof.max_fitting_model_len or 0) < 131_072
+
+
+def test_findings_stand_on_the_lines_that_would_mend_them() -> None:
+    found = {(item.id, item.at.path): item.at.line for item in judge(INCIDENT).findings}
+
+    def text(path: str, id_: str) -> str:
+        return (INCIDENT / path).read_text("utf-8").splitlines()[found[id_, path] - 1]
+
+    assert "nvidia.com/gpu: 1" in text("deploy/recommender.yaml", "VG201")
+    assert 'device_map="auto"' in text("storefront/recommender.py", "VG208")
+    assert "--max-model-len=131072" in text("deploy/assistant.yaml", "VG201")
+    assert 'value: "true"' in text("deploy/recommender.yaml", "VG207")

@@ -143,7 +143,7 @@ def configured(text: str) -> settings.Configuration:
     ("text", "words"),
     [
         ('select = ["VG9"]', "vramguard.toml:1:1: no rule `VG9`"),
-        ('ignore = ["VG12"]', "vramguard.toml:1:1: no rule `VG12`; did you mean `VG102`?"),
+        ('ignore = ["VG12"]', "vramguard.toml:1:1: no rule `VG12`; did you mean `VG212`?"),
         ('severity = {VG1 = "note"}', "no rule `VG1`"),
         ("[rules.VG999]\nclasses = []", "no rule `VG999`"),
         ("[rules.VG101]\nclass = []", "vramguard.toml:2:1: unknown key `class`; did you mean `classes`?"),
@@ -165,7 +165,7 @@ def test_select_ignore_severity_and_parameters_reach_the_rules() -> None:
         item.id: item
         for item in policy.selected(policy.load_rules(), configured(f"{text}[rules.VG101]\nclasses = []\n"))
     }
-    assert set(rules) == {"VG101", "VG102", "VG103", "VG104", "VG201"}
+    assert set(rules) == {"VG101", "VG102", "VG103", "VG104", "VG107", "VG108", "VG201"}
     assert rules["VG102"].severity is Severity.NOTE
     assert getattr(rules["VG101"].check, "classes") == ()  # noqa: B009 - a parameter of this check only
     assert getattr(rules["VG201"].check, "budget") == Fraction(1, 2)  # noqa: B009 - likewise

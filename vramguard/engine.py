@@ -12,7 +12,10 @@ from vramguard import policy, settings, suppression
 from vramguard.classes import classifier
 from vramguard.discover import matcher
 from vramguard.extract import extract
-from vramguard.facts import Facts, Include
+from vramguard.facts import Facts, HelmChart, HelmRelease, Include, Kustomization
+from vramguard.hub import resolved
+from vramguard.link.deployments import deployments
+from vramguard.link.judging import UNSERVED, not_judged
 from vramguard.policy import Finding, Rule
 from vramguard.schema import ConfigError
 from vramguard.settings import Configuration
@@ -69,9 +72,14 @@ class Report:
         return sum(finding.severity is severity for finding in self.findings)
 
     @property
-    def not_judged(self) -> int:
+    def templates(self) -> int:
         """Files that a renderer has to fill in first."""
         return sum(fact.template for fact in self.facts.of(Unreadable))
+
+    @property
+    def not_judged(self) -> int:
+        """Files and deployments that somebody else has to fill in first."""
+        return self.templates + sum(1 for _ in not_judged(self.facts, frozenset(UNSERVED)))
 
 
 class Proven(NamedTuple):
@@ -94,9 +102,11 @@ def load_policy(
     `only`: the kinds of check whose rules are asked for, where those of others need not be read.
     """
     configuration = settings.load(tree.read, path)
+    online = bool(overrides.pop("online", False))
     chosen = {key: value for key, value in overrides.items() if value is not None}
     configuration = dataclasses.replace(
         configuration,
+        online=online,
         settings=dataclasses.replace(configuration.settings, **chosen),
         places={key: place for key, place in configuration.places.items() if key not in chosen},
     )
@@ -161,9 +171,31 @@ def gather(
         done |= {path: extracted for path, extracted in found.items() if extracted is not None}
         targets = {target for extracted in found.values() if extracted for target in _included(extracted)}
         pending = {path: "requirements" for path in sorted(targets - done.keys()) if _is_there(tree, path)}
-    found_facts = [fact for extracted in done.values() for fact in extracted.facts]
-    classify = classifier(configuration.settings.classes)
-    return done, Facts([*found_facts, *configuration.deployments], classify, paths)
+    said = [fact for extracted in done.values() for fact in extracted.facts]
+    facts = Facts([*said, *configuration.deployments], classifier(configuration.settings.classes), paths)
+    facts = _assembled(facts, tree, excluded, configuration)
+    facts = facts.adding(deployments(facts))
+    return done, facts.adding(resolved(facts, online=configuration.online))
+
+
+def _assembled(facts: Facts, tree: Tree, excluded: Callable[[str], bool], configuration: Configuration) -> Facts:
+    """The facts with what charts and overlays make of several files in the place of what each says by itself."""
+    if not any(facts.of(kind) for kind in (HelmChart, HelmRelease, Kustomization)):
+        return facts
+    from vramguard.link import helm, kustomize
+
+    def read(path: str) -> bytes | None:
+        try:
+            return None if excluded(path) else tree.read(path)
+        except (OSError, ValueError):  # said by the file itself
+            return None
+
+    facts = kustomize.overlaid(helm.composed(facts, read), read)
+    if configuration.settings.render:
+        from vramguard.render import rendered
+
+        return rendered(facts, helm.Charts(facts, read), UNSERVED)
+    return facts
 
 
 def _all_extracted(tree: Tree, pending: Mapping[str, str], jobs: int) -> dict[str, Extracted | None]:
@@ -236,13 +268,6 @@ def proofs(facts: Facts, by: Policy) -> list[Proven]:
     return [] if judged is None else [Proven(*item) for item in judged.proofs(facts)]
 
 
-def prove_deployment(
-    tree: Tree,
-    configuration: Configuration,
-    judge: VramBudget,
-    deployment: Deployment,
-    tracing: Tracing | None = None,
-) -> Proven:
+def prove_deployment(facts: Facts, judge: VramBudget, deployment: Deployment, tracing: Tracing | None = None) -> Proven:
     """The proof of one deployment by the terms of `judge`, and by `tracing` where it is given."""
-    _, facts = gather(tree, configuration)
     return Proven(*judge.prove_one(facts, deployment, tracing))

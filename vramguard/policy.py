@@ -230,7 +230,7 @@ def _refuse_unknown(known: list[str], configuration: Configuration) -> None:
 def _configured(rule: Rule, configuration: Configuration) -> Rule:
     settings = configuration.settings
     names = {parameter.name for parameter in dataclasses.fields(rule.check)}  # type: ignore[arg-type]
-    general = {"budget": settings.budget, "gpu": settings.gpu, "concurrency": settings.concurrency}
+    general = {key: getattr(settings, key) for key in ("budget", "gpu", "concurrency", "catalogue")}
     changes: dict[str, Any] = {key: value for key, value in general.items() if value is not None and key in names}
     places = {key: configuration.places.get(key) for key in changes}
     if rule.id in configuration.parameters:

@@ -124,6 +124,8 @@ class Settings:
     budget: Fraction | None = option("Share of a card's capacity that the peak may take", None, limit=SHARE)
     gpu: str | None = option("The card of a deployment that names none", None)
     concurrency: int | None = option("Full-length sequences of a deployment that names no number", None, limit=POSITIVE)
+    catalogue: bool | None = option("Whether the shipped catalogue may say what a model is that no lock has", None)
+    render: bool | None = option("Whether helm may render the charts, where it is on PATH", None)
     baseline: str | None = option("File of accepted findings, from the configuration's folder", None)
     classes: Mapping[str, tuple[str, ...]] = option("Patterns by path class", factory=dict, keys=_CLASS)
     waiver: tuple[Waiver, ...] = option("Accepted findings, with reasons", ())
@@ -142,6 +144,7 @@ class Configuration:
     deployments: tuple[Deployment, ...] = ()
     places: Mapping[str, Location] = dataclasses.field(default_factory=dict)
     parameters: Mapping[str, tuple[Document, tuple[str, ...]]] = dataclasses.field(default_factory=dict)
+    online: bool = False  # whether a network may be asked: the command line's to say, never a file's
 
     def resolve(self, path: str) -> str:
         """A path given in the configuration, from the repository's root."""

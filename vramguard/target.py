@@ -1,4 +1,4 @@
-"""What `prove TARGET` names: a config.json, a folder that holds one, or a deployment at FILE:LINE."""
+"""What `prove TARGET` names: a config.json, a folder that holds one, a deployment at FILE:LINE, or a hub id."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from vramguard import engine
 from vramguard.checks.vram import VramBudget
 from vramguard.discover import WorkTree
 from vramguard.facts import Deployment
+from vramguard.link.names import is_hub_id
 from vramguard.schema import ConfigError
 from vramguard.scope import Scope, find_scope
 from vramguard.source import Location
@@ -32,6 +33,7 @@ class Terms(NamedTuple):
     config: str | None
     budget: Fraction | None
     method: str = "analytic"  # or trace
+    online: bool = False  # whether the hub may be asked
 
 
 def _tracing(method: str) -> Tracing | None:
@@ -57,7 +59,7 @@ def prove_target(target: str, terms: Terms, given: dict[str, Any]) -> Proven:
     else:
         file, line = path / "config.json" if path.is_dir() else path, None
     if not file.is_file():
-        raise ConfigError(f"`{target}` is no config.json, no folder that holds one, and no FILE:LINE of a deployment")
+        return _named(target, terms, given)
     scope = find_scope([file])
     terms = terms._replace(config=None if terms.config is None else scope.below(Path(terms.config)))
     if line is None or file.suffix == ".json":
@@ -68,27 +70,52 @@ def prove_target(target: str, terms: Terms, given: dict[str, Any]) -> Proven:
     return proven._replace(at=proven.at._replace(path=shown))
 
 
+def _named(target: str, terms: Terms, given: dict[str, Any]) -> Proven:
+    """A model of the hub, `ID` or `ID@REVISION`, as a lock here, the cache, the hub or the catalogue knows it."""
+    model, _, revision = target.partition("@")
+    nothing = f"`{target}` is no config.json, no folder that holds one, and no FILE:LINE of a deployment"
+    if not is_hub_id(model) or Path(model.partition("/")[0]).exists():
+        raise ConfigError(nothing)
+    scope = find_scope([])
+    terms = terms._replace(config=None if terms.config is None else scope.below(Path(terms.config)))
+    at = Location(f"{model}/config.json")
+    proven = _proven(scope.root, Deployment(at, declared=True, model=model, revision=revision or None, **given), terms)
+    if not proven.sha256:
+        raise ConfigError(f"{nothing}; as a model of the hub: {proven.proof.reason}")
+    return proven
+
+
 def _config(scope: Scope, file: Path, terms: Terms, given: dict[str, Any]) -> Proven:
     name = scope.below(file)
     deployment = Deployment(at=Location(name), declared=True, config=name, **given)
-    return _proven(scope.root, (deployment,), terms)
+    return _proven(scope.root, deployment, terms)
 
 
 def _deployment(scope: Scope, file: Path, line: int, terms: Terms, given: dict[str, Any]) -> Proven:
-    """The deployment that stands at, or nearest above, the line."""
+    """The deployment that stands at, or nearest above, the line: declared in a configuration, or found in a file."""
     name = scope.below(file)
-    found = engine.load_policy(WorkTree(scope.root), terms.config or name, _PROOF).configuration.deployments
-    above = [item for item in found if item.at.path == name and item.at.line <= line]
+    judging = terms._replace(config=terms.config or (name if file.suffix == ".toml" else None))
+    tree, policy = _policy(scope.root, judging)
+    _, facts = engine.gather(tree, policy.configuration)
+    above = [item for item in facts.of(Deployment) if item.at.path == name and item.at.line <= line]
     if not above:
         raise ConfigError(f"no deployment at `{file}:{line}`; `vramguard inspect` lists them")
-    chosen = max(above, key=lambda item: item.at.line)
-    return _proven(scope.root, (dataclasses.replace(chosen, **given),), terms)
+    chosen = dataclasses.replace(max(above, key=lambda item: item.at.line), **given)
+    return engine.prove_deployment(facts, _judge(policy), chosen, _tracing(terms.method))
 
 
-def _proven(root: Path, deployments: tuple[Deployment, ...], terms: Terms) -> Proven:
+def _proven(root: Path, deployment: Deployment, terms: Terms) -> Proven:
     tracing = _tracing(terms.method)
+    tree, policy = _policy(root, terms)
+    configuration = dataclasses.replace(policy.configuration, deployments=(deployment,))
+    _, facts = engine.gather(tree, configuration)
+    return engine.prove_deployment(facts, _judge(policy), deployment, tracing)
+
+
+def _policy(root: Path, terms: Terms) -> tuple[WorkTree, engine.Policy]:
     tree = WorkTree(root)
-    policy = engine.load_policy(tree, terms.config, _PROOF, budget=terms.budget)
-    configuration = dataclasses.replace(policy.configuration, deployments=deployments)
-    judge = next((rule.check for rule in policy.rules if isinstance(rule.check, VramBudget)), VramBudget())
-    return engine.prove_deployment(tree, configuration, judge, deployments[0], tracing)
+    return tree, engine.load_policy(tree, terms.config, _PROOF, budget=terms.budget, online=terms.online)
+
+
+def _judge(policy: engine.Policy) -> VramBudget:
+    return next((rule.check for rule in policy.rules if isinstance(rule.check, VramBudget)), VramBudget())

@@ -68,7 +68,7 @@ class Check(Protocol):
 
 
 CHECKS: dict[str, type[Check]] = {}
-_MODULES = ("vram", "serving", "weights", "files", "pinning")
+_MODULES = ("vram", "serving", "training", "deployments", "weights", "files", "pinning", "models", "helm")
 
 
 def check(name: str) -> Callable[[type[Check]], type[Check]]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
 
-from vramguard.checks import Problem, Severity, check
-from vramguard.facts import DuplicateKey, PathClass
+from vramguard.checks import Evidence, Problem, Severity, check
+from vramguard.facts import DuplicateKey, HelmUnrendered, PathClass
+from vramguard.link.judging import UNSERVED, not_judged
 from vramguard.source import Unreadable
+from vramguard.units import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.facts import Facts
-
-# Where a file that does not parse is as a rule meant not to: a parser's test data, a vendored tree.
-_UNSERVED = (PathClass.TEST, PathClass.DOCS, PathClass.VENDORED)
+    from vramguard.facts import Deployment, Facts
 
 
 @check("unreadable-file")
@@ -23,7 +23,7 @@ _UNSERVED = (PathClass.TEST, PathClass.DOCS, PathClass.VENDORED)
 class UnreadableFile:
     """A file of a kind that we judge must be readable; in the `lenient` path classes it is a note."""
 
-    lenient: tuple[PathClass, ...] = _UNSERVED
+    lenient: tuple[PathClass, ...] = UNSERVED
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for fact in facts.of(Unreadable):
@@ -35,12 +35,34 @@ class UnreadableFile:
 @check("template")
 @dataclass(frozen=True)
 class Template:
-    """A file that a renderer has to fill in first, and that does not parse as it stands."""
+    """What a renderer has to fill in first: files that do not parse as they stand, and deployments with such a value.
+
+    One problem for each file, which counts its deployments; those in the path classes `unjudged` are none.
+    """
+
+    unjudged: tuple[PathClass, ...] = UNSERVED
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for fact in facts.of(Unreadable):
             if fact.template:
-                yield Problem(fact.at, {"reason": fact.reason})
+                yield Problem(fact.at, {"what": "a template, not judged: a renderer has to fill it in first"})
+        for failed in facts.of(HelmUnrendered):
+            yield Problem(failed.at, {"what": f"a chart that is not rendered, and so not judged: {failed.reason}"})
+        for _, found in groupby(not_judged(facts, frozenset(self.unjudged)), key=lambda pair: pair[0].at.path):
+            yield _not_judged(list(found))
+
+
+def _not_judged(found: list[tuple[Deployment, str]]) -> Problem:
+    """All deployments of one file that are not judged, in the words of the first."""
+    (deployment, reason), *others = found
+    model = f"`{deployment.model}`" if isinstance(deployment.model, str) else "a model"
+    more = f" (and {plural(len(others), 'more deployment')} of this file)" if others else ""
+    return Problem(
+        at=deployment.at,
+        values={"what": f"the deployment of {model} is not judged: {reason}{more}"},
+        evidence=tuple(Evidence(other.at, f"not judged: {why}") for other, why in others),
+        amount=len(found),
+    )
 
 
 @check("duplicate-key")

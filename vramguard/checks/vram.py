@@ -11,8 +11,9 @@ from vramguard import data
 from vramguard.checks import Evidence, Problem, Severity, check
 from vramguard.facts import Deployment, PathClass, Unknown
 from vramguard.link.advisories import advised
-from vramguard.link.models import Placement, is_language_model, place, placements, undeclared
-from vramguard.memory import Answer, Device, Proof, Workload, prove, share
+from vramguard.link.judging import UNSERVED, judged
+from vramguard.link.models import Placement, is_language_model, place, placements, supposed, told, undeclared
+from vramguard.memory import CONFIRMED, Answer, Device, Proof, Workload, prove, share, weigh
 from vramguard.schema import ConfigError, suggestion
 from vramguard.units import gib
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from vramguard.source import Location
 
 DEFAULT_GPU = "h100-sxm5-80gb"
-_UNJUDGED = (PathClass.TEST, PathClass.DOCS, PathClass.VENDORED)
 
 
 class Judged(NamedTuple):
@@ -42,16 +42,21 @@ class Terms:
     gpu: str
     concurrency: int
     unjudged: tuple[PathClass, ...]
+    catalogue: bool = True
 
 
 @dataclass(frozen=True)
 class Judging:
-    """What every rule about a proof is told: what to suppose where a deployment is silent, and what not to judge."""
+    """What every rule about a proof is told: what to suppose where a deployment is silent, and what not to judge.
+
+    `catalogue`: whether the shipped catalogue may say what a model is whose config is nowhere else.
+    """
 
     budget: Fraction = Fraction(4, 5)
     gpu: str = DEFAULT_GPU
     concurrency: int = 1
-    unjudged: tuple[PathClass, ...] = _UNJUDGED
+    unjudged: tuple[PathClass, ...] = UNSERVED
+    catalogue: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.budget <= 1:
@@ -64,7 +69,7 @@ class Judging:
     @property
     def terms(self) -> Terms:
         """What a proof is asked by."""
-        return Terms(self.budget, self.gpu, self.concurrency, self.unjudged)
+        return Terms(self.budget, self.gpu, self.concurrency, self.unjudged, self.catalogue)
 
     def judged(self, facts: Facts) -> tuple[Judged, ...]:
         """Every model that meets hardware, with its proof."""
@@ -96,7 +101,7 @@ class VramBudget(Judging):
         self, facts: Facts, deployment: Deployment, tracing: Tracing | None = None
     ) -> tuple[Proof, Location, str, str | None]:
         """The proof of one deployment, which need not be among the facts; by `tracing` where it is given."""
-        placement = place(deployment, facts)
+        placement = place(deployment, facts, catalogue=self.catalogue)
         return _prove(facts, placement, self.terms, tracing), *_identity(placement)
 
     def _problem(self, placement: Placement, proof: Proof) -> Problem:
@@ -115,8 +120,16 @@ class VramBudget(Judging):
 
 @lru_cache(maxsize=4)  # VG201, VG202 and the report ask for the same proofs; Facts are compared by identity
 def _prove_all(facts: Facts, terms: Terms) -> tuple[Judged, ...]:
-    found = [Judged(item, _prove(facts, item, terms)) for item in placements(facts, frozenset(terms.unjudged))]
+    found = [Judged(item, _prove(facts, item, terms)) for item in _judged(facts, terms)]
     return tuple(Judged(item.placement, share(item.proof, _neighbours(item, found))) for item in found)
+
+
+def _judged(facts: Facts, terms: Terms) -> Iterator[Placement]:
+    """Every placement but those of deployments that cannot be judged from the text, or are not to be."""
+    unjudged = frozenset(terms.unjudged)
+    chosen = {id(deployment) for deployment in judged(facts, unjudged)}
+    placed = placements(facts, unjudged, catalogue=terms.catalogue)
+    return (item for item in placed if item.deployment is None or id(item.deployment) in chosen)
 
 
 def _neighbours(one: Judged, found: list[Judged]) -> list[Proof]:
@@ -127,11 +140,24 @@ def _neighbours(one: Judged, found: list[Judged]) -> list[Proof]:
 
 
 def _prove(facts: Facts, placement: Placement, terms: Terms, tracing: Tracing | None = None) -> Proof:
-    workload, card, unknown = _asked(placement.deployment, terms)
+    deployment = placement.deployment
+    workload, card, unknown = _asked(deployment, terms)
     missing = placement.missing or unknown or _advised(facts, placement, card)
     if missing or placement.config is None:
         return replace(prove({}, workload, card, terms.budget), reason=missing)
-    return prove(placement.config.config, workload, card, terms.budget, tracing)
+    proof = prove(placement.config.config, workload, card, terms.budget, tracing)
+    if proof.parameters is None and placement.config.tensors:
+        proof = weigh(proof, placement.config.config, placement.config.tensors)
+    assumed = (*(deployment.assumed if deployment else ()), *supposed(placement.config))
+    return _uncounted(replace(proof, assumptions=(*proof.assumptions, *assumed)), deployment)
+
+
+def _uncounted(proof: Proof, deployment: Deployment | None) -> Proof:
+    """A proof for a deployment that asks for what no field holds: it may take more, so that no upper bound holds."""
+    if deployment is None or not deployment.unread or proof.answer is not Answer.FITS:
+        return proof
+    reason = f"`{deployment.unread[0]}` may change the peak, and no proof here counts it"
+    return replace(proof, answer=Answer.UNKNOWN, reason=reason, min_fitting_gpus=None, max_fitting_model_len=None)
 
 
 def _advised(facts: Facts, placement: Placement, card: Device) -> str:
@@ -153,6 +179,8 @@ def _asked(deployment: Deployment | None, terms: Terms) -> tuple[Workload, Devic
     unknown = ""
     for field in fields(Workload):
         value = getattr(deployment, field.name, None)
+        if isinstance(value, Unknown) and field.name == "engine_version":
+            continue  # not stated, as far as can be told: every release that was read
         if isinstance(value, Unknown):
             unknown = unknown or f"`{field.name}` is `{value.text}`, which only a renderer knows"
         elif value is not None:
@@ -160,6 +188,9 @@ def _asked(deployment: Deployment | None, terms: Terms) -> tuple[Workload, Devic
     if terms.concurrency > 1:  # one is what the proof assumes, and says so
         given.setdefault("concurrency", terms.concurrency)
     gpu = given.get("gpu")
+    if gpu and data.gpu(gpu) is None and deployment and not deployment.declared:
+        unknown = unknown or f"its card is `{gpu}`, which no row of the GPU catalogue is"
+        gpu = given["gpu"] = None
     return Workload(**given), device(gpu or terms.gpu, _place(deployment, "gpu")), unknown
 
 
@@ -200,16 +231,30 @@ def subject_of(placement: Placement) -> str:
 
 def _guilty_line(placement: Placement, proof: Proof) -> Location:
     """The line whose change would mend it: the context's where the weights alone would fit, else the card's."""
-    names = ("max_model_len", "concurrency", "gpu") if proof.max_fitting_model_len else ("gpu", "config", "model")
+    shorter = ("max_model_len", "concurrency")
+    names = (
+        *(shorter if proof.max_fitting_model_len else ()),
+        "gpus",
+        "tensor_parallel_size",
+        "gpu",
+        "config",
+        "model",
+    )
     places = placement.deployment.places if placement.deployment else {}
     return next((places[name] for name in names if name in places), placement.at)
 
 
 def evidence_of(placement: Placement) -> Iterator[Evidence]:
-    """The chain from a deployment to its config."""
-    if placement.deployment and placement.config:
-        yield Evidence(placement.deployment.at, "this deployment places the model")
-        yield Evidence(placement.config.at, f"this is its config ({placement.config.config.get('model_type')})")
+    """The chain from a deployment to its card, where another file names it, and to its config."""
+    deployment = placement.deployment
+    if deployment and placement.config:
+        yield Evidence(deployment.at, "this deployment places the model")
+        cards = (deployment.places[name] for name in ("gpu", "gpus") if name in deployment.places)
+        elsewhere = next((place for place in cards if place.path != deployment.at.path), None)
+        if elsewhere is not None:
+            yield Evidence(elsewhere, "this gives it its card")
+        config, kind = placement.config, placement.config.config.get("model_type")
+        yield Evidence(config.at, f"this is its config ({kind})" if config.origin == "file" else told(config))
 
 
 def _values(placement: Placement, proof: Proof) -> Mapping[str, Any]:
@@ -256,6 +301,8 @@ def _mend(placement: Placement, proof: Proof) -> str:
     if proof.max_fitting_model_len:
         key = "max_model_len" if placement.deployment else "a deployment with max_model_len"
         return f"Set {key} to {proof.max_fitting_model_len:,} or less"
+    if any(term.name == CONFIRMED for term in proof.ledger):  # of a network of which only the least is known
+        return "It takes a bigger card, more cards, fewer bits per weight, or a shorter context"
     return "No context fits: the weights need a bigger card, more cards, or fewer bits per weight"
 
 
@@ -264,7 +311,7 @@ def _mend(placement: Placement, proof: Proof) -> str:
 class NotALanguageModel:
     """A Hugging Face config of another kind of model (encoder, vision, diffusion, adapter) is said not to be judged."""
 
-    unjudged: tuple[PathClass, ...] = _UNJUDGED
+    unjudged: tuple[PathClass, ...] = UNSERVED
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for found in undeclared(facts, frozenset(self.unjudged)):

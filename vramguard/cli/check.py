@@ -17,6 +17,7 @@ from vramguard.cli.options import (
     Format,
     Gpu,
     Level,
+    Online,
     Output,
     console,
     named,
@@ -55,6 +56,10 @@ def check(  # noqa: PLR0913 - one parameter per option
     budget: Budget = None,
     concurrency: Concurrency = None,
     config: Config = None,
+    online: Online = False,
+    render: Annotated[
+        bool | None, typer.Option("--render/--no-render", help="Let helm render the charts, where it is on PATH.")
+    ] = None,
     jobs: Annotated[int, typer.Option(min=1, help="Processes that read the files of a large repository.")] = 1,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also list suppressed findings.")] = False,
 ) -> None:
@@ -70,6 +75,8 @@ def check(  # noqa: PLR0913 - one parameter per option
         "budget": budget,
         "concurrency": concurrency,
         "baseline": str(Path(baseline).absolute()) if baseline else None,
+        "online": online,
+        "render": render,
     }
     with working(f"reading {scope.shown}"):
         asked = governance.Question(scope, diff_base, named(scope, config), overrides, jobs)

@@ -64,6 +64,7 @@ Budget = Annotated[
     Fraction | None,
     typer.Option(help="Share of the card that the peak may take.", parser=fraction, metavar="FRACTION"),
 ]
+Online = Annotated[bool, typer.Option("--online", help="Ask the hub for models that neither a lock nor the cache has.")]
 Concurrency = Annotated[int | None, typer.Option(min=1, help="Full-length sequences that must fit at once.")]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write the chosen format here; the terminal gets text.")

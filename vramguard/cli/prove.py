@@ -17,6 +17,7 @@ from vramguard.cli.options import (
     Config,
     Exit,
     Method,
+    Online,
     Output,
     PlainFormat,
     console,
@@ -37,14 +38,15 @@ _SHORT: Final = {"tensor_parallel_size": "-tp", "pipeline_parallel_size": "-pp"}
 _ABSENT: Final = ("config", "model", "revision", "card")  # what the target says itself, or only several can
 
 
-def prove(
-    target: Annotated[str, typer.Argument(help="A config.json, its folder, or FILE:LINE of a deployment.")],
+def prove(  # noqa: PLR0913 - one parameter per option
+    target: Annotated[str, typer.Argument(help="A config.json, its folder, FILE:LINE of a deployment, or a hub id.")],
     *,
     budget: Budget = None,
     method: Annotated[Method, typer.Option(help="Formulas of the config, or the real forward pass.")] = Method.ANALYTIC,
     output_format: Annotated[PlainFormat, typer.Option(help="How to print the proof.")] = PlainFormat.TEXT,
     output: Output = None,
     config: Config = None,
+    online: Online = False,
     **workload: Any,  # noqa: ANN401 - one for each key of a deployment
 ) -> None:
     """Prove the peak VRAM of one model: exit 0 if it fits the budget, 1 if it does not or cannot be proved."""
@@ -53,7 +55,7 @@ def prove(
 
     given = {name: _plain(value) for name, value in workload.items() if value is not None}
     with working(f"proving {target}"):
-        proven = prove_target(target, Terms(config, budget, method.value), given)
+        proven = prove_target(target, Terms(config, budget, method.value, online), given)
     if output is not None:
         write(output, shown.render(output_format.value, proven))
     if output is not None or output_format is PlainFormat.TEXT:

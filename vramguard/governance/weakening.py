@@ -22,6 +22,7 @@ _TIGHTER: Mapping[str, Callable[[Any, Any], bool]] = {
     "budget": lambda before, after: after < before,
     "concurrency": lambda before, after: after > before,
     "gpu": lambda before, after: capacity(after) <= capacity(before),
+    "catalogue": lambda _, after: not after,
     "answers": lambda before, after: set(before) <= set(after),
     "classes": lambda before, after: set(before) <= set(after),
     "unjudged": lambda before, after: set(after) <= set(before),
@@ -73,7 +74,7 @@ def _parameters(before: Rule, after: Rule, head: Configuration) -> Iterator[_Cha
 
 def _is_default(name: str) -> bool:
     """Whether a parameter stands for one that the configuration gives all rules."""
-    return name in ("budget", "gpu", "concurrency")
+    return name in ("budget", "gpu", "concurrency", "catalogue")
 
 
 def _tighter(name: str, before: object, after: object) -> bool:
@@ -92,6 +93,8 @@ def _settings(base: Configuration, head: Configuration) -> Iterator[_Change]:
     before, after = base.settings, head.settings
     if after.fail_on > before.fail_on:
         yield _Change(f"`fail_on` rises from {before.fail_on.label} to {after.fail_on.label}", head.at("fail_on"))
+    if before.render and not after.render:
+        yield _Change("charts are no longer rendered", head.at("render"))
     for pattern in _excluded(before, after):
         yield _Change(f"`exclude` takes out more: {pattern}", head.at("exclude"))
     for waiver in after.waiver:

@@ -5,10 +5,12 @@ from vramguard.memory.expression import FormulaError, evaluate
 from vramguard.memory.ledger import Kind, Ledger, Term
 from vramguard.memory.proof import prove, share
 from vramguard.memory.runtime import Device
+from vramguard.memory.tabled import CONFIRMED, weigh
 from vramguard.memory.traced import Tracing
 from vramguard.memory.verdict import Answer, Pool, Proof, Totals, Workload
 
 __all__ = [
+    "CONFIRMED",
     "Answer",
     "Architecture",
     "Device",
@@ -25,4 +27,5 @@ __all__ = [
     "evaluate",
     "prove",
     "share",
+    "weigh",
 ]

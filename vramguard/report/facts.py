@@ -6,7 +6,24 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from vramguard.facts import Deployment, Lock, ModelConfig, Project, WeightFile, WeightIndex
+from vramguard.facts import (
+    Deployment,
+    HelmChart,
+    HelmKey,
+    HelmRelease,
+    HelmUnread,
+    HelmUnrendered,
+    Kustomization,
+    Launch,
+    Lock,
+    LockedModel,
+    ModelConfig,
+    Project,
+    PythonModule,
+    Texts,
+    WeightFile,
+    WeightIndex,
+)
 from vramguard.report import Context
 from vramguard.report.escape import plain, to_json
 
@@ -19,6 +36,13 @@ if TYPE_CHECKING:
     from vramguard.source import Location
 
 SCHEMA: Final = "vramguard.facts/1"
+_CHARTS: Final = (HelmChart, HelmKey, HelmRelease, HelmUnread, HelmUnrendered, Kustomization)
+_MEANS: Final = (
+    Launch,
+    Texts,
+    PythonModule,
+    *_CHARTS,
+)  # what deployments are made of: said in theirs, by the name of its place
 
 
 def render(facts: Iterable[Fact], prefix: str = "") -> str:
@@ -29,7 +53,7 @@ def render(facts: Iterable[Fact], prefix: str = "") -> str:
 def as_json(facts: Iterable[Fact], prefix: str = "") -> dict[str, Any]:
     """The facts in JSON's types. Absent is null, written but not knowable is {"unknown": as written}."""
     context = Context(prefix=prefix)
-    return {"schema": SCHEMA, "facts": [_entry(fact, context) for fact in facts]}
+    return {"schema": SCHEMA, "facts": [_entry(fact, context) for fact in facts if not isinstance(fact, _MEANS)]}
 
 
 def _entry(fact: Fact, context: Context) -> dict[str, Any]:
@@ -66,7 +90,15 @@ def _lock(fact: Lock, _: Context) -> Mapping[str, Any]:
 
 def _model_config(fact: ModelConfig, _: Context) -> Mapping[str, Any]:
     said = {name: fact.config.get(name) for name in ("model_type", "architectures")}
-    return {**said, "sha256": fact.sha256}
+    elsewhere = {"model": fact.model, "origin": fact.origin, "source": fact.source} if fact.model else {}
+    return {**said, "sha256": fact.sha256, **elsewhere}
+
+
+def _locked_model(fact: LockedModel, _: Context) -> Mapping[str, Any]:
+    """A row of the lock of models, with the type of its config instead of the whole."""
+    tensors = None if fact.tensors is None else len(fact.tensors)
+    model_type = None if fact.config is None else fact.config.get("model_type")
+    return {**_fields(fact, "config", "index_sha256"), "model_type": model_type, "tensors": tensors}
 
 
 def _weight_file(fact: WeightFile, _: Context) -> Mapping[str, Any]:
@@ -98,6 +130,7 @@ _SHORTENED: Final[dict[type, Callable[[Any, Context], Mapping[str, Any]]]] = {
     Project: _project,
     Lock: _lock,
     ModelConfig: _model_config,
+    LockedModel: _locked_model,
     WeightFile: _weight_file,
     WeightIndex: _weight_index,
     Deployment: _deployment,

@@ -135,8 +135,11 @@ def _remarks(out: Page, report: Report, context: Context) -> bool:
     """What a reader has to know beside the findings; False if there is nothing."""
     if report.suppressed:
         _suppressed(out, report, context)
-    if report.not_judged:
-        out.write(f"not judged: {plural(report.not_judged, 'template')}, which a renderer has to fill in first")
+    deployments = report.not_judged - report.templates
+    if report.templates:
+        out.write(f"not judged: {plural(report.templates, 'template')}, which a renderer has to fill in first")
+    if deployments:
+        out.write(f"not judged: {plural(deployments, 'deployment')}, with values that are filled in elsewhere")
     if report.baselined:
         out.write(f"known before: {plural(report.baselined, 'finding')} of the base or the baseline, not counted here")
     for note in report.notes:

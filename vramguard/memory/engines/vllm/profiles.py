@@ -284,33 +284,33 @@ def implementations(class_name: str, version: str | None) -> frozenset[str | Non
 
 
 def quantizations(version: str | None) -> frozenset[str]:
-    """Methods of quantization that every release which `version` may be has."""
-    return _in_all("quantizations", version)
+    """Methods of quantization that the newest release of `version` has; an older one without does not start."""
+    return _in_newest("quantizations", version)
 
 
 def least_capability(method: str, version: str | None) -> int | None:
     """Least compute capability that a method asks for, as 80 for 8.0: the largest of the releases; None if unknown."""
     row = _recorded()["quantizations"].get(method, {})
-    said = {_said(row, release) for release in _releases(version)}
+    said = {_said(row, release) for release in _releases(version)} - {None}
     numbers = [int(least) for least in said if least is not None and least.isdecimal()]
-    return max(numbers) if len(numbers) == len(said) else None
+    return max(numbers) if numbers and len(numbers) == len(said) else None
 
 
 def drafting(version: str | None) -> frozenset[str]:
-    """Methods of speculative decoding that every release which `version` may be has; empty for 0.8.0, not recorded."""
-    return _in_all("speculative", version)
+    """Methods of speculative decoding that the newest release of `version` has; empty for 0.8.0, not recorded."""
+    return _in_newest("speculative", version)
 
 
 def cache_dtypes(version: str | None) -> frozenset[str]:
-    """Values of --kv-cache-dtype that every release which `version` may be has; empty for 0.8.0, not recorded."""
-    return _in_all("kv_cache_dtypes", version)
+    """Values of --kv-cache-dtype that the newest release of `version` has; empty for 0.8.0, not recorded."""
+    return _in_newest("kv_cache_dtypes", version)
 
 
 @cache
-def _in_all(section: str, version: str | None) -> frozenset[str]:
-    releases = _releases(version)
+def _in_newest(section: str, version: str | None) -> frozenset[str]:
+    newest = _releases(version)[-1:]
     rows: Mapping[str, Mapping[str, str]] = _recorded()[section]
-    return frozenset(name for name, row in rows.items() if all(_said(row, release) for release in releases))
+    return frozenset(name for name, row in rows.items() if any(_said(row, release) for release in newest))
 
 
 def _said(row: Mapping[str, str], release: Release) -> str | None:

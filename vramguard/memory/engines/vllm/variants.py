@@ -62,7 +62,7 @@ def variants(ask: Ask, loaded: Loaded) -> tuple[Variant, ...]:
         for manager in _managers(ask.workload.engine_version, profile)
         for runner in _runners(profile, loaded, ask)
     )
-    if not found and profiles(ask.workload.engine_version) and ask.workload.kv_cache_dtype:
+    if not found and any(_falls_back(profile, loaded, ask) for profile in profiles(ask.workload.engine_version)):
         raise UnprovenError(
             f"vllm {ask.workload.engine_version} has no {ask.workload.kv_cache_dtype} cache on this card"
         )

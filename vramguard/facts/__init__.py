@@ -1,0 +1,133 @@
+"""The vocabulary: what a repository says, each fact with the place that says it.
+
+A fact is a frozen dataclass with `.at`. A value that is absent is None; one that is written but not knowable
+(`${VAR}`, `{{ … }}`) is `Unknown`, so that no check mistakes it for a literal, or for nothing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from vramguard.facts.charts import HelmChart, HelmKey, HelmRelease, HelmUnread, HelmUnrendered, Kustomization, Subchart
+from vramguard.facts.launches import Deployment, Hardware, Launch, Texts
+from vramguard.facts.models import LockedModel, LockedTensor, ModelConfig, ModelMissing, WeightFile, WeightIndex
+from vramguard.facts.packages import Declared, Include, Lock, LockedPackage, Project, Requirement, RequirementOption
+from vramguard.facts.values import PathClass, Reference, Unknown, Word
+from vramguard.source import Location, Unreadable
+from vramguard.source.program import PythonModule, TrainingMode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+__all__ = [
+    "Declared",
+    "Deployment",
+    "DuplicateKey",
+    "Fact",
+    "Facts",
+    "Hardware",
+    "HelmChart",
+    "HelmKey",
+    "HelmRelease",
+    "HelmUnread",
+    "HelmUnrendered",
+    "Include",
+    "Kustomization",
+    "Launch",
+    "Lock",
+    "LockedModel",
+    "LockedPackage",
+    "LockedTensor",
+    "ModelConfig",
+    "ModelMissing",
+    "PathClass",
+    "Project",
+    "PythonModule",
+    "Reference",
+    "Requirement",
+    "RequirementOption",
+    "Subchart",
+    "Texts",
+    "TrainingMode",
+    "Unknown",
+    "Unreadable",
+    "WeightFile",
+    "WeightIndex",
+    "Word",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicateKey:
+    """A key that a file gives twice: readers differ on which one counts."""
+
+    at: Location
+    message: str
+
+
+Fact = (
+    Requirement
+    | Include
+    | RequirementOption
+    | Project
+    | Lock
+    | ModelConfig
+    | LockedModel
+    | ModelMissing
+    | WeightFile
+    | WeightIndex
+    | Launch
+    | Texts
+    | PythonModule
+    | TrainingMode
+    | Deployment
+    | HelmChart
+    | HelmKey
+    | HelmRelease
+    | HelmUnread
+    | HelmUnrendered
+    | Kustomization
+    | DuplicateKey
+    | Unreadable
+)
+F = TypeVar("F")
+
+
+class Facts:
+    """All facts of one repository, by type, in the order of their places.
+
+    `paths` are all of its files, those that nobody reads included.
+    """
+
+    def __init__(
+        self,
+        facts: Iterable[Fact],
+        classify: Callable[[str], PathClass] = lambda _: PathClass.SERVING,
+        paths: Iterable[str] = (),
+    ) -> None:
+        self.paths = frozenset(paths)
+        self._by_type: dict[type, list[Any]] = defaultdict(list)
+        for fact in facts:
+            self._by_type[type(fact)].append(fact)
+        for found in self._by_type.values():
+            found.sort(key=lambda fact: fact.at)
+        self.classify = classify
+
+    def of(self, kind: type[F]) -> list[F]:
+        """Every fact of this type, sorted by place."""
+        return self._by_type[kind]
+
+    def __iter__(self) -> Iterator[Fact]:
+        return iter(sorted((fact for found in self._by_type.values() for fact in found), key=lambda fact: fact.at))
+
+    def adding(self, more: Iterable[Fact]) -> Facts:
+        """These facts and others, which were made of them."""
+        return Facts([*(fact for found in self._by_type.values() for fact in found), *more], self.classify, self.paths)
+
+    def replacing(self, old: Iterable[Fact], new: Iterable[Fact]) -> Facts:
+        """These facts with others in the place of some of them."""
+        gone = {id(fact) for fact in old}
+        kept = (fact for found in self._by_type.values() for fact in found if id(fact) not in gone)
+        return Facts([*kept, *new], self.classify, self.paths)
