@@ -201,3 +201,19 @@ def test_many_comments_are_read_in_linear_time(path: str, text: str) -> None:
     start = time.perf_counter()
     list(comments(document))
     assert time.perf_counter() - start < 3
+
+
+@pytest.mark.parametrize("path", ["serve.sh", "Dockerfile", "Makefile", ".env", "serve.py"])
+def test_code_and_scripts_have_comments_too(path: str) -> None:
+    (comment,) = found("x = 1  # vramguard: ignore[VG201] measured on the card\n", path)
+    assert (comment.lines, comment.reason) == ((1, 1), "measured on the card")
+
+
+def test_a_string_of_python_is_no_comment() -> None:
+    text = 'words = """\n # vramguard: ignore[VG201] why\n"""\nx = (1,  # vramguard: ignore[VG208] why\n)\n'
+    assert [comment.rules for comment in found(text, "serve.py")] == [("VG208",)]
+
+
+def test_broken_python_keeps_the_comments_before_the_fault() -> None:
+    text = "x = 1  # vramguard: ignore[VG201] why\ny = (\n"
+    assert [comment.rules for comment in found(text, "serve.py")] == [("VG201",)]

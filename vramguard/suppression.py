@@ -7,7 +7,9 @@ A reason is required; `until=YYYY-MM-DD` beside it makes the exemption lapse. A 
 
 from __future__ import annotations
 
+import io
 import re
+import tokenize
 from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -28,7 +30,9 @@ if TYPE_CHECKING:
 _COMMENT = re.compile(r"(?:^|(?<=\s))#\s*vramguard\s*:\s*(?P<body>(?:ignore\b|\w+\s*\[).*)$", re.IGNORECASE)
 _BODY = re.compile(r"ignore\[(?P<rules>[^\]]*)\](?P<rest>.*)$")
 _UNTIL = re.compile(r"\buntil\s*=\s*(\S*)")
-_COMMENTED = frozenset({"requirements", "toml", "yaml"})  # kinds of file whose comments begin with `#`
+# Kinds of file whose comments begin with `#`; in the lines of the first few nothing else is taken for one.
+_LINES = frozenset({"requirements", "shell", "makefile", "dockerfile", "dotenv"})
+_COMMENTED = _LINES | {"toml", "yaml", "python"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +119,11 @@ def _logical(document: Document) -> tuple[list[int], list[int]]:
 
 def _values(document: Document) -> Callable[[tuple[int, int]], bool]:
     """Whether a line and column lie inside a text value or a key, where a comment's look-alike has no effect."""
-    if document.kind == "requirements":
+    if document.kind in _LINES:
         return lambda _: False
+    if document.kind == "python":
+        real = _python_comments(document.text)
+        return lambda place: place not in real
     places = document.places.items()
     spans = {place.key for keys, place in places if keys and isinstance(keys[-1], str)}
     spans |= {place.value for keys, place in places if isinstance(_under(document.value, keys), str)}
@@ -127,6 +134,18 @@ def _values(document: Document) -> Callable[[tuple[int, int]], bool]:
         return before > 0 and place < ordered[before - 1][1]
 
     return inside
+
+
+def _python_comments(text: str) -> set[tuple[int, int]]:
+    """Where comments begin, as far as the text is Python: a string may look like one."""
+    found = set()
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT:
+                found.add((token.start[0], token.start[1] + 1))
+    except (tokenize.TokenError, SyntaxError):  # the rest is no Python; what came before is
+        pass
+    return found
 
 
 def _under(value: object, keys: Iterable[str | int]) -> object:
