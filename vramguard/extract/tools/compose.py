@@ -129,8 +129,8 @@ class _Service(NamedTuple):
                 if key == ("gpus",) or _is_gpu(item):
                     return Hardware(gpus=_count(item), places={"gpus": _place(item)})
         runtime = self.own("runtime")
-        if runtime.value in _RUNTIMES:
-            return Hardware(accelerator=_RUNTIMES[runtime.value], places={"accelerator": runtime.at})
+        if runtime.text in _RUNTIMES:
+            return Hardware(accelerator=_RUNTIMES[runtime.text], places={"accelerator": runtime.at})
         for item in self.own("devices"):
             text = item.text or ""
             if text.startswith("/dev/kfd") or re.match(r"(?:nvidia|amd)\.com/gpu=", text):
@@ -149,8 +149,8 @@ class _Service(NamedTuple):
 
 
 def _is_gpu(device: Node) -> bool:
-    names = {name.value for item in device.get("capabilities") for name in item}
-    return "gpu" in names or device.get("driver").value in {"nvidia", "amd"}
+    names = {name.text for item in device.get("capabilities") for name in item}
+    return "gpu" in names or device.get("driver").text in {"nvidia", "amd"}
 
 
 def _place(device: Node) -> Location:
