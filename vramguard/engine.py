@@ -174,8 +174,22 @@ def gather(
     said = [fact for extracted in done.values() for fact in extracted.facts]
     facts = Facts([*said, *configuration.deployments], classifier(configuration.settings.classes), paths)
     facts = _assembled(facts, tree, excluded, configuration)
-    facts = facts.adding(deployments(facts))
+    facts = facts.adding(_told(deployments(facts), configuration))
     return done, facts.adding(resolved(facts, online=configuration.online))
+
+
+def _told(found: Iterable[Deployment], configuration: Configuration) -> Iterator[Deployment]:
+    """Deployments with what the configuration says of the paths that they name."""
+    models = configuration.settings.models
+    for item in found:
+        held = models.get(item.model) if isinstance(item.model, str) else None
+        assumed = (*item.assumed, f"`{item.model}` holds {held}, as the configuration says")
+        if held is None:
+            yield item
+        elif held.endswith(".json"):
+            yield dataclasses.replace(item, config=configuration.resolve(held), assumed=assumed)
+        else:
+            yield dataclasses.replace(item, holds=held, assumed=assumed)
 
 
 def _assembled(facts: Facts, tree: Tree, excluded: Callable[[str], bool], configuration: Configuration) -> Facts:

@@ -124,6 +124,9 @@ class Settings:
     budget: Fraction | None = option("Share of a card's capacity that the peak may take", None, limit=SHARE)
     gpu: str | None = option("The card of a deployment that names none", None)
     concurrency: int | None = option("Full-length sequences of a deployment that names no number", None, limit=POSITIVE)
+    models: Mapping[str, str] = option(
+        "What a path that deployments name holds: ID[@REVISION] of the hub, or a config.json's path here", factory=dict
+    )
     catalogue: bool | None = option("Whether the shipped catalogue may say what a model is that no lock has", None)
     render: bool | None = option("Whether helm may render the charts, where it is on PATH", None)
     baseline: str | None = option("File of accepted findings, from the configuration's folder", None)
@@ -274,7 +277,7 @@ def _rebased(base: Configuration, folder: str) -> Configuration:
 def _merged(base: Settings, own: Settings, table: Mapping[str, Any]) -> Settings:
     """`own` where its file speaks, else `base`; tables of parameters are merged, lists of tables joined."""
     changes: dict[str, Any] = {key: getattr(own, key) for key in table}
-    for key in ("severity", "rules", "classes"):
+    for key in ("severity", "rules", "classes", "models"):
         changes[key] = {**getattr(base, key), **getattr(own, key)}
     changes["waiver"] = (*base.waiver, *own.waiver)
     changes["deployment"] = (*base.deployment, *own.deployment)

@@ -107,6 +107,8 @@ exclude = ["data/", "!data/keep.txt"]
 policies = ["own.toml"]
 [classes]
 serving = ["tests/serving/"]
+[models]
+"/mnt/chat" = "acme/chat-70b"
 [[waiver]]
 rules = ["VG102"]
 paths = ["research/"]
@@ -146,6 +148,7 @@ WEAKER = [
     ('paths = ["research/"]', 'paths = ["research/", "serve/"]', "VG102 is waived for"),
     ('rules = ["VG102"]', 'rules = ["VG1"]', "VG1 is waived for"),
     ("until = 2999-01-01", "", "VG102 is waived for"),
+    ('"acme/chat-70b"', '"acme/chat-7b"', "`/mnt/chat` is said to hold acme/chat-7b instead of acme/chat-70b"),
     ('gpu = "a100-sxm4-40gb"', 'gpu = "a100-sxm4-80gb"', "moves to a bigger card"),
     ('gpu = "a100-sxm4-40gb"', 'gpu = "a100-sxm4-40gb"\ngpus = 2', "moves to a bigger card"),
     ('gpu = "a100-sxm4-40gb"', "", "moves to a bigger card"),

@@ -41,7 +41,7 @@ class UnpinnedModel:
     def find(self, facts: Facts) -> Iterator[Problem]:
         for named in _named(facts, (*self.classes, *self.warnings)):
             reason = commit(named.revision)
-            if not reason or named.deployment.engine in _UNPINNABLE:
+            if not reason or named.deployment.engine in _UNPINNABLE or named.deployment.holds is not None:
                 continue
             row = locked(named.deployment, facts)
             held = row if row is not None and row.commit is not None else None

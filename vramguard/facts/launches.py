@@ -75,6 +75,7 @@ class Deployment:
     assumed: tuple[str, ...] = ()  # what its reader had to suppose, in words for the proof's assumptions
     config: str | None = None  # path of its config.json in the repository
     model: str | Unknown | None = None
+    holds: str | None = None  # ID[@REVISION] of what a path holds, as our own configuration says
     revision: str | Unknown | None = None
     engine: str | Unknown | None = None
     engine_version: str | Unknown | None = None

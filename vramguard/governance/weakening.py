@@ -95,6 +95,9 @@ def _settings(base: Configuration, head: Configuration) -> Iterator[_Change]:
         yield _Change(f"`fail_on` rises from {before.fail_on.label} to {after.fail_on.label}", head.at("fail_on"))
     if before.render and not after.render:
         yield _Change("charts are no longer rendered", head.at("render"))
+    for path, holds in before.models.items():
+        if after.models.get(path, holds) != holds:
+            yield _Change(f"`{path}` is said to hold {after.models[path]} instead of {holds}", head.at("models"))
     for pattern in _excluded(before, after):
         yield _Change(f"`exclude` takes out more: {pattern}", head.at("exclude"))
     for waiver in after.waiver:

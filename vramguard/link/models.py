@@ -153,7 +153,8 @@ def _nowhere(deployment: Deployment, facts: Facts) -> str:
     """Why no config is known, ending with what would mend it."""
     named = on_hub(deployment, facts)
     if named is None:
-        return f"no config.json of `{deployment.model}` is in the repository; commit it and name it with `config`"
+        where = f'models = {{"{deployment.model}" = "OWNER/NAME"}}'
+        return f"no config.json of `{deployment.model}` is in the repository: say what it holds, {where}, or commit it"
     asked = named.model if named.revision is None else f"{named.model}@{named.revision}"
     mend = f"run `vramguard lock --model {asked}`"
     row = locked(deployment, facts)

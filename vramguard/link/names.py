@@ -48,6 +48,9 @@ def key_of(model: str, revision: str | None) -> tuple[str, str | None]:
 
 def on_hub(deployment: Deployment, facts: Facts) -> Named | None:
     """The model on the hub that a deployment names; None for a path, and for what only a renderer knows."""
+    if deployment.holds is not None:
+        name, _, at = deployment.holds.partition("@")
+        return Named(deployment, name, at or None) if is_hub_id(name) else None
     model, revision = deployment.model, deployment.revision
     if not isinstance(model, str) or isinstance(revision, Unknown):
         return None
