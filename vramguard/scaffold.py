@@ -24,7 +24,11 @@ CONFIGURATION = f"""\
 # Findings of the day on which the gate came in. They do not block, new ones do.
 {BASELINE}
 
-# Where your models meet hardware. Names are vLLM's; what is absent is the engine's default.
+# Where models meet hardware is read where it stands (`vramguard inspect` lists it), and `vramguard lock` writes down
+# which models those are. A path that is mounted says nothing of what it holds; this does:
+# models = {{"/mnt/llama" = "meta-llama/Llama-3.1-8B-Instruct"}}
+
+# What stands in no file of this repository. Names are vLLM's; what is absent is the engine's default.
 # [[deployment]]
 # config = "models/llama/config.json"
 # engine = "transformers"
