@@ -123,7 +123,7 @@ class _Planner:
             self.plan._check_enough_kv_cache_memory = lambda given, needed, *_: self.checks.append((given, needed()))  # noqa: SLF001
         else:
             self.plan.check_enough_kv_cache_memory = lambda config, specs, given: self.checks.append(
-                (given, self.plan.max_memory_usage_bytes(config, specs.values()))
+                (given, sum(spec.max_memory_usage_bytes(config) for spec in specs.values()))
             )
         registry = getattr(self.specs, "KVCacheSpecRegistry", None)
         if registry is not None:  # the managers register their specs, which are not loaded here
@@ -169,7 +169,9 @@ class _Planner:
         """The KVCacheSpec that one of ours stands for."""
         kind, page = one["kind"], one.get("padded") or None
         if kind == "states":
-            shapes = {"shapes": ((one["state_bytes"],),), "dtypes": (torch.int8,), "page_size_padded": page}
+            several = "dtypes" in {field.name for field in fields(self.specs.MambaSpec)}
+            dtypes = {"dtypes": (torch.int8,)} if several else {"dtype": torch.int8}
+            shapes = {"shapes": ((one["state_bytes"],),), **dtypes, "page_size_padded": page}
             return self.specs.MambaSpec(block_size=one.get("block_size") or 10**6, **shapes)
         sizes = {"block_size": one["block_size"], "num_kv_heads": 1, "dtype": torch.int8}
         latent = kind == "latent"
@@ -202,11 +204,19 @@ class _Planner:
         cut = self.oldest or hasattr(self.plan, "_project_kv_cache_groups_to_worker")
         if not cut and len(workers) > 1 and type(groups[0].kv_cache_spec) is self.specs.UniformTypeKVCacheSpecs:
             raise _SkippedError  # it counts the layers of all stages on each: ours refuses
-        concurrency = Fraction(self.utils.get_max_concurrency_for_kv_cache_config(config, made))
         given, needed = self.checks[place if len(self.checks) > 1 else 0]
         blocks = {"available": available, "blocks": made.num_blocks}
         # What was looked at may be less than there is: the null block.
-        return {**blocks, "needed": round(made.num_blocks / concurrency), "required": needed + available - given}
+        return {**blocks, "needed": self._needed(config, made), "required": needed + available - given}
+
+    def _needed(self, config: SimpleNamespace, made: Any) -> int:  # noqa: ANN401 - a KVCacheConfig
+        """Blocks of one request."""
+        if not hasattr(self.utils, "get_max_concurrency_for_kv_cache_config"):  # before 0.9.1 there is one group
+            (group,) = made.kv_cache_groups
+            return int(group.kv_cache_spec.max_memory_usage_bytes(config) // group.kv_cache_spec.page_size_bytes)
+        concurrency = Fraction(self.utils.get_max_concurrency_for_kv_cache_config(config, made))
+        needed: int = round(made.num_blocks / concurrency)
+        return needed
 
     def _made(self, config: SimpleNamespace, workers: list[dict[str, object]], memory: list[int]) -> list[Any]:
         if self.oldest:
@@ -224,7 +234,10 @@ class _Cases:
     def __init__(self, planner: _Planner) -> None:
         self._random = random.Random(SEED)  # noqa: S311 - reproducible, not secret
         self._crosses = not planner.oldest  # which asks the model's processor for the encoder's length
-        aligns = "mamba_cache_mode" in {field.name for field in fields(planner.specs.MambaSpec)}
+        self._chunks = hasattr(planner.specs, "ChunkedLocalAttentionSpec")
+        self._keeps_states = hasattr(planner.specs, "MambaSpec")
+        names = {field.name for field in fields(planner.specs.MambaSpec)} if self._keeps_states else set()
+        aligns = "mamba_cache_mode" in names
         self._modes = ("none", "none", "align") if aligns else ("none",)
 
     def make(self) -> dict[str, Any]:
@@ -269,7 +282,8 @@ class _Cases:
             "cross": lambda: self._crossed(full, batched, count()),
         }
         style = self._pick(("full", "local", "local", "local", "sizes", "latent", "states", "cross"))
-        return styles[style if self._crosses else style.replace("cross", "local")]()
+        style = style if self._crosses else style.replace("cross", "local")
+        return styles[style if self._keeps_states else style.replace("states", "local")]()
 
     def _local(self, full: dict[str, Any], count: Callable[[], int]) -> list[tuple[dict[str, Any], int]]:
         base = full["token_bytes"]
@@ -279,7 +293,7 @@ class _Cases:
             "window": self._pick(WINDOWS),
             "token_bytes": base * self._pick((1, 1, 2, 3)),
         }
-        third = {**full, "kind": self._pick(("chunked", "sliding")), "window": 8192}
+        third = {**full, "kind": self._pick(("chunked" if self._chunks else "sliding", "sliding")), "window": 8192}
         kinds = [({**full, "token_bytes": base * self._pick((1, 1, 2))}, count()), (sliding, count()), (third, count())]
         return kinds[self._pick((0, 0, 0, 1)) : self._pick((2, 2, 3))]
 

@@ -152,6 +152,13 @@ def test_code_stands_on_the_card_of_the_pod_that_runs_it(repo: Repo) -> None:
     assert seen(report) == [], "the first card holds it all"
 
 
+def test_a_context_that_is_too_long_is_no_weights_that_spill(repo: Repo) -> None:
+    pod = RUN.replace("Tesla-T4", "NVIDIA-L4")
+    found = judge(repo, CHAT | {"shop/serve.py": CODE, "pod.yaml": pod}, select=("VG201", "VG208")).findings
+    assert [(item.id, item.severity.label) for item in found] == [("VG201", "error"), ("VG208", "warning")]
+    assert "spill" not in found[1].message
+
+
 def test_two_pods_that_run_the_same_code_are_two_deployments(repo: Repo) -> None:
     other = RUN.replace("name: shop}", "name: trial}").replace("Tesla-T4", "NVIDIA-A100-SXM4-40GB")
     report = judge(repo, CHAT | {"shop/serve.py": CODE, "a.yaml": RUN, "b.yaml": other})
@@ -163,3 +170,44 @@ def test_a_gpu_engine_without_a_gpu(repo: Repo) -> None:
     assert seen(judge(repo, CHAT | {"pod.yaml": text}, select=("VG209",))) == [("VG209", "pod.yaml", 8)]
     cpu = text.replace("vllm/vllm-openai:v0.19.0", "vllm/vllm-openai-cpu:v0.19.0")
     assert seen(judge(repo, CHAT | {"pod.yaml": cpu}, select=("VG209",))) == []
+    anywhere = text.replace("  nodeSelector:\n    nvidia.com/gpu.product: NVIDIA-H100-80GB-HBM3\n", "")
+    paths = ("cpu/pod.yaml", "xeon-values.yaml", "pod.yaml")
+    report = judge(repo, CHAT | dict.fromkeys(paths, anywhere), select=("VG209",))
+    assert seen(report) == [("VG209", "pod.yaml", 6)], "whose path says that it is for processors has none to ask for"
+
+
+@pytest.mark.parametrize(
+    ("limits", "pod"),
+    [
+        ("nvidia.com/mig-3g.40gb: 1", ""),
+        ("nvidia.com/gpumem: 8000", ""),
+        ("aliyun.com/gpu-mem: 20", ""),
+        ("nvidia.com/pgpu: 1", ""),
+        ("deviceclass.resource.kubernetes.io/gpu.nvidia.com: 1", ""),
+        ("cpu: 8", "  runtimeClassName: nvidia\n"),
+        ("cpu: 8}, claims: [{name: card}]} #", "  resourceClaims: [{name: card, resourceClaimTemplateName: one}]\n"),
+    ],
+)
+def test_cards_that_are_got_by_other_means_are_asked_for(repo: Repo, limits: str, pod: str) -> None:
+    text = (POD % (8192, 1)).replace("limits: {nvidia.com/gpu: 1}", f"limits: {{{limits}}}")
+    text = text.replace("  containers:", f"{pod}  containers:")
+    assert seen(judge(repo, CHAT | {"pod.yaml": text}, select=("VG209",))) == []
+
+
+@pytest.mark.parametrize(
+    "command", ["vllm bench serve --model models/chat", "vllm-router --port 80", "curl x/v1/models"]
+)
+def test_a_client_of_an_engine_asks_for_no_gpu(repo: Repo, command: str) -> None:
+    text = (POD % (8192, 1)).replace("limits: {nvidia.com/gpu: 1}", "limits: {cpu: 8}")
+    start = text.index("    args:")
+    words = "[" + ", ".join(command.split()) + "]"
+    client = f"{text[:start]}    command: {words}\n{text[text.index('    resources:') :]}"
+    assert seen(judge(repo, CHAT | {"pod.yaml": client}, select=("VG209",))) == []
+
+
+def test_the_card_of_a_nim_is_judged_and_its_name_is_not_one_of_the_hub(repo: Repo) -> None:
+    text = (POD % (8192, 1)).replace("vllm/vllm-openai:v0.19.0", "nvcr.io/nim/meta/llama-3.1-8b-instruct:1.3.3")
+    start, end = text.index("    args:"), text.index("    resources:")
+    (finding,) = judge(repo, {"pod.yaml": text[:start] + text[end:]}, select=("VG107", "VG202")).findings
+    assert (finding.id, finding.at.line) == ("VG202", 9)
+    assert "vramguard lock" not in finding.message

@@ -91,7 +91,9 @@ def write(root: Path) -> Iterator[str]:
     """Write each file that is not there; one line of report for each, with the text to add where one is."""
     for name, text in FILES:
         path = root / name
-        if not path.exists() and not path.is_symlink():
+        if not path.parent.resolve().is_relative_to(root.resolve()):
+            yield f"{name}: not written, as a link leads out of the repository there"
+        elif not path.exists() and not path.is_symlink():
             _create(path, text)
             yield f"{name}: written"
         elif path.is_symlink() or not path.is_file():

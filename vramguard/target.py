@@ -15,7 +15,7 @@ from vramguard.facts import Deployment
 from vramguard.link.names import is_hub_id
 from vramguard.schema import ConfigError
 from vramguard.scope import Scope, find_scope
-from vramguard.source import Location
+from vramguard.source import Location, kind_of
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -60,6 +60,8 @@ def prove_target(target: str, terms: Terms, given: dict[str, Any]) -> Proven:
         file, line = path / "config.json" if path.is_dir() else path, None
     if not file.is_file():
         return _named(target, terms, given)
+    if line is None and kind_of(file.name) not in (None, "json"):
+        raise ConfigError(f"`{target}` is no config.json; a deployment in it is named with its line: `{target}:LINE`")
     scope = find_scope([file])
     terms = terms._replace(config=None if terms.config is None else scope.below(Path(terms.config)))
     if line is None or file.suffix == ".json":

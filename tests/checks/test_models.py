@@ -142,3 +142,29 @@ def test_what_cannot_be_told_is_not_said() -> None:
     own = ModelConfig(Location("m/config.json"), {"model_type": "llama"}, "")
     declared = Deployment(Location("vramguard.toml"), declared=True, model="acme/b", config="m/config.json")
     assert stale(own, declared) == [], "the repository itself says what it is"
+
+
+@pytest.mark.parametrize("values", [{"holds": "", "engine": "nim"}, {"form": "kaito", "engine": "vllm"}])
+def test_a_name_that_its_maker_or_a_preset_pins_is_not_asked_for_a_commit(values: dict[str, Any]) -> None:
+    assert not list(UnpinnedModel().find(facts(deployed("meta/llama-3.1-8b-instruct", **values))))
+
+
+@pytest.mark.parametrize(
+    ("values", "pin"),
+    [
+        ({"form": "kubernetes", "engine": "vllm"}, "--revision COMMIT"),
+        ({"form": "python", "engine": "vllm"}, 'revision="COMMIT"'),
+        ({"form": "truss", "engine": "tensorrt-llm"}, "revision: COMMIT"),
+        ({"form": "ray", "engine": "vllm"}, "--revision COMMIT"),
+        ({"form": "ome", "engine": "sglang"}, "hf://acme/a@COMMIT"),
+        ({"form": "kserve", "engine": "kserve"}, "--model_revision=COMMIT"),
+        ({"form": "compose", "engine": "fastchat"}, "--revision COMMIT"),
+    ],
+)
+def test_the_commit_is_written_as_the_place_writes_it(values: dict[str, Any], pin: str) -> None:
+    (problem,) = UnpinnedModel().find(facts(deployed("acme/a", **values)))
+    assert problem.values["pin"] == pin
+
+
+def test_overlays_of_one_manifest_are_one_problem() -> None:
+    assert len(list(UnpinnedModel().find(facts(deployed("acme/a"), deployed("acme/a"))))) == 1

@@ -52,6 +52,15 @@ class TestReservation:
         (problem,) = found(EngineReservation(), kv_cache_memory_bytes=60 << 30)
         assert "in bytes or blocks" in problem.values["mend"]
 
+    def test_no_more_is_said_to_be_taken_than_the_card_has(self) -> None:
+        (problem,) = found(EngineReservation(), gpu="l4-24gb", gpu_memory_utilization="0.95")
+        assert problem.values["reserved"] == problem.values["capacity"]
+
+    def test_a_share_that_no_number_mends_is_named_as_its_engine_calls_it(self) -> None:
+        values = {"engine": "tensorrt-llm", "engine_version": "1.2.0", "gpu": "b200-180gb"}
+        (problem,) = found(EngineReservation(), **values)
+        assert problem.values["mend"].startswith("Lower kv_cache_free_gpu_memory_fraction")
+
     def test_transformers_reserves_nothing(self) -> None:
         assert not found(EngineReservation(), engine="transformers", engine_version=None)
 
@@ -68,6 +77,25 @@ class TestStarts:
     def test_what_would_not_start_is_said(self, values: dict[str, Any], words: str) -> None:
         (problem,) = found(EngineStarts(), **values)
         assert words in problem.values["reason"]
+
+    @pytest.mark.parametrize(
+        ("share", "verdict", "severity"),
+        [("0.2", "will not serve", None), ("0.23", "is not shown to serve", Severity.WARNING)],
+    )
+    def test_what_is_not_shown_is_no_refusal(self, share: str, verdict: str, severity: Severity | None) -> None:
+        (problem,) = found(EngineStarts(), gpu_memory_utilization=share)
+        assert (problem.values["verdict"], problem.severity) == (verdict, severity)
+
+    def test_a_share_that_is_not_free_at_the_start_is_no_lack_of_cache(self) -> None:
+        (problem,) = found(EngineStarts(), gpu_memory_utilization="0.999")
+        assert "cache" not in problem.values["reason"]
+        assert "asks for 0.999 of the card" in problem.values["reason"]
+        assert problem.at.line == 8, "the share's line"
+
+    def test_kaito_takes_the_context_that_fits_where_none_is_written(self) -> None:
+        small = {"gpu_memory_utilization": "0.2", "form": "kaito"}
+        assert not found(EngineStarts(), **small, max_model_len=None)
+        assert found(EngineStarts(), **small)
 
     def test_room_for_one_sequence_is_enough(self) -> None:
         assert not found(EngineStarts(), gpu_memory_utilization="0.3")
@@ -102,6 +130,12 @@ class TestGrid:
     )
     def test_a_grid_that_fits_or_is_not_known_is_silent(self, values: dict[str, Any]) -> None:
         assert not found(Parallelism(), **values)
+
+    def test_pods_that_a_ray_cluster_may_grow_to_are_not_idle(self) -> None:
+        values = {"gpus": 4, "tensor_parallel_size": 2}
+        assert found(Parallelism(), **values)
+        assert not found(Parallelism(), **values, form="ray")
+        assert found(Parallelism(), gpus=1, tensor_parallel_size=2, form="ray")
 
 
 class TestOffload:

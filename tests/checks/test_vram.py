@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -199,3 +200,76 @@ def test_findings_carry_their_proof_and_json_can_show_it() -> None:
     (problem,) = ALL.find(facts(config()))
     assert problem.proof is not None
     json.dumps(dict(problem.data))
+
+
+@pytest.mark.parametrize(
+    ("values", "guilty"),
+    [
+        ({"model": "org/name", "gpus": 1}, "model"),
+        ({"config": "config.json", "gpus": 1, "engine": "vllm", "engine_version": "0.0.1"}, "engine_version"),
+        ({"config": "config.json", "gpus": 1, "quantization": "awq"}, "quantization"),
+        ({"config": "config.json", "gpus": 1, "max_model_len": Unknown("${LEN}")}, "max_model_len"),
+        ({"config": "config.json", "gpus": 1, "engine": "mlc"}, "engine"),
+    ],
+)
+def test_what_is_unproven_stands_on_the_line_that_its_reason_is_about(values: dict[str, Any], guilty: str) -> None:
+    asked = deployment(**values)
+    found = [config()] if "config" in values else []
+    (problem,) = ALL.find(facts(*found, asked))
+    assert (problem.data["answer"], problem.at) == ("UNKNOWN", asked.places[guilty])
+
+
+def test_a_word_that_no_proof_counts_stands_where_the_deployment_does() -> None:
+    asked = deployment(config="config.json", gpus=1)
+    (problem,) = ALL.find(facts(config(), replace(asked, unread=("--some-new-buffer 9",))))
+    assert (problem.data["answer"], problem.at) == ("UNKNOWN", asked.at)
+
+
+def test_two_bounds_are_said_in_the_unit_that_everybody_reads() -> None:
+    vllm: dict[str, Any] = {"engine": "vllm", "gpu": "l4-24gb", "max_model_len": 8192}
+    (problem,) = ALL.find(facts(config(), deployment(config="config.json", **vllm)))
+    assert problem.data["answer"] == "UNKNOWN"
+    assert "bytes" not in problem.values["reason"]
+    assert f"{gib(problem.values['budget'])} GiB that are the budget of one l4-24gb" in problem.values["reason"]
+
+
+def test_weights_within_the_budget_are_not_said_to_need_a_larger_card() -> None:
+    huge = deployment(config="config.json", gpu="h100-sxm5-80gb", engine="vllm", gpu_memory_utilization="0.7")
+    asked = replace(huge, engine_version="0.19.0", max_model_len=131072, max_num_seqs=8, concurrency=8)
+    (problem,) = ALL.find(facts(config(), asked))
+    small = deployment(config="config.json", gpu="a100-sxm4-40gb")
+    (heavy,) = ALL.find(facts(ModelConfig(Location("config.json"), LLAMA_70B, ""), small))
+    assert heavy.values["mend"].startswith("No context fits: the weights")
+    assert problem.data["answer"] == "EXCEEDS"
+    assert "the weights need" not in problem.values["mend"]
+
+
+def test_kaito_adds_machines_so_that_no_excess_is_proved() -> None:
+    found = ModelConfig(Location("config.json"), LLAMA_70B, "")
+    vllm: dict[str, Any] = {"config": "config.json", "engine": "vllm", "gpu": "a100-sxm4-40gb"}
+    (problem,) = ALL.find(facts(found, deployment(**vllm, form="kaito")))
+    assert problem.data["answer"] == "UNKNOWN"
+    assert "KAITO adds machines" in problem.values["reason"]
+    (problem,) = ALL.find(facts(found, deployment(**vllm)))
+    assert problem.data["answer"] == "EXCEEDS"
+
+
+def test_kaito_asks_for_a_share_of_its_own_where_none_is_written() -> None:
+    vllm: dict[str, Any] = {
+        "config": "config.json",
+        "engine": "vllm",
+        "engine_version": "0.19.0",
+        "max_model_len": 8192,
+        "form": "kaito",
+    }
+    for card, share in (("h100-sxm5-80gb", "0.84"), ("a10-24gb", "0.82")):
+        ((proof, *_),) = ALL.proofs(facts(config(), deployment(**vllm, gpu=card)))
+        assert (proof.workload.gpu_memory_utilization, share in " ".join(proof.assumptions)) == (share, True)
+    asked = deployment(**vllm, gpu_memory_utilization="0.5")
+    ((proof, *_),) = ALL.proofs(facts(config(), asked))
+    assert proof.workload.gpu_memory_utilization == "0.5"
+
+
+def test_what_two_overlays_take_in_alike_is_one_problem() -> None:
+    twice = deployment(model="org/name"), deployment(model="org/name")
+    assert len(list(ALL.find(facts(*twice)))) == 1

@@ -377,6 +377,8 @@ def test_a_service_of_ome() -> None:
         "model.yaml",
     )
     assert cards(found) == {"gpus": 8, "nodes": 2}
+    pinned = one({**files, "model.yaml": files["model.yaml"].replace("hf://a/b", "hf://a/b@abc")})
+    assert given(pinned) == {"model": "hf://a/b", "revision": "abc"}
 
 
 def test_a_cache_of_nim_says_the_model() -> None:

@@ -55,7 +55,10 @@ WORKLOAD: Final = _exactly(
     ),
     **dict.fromkeys(("max_loras", "max_lora_rank", "num_speculative_tokens", "processes_per_gpu"), _maybe(SIZE)),
     **dict.fromkeys(("enable_expert_parallel", "enforce_eager", "language_model_only"), _maybe({"type": "boolean"})),
-    disable_hybrid_kv_cache_manager=_maybe({"type": "boolean"}),
+    **dict.fromkeys(
+        ("disable_hybrid_kv_cache_manager", "kv_events", "enable_chunked_prefill"), _maybe({"type": "boolean"})
+    ),
+    kv_connector=_maybe(TEXT),
     **dict.fromkeys(("speculative_method", "cpu_offload_gb", "swap_space"), _maybe(TEXT)),
     n_gpu_layers=_maybe(NUMBER),
 )

@@ -16,7 +16,7 @@ from vramguard.memory import Proof
 from vramguard.source import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from vramguard.facts import Facts
 
@@ -95,3 +95,13 @@ def load() -> Mapping[str, type[Check]]:
     for module in _MODULES:
         import_module(f"{__name__}.{module}")
     return CHECKS
+
+
+def once(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """Each problem of a line once, however many overlays and services take in what it says."""
+    seen = set[tuple[Location, str]]()
+    for problem in problems:
+        key = problem.at, repr(problem.values)
+        if key not in seen:
+            seen.add(key)
+            yield problem

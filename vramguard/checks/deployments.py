@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vramguard.checks import Problem, Severity, check
-from vramguard.checks.vram import Judging, evidence_of, name_of, subject_of
+from vramguard.checks import Problem, Severity, check, once
+from vramguard.checks.vram import Judging
+from vramguard.checks.words import assumed, evidence_of, name_of, reason_of, subject_of
 from vramguard.facts import Deployment
 from vramguard.link.judging import serves
 from vramguard.memory import Answer
@@ -30,12 +31,15 @@ _POD = ("kubernetes", "compose")  # places that have to ask for their cards them
 class UnboundedDeviceMap(Judging):
     """A `device_map` that is computed needs `max_memory`, unless the proof shows that the first card holds it all.
 
-    `unproven` weighs a model that nobody knows the size of.
+    `unproven` weighs a model that nobody knows the size of, or of which no part is shown to spill.
     """
 
     unproven: Severity = Severity.WARNING
 
     def find(self, facts: Facts) -> Iterator[Problem]:
+        yield from once(self._found(facts))
+
+    def _found(self, facts: Facts) -> Iterator[Problem]:
         proved = {id(item.placement.deployment): item for item in self.judged(facts)}
         for found in facts.of(Deployment):
             if not self._asked(found, facts):
@@ -49,7 +53,7 @@ class UnboundedDeviceMap(Judging):
         return spills and (deployment.declared or serves(deployment, facts, frozenset(self.unjudged)))
 
     def _problem(self, deployment: Deployment, judged: Judged | None) -> Problem:
-        known = judged is not None and judged.proof.answer is Answer.EXCEEDS
+        known = judged is not None and judged.proof.answer is Answer.EXCEEDS and judged.proof.spill_bytes
         return Problem(
             at=deployment.places.get("device_map", deployment.at),
             values={"map": deployment.device_map, "spill": _spill(judged) if judged else _UNSAID},
@@ -60,16 +64,19 @@ class UnboundedDeviceMap(Judging):
         )
 
 
-_UNSAID = "how much of the model that is, nobody can say here"
+_UNSAID = "what the first card cannot hold goes to the CPU or to disk silently, and the model is named elsewhere"
 
 
 def _spill(judged: Judged) -> str:
     """What goes where, in numbers where they are known."""
     proof = judged.proof
+    card = f"{proof.device.name}{assumed(proof)}"
     if proof.totals is None or not proof.spill_bytes:
-        return f"`{name_of(judged.placement)}` is not shown to fit one {proof.device.name}"
-    weights, card = gib(proof.totals.weights_bytes), gib(proof.device.capacity_bytes)
-    return f"{weights} GiB of weights on one {card} GiB card: {gib(proof.spill_bytes)} GiB spill to the CPU silently"
+        reason = reason_of(proof) or "it is over the budget"
+        return f"`{name_of(judged.placement)}` is not shown to fit one {card}: {reason}"
+    weights, size = gib(proof.totals.weights_bytes), gib(proof.device.capacity_bytes)
+    spill = f"{gib(proof.spill_bytes)} GiB spill to the CPU silently"
+    return f"{weights} GiB of weights on one {card} of {size} GiB: {spill}"
 
 
 @check("gpu-declared")

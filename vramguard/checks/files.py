@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
-from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from vramguard.checks import Evidence, Problem, Severity, check
 from vramguard.facts import DuplicateKey, HelmUnrendered, PathClass
 from vramguard.link.judging import UNSERVED, not_judged
+from vramguard.link.names import above
 from vramguard.source import Unreadable
 from vramguard.units import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from vramguard.facts import Deployment, Facts
+    from vramguard.source import Location
+
+T = TypeVar("T")
 
 
 @check("unreadable-file")
@@ -37,30 +41,85 @@ class UnreadableFile:
 class Template:
     """What a renderer has to fill in first: files that do not parse as they stand, and deployments with such a value.
 
-    One problem for each file, which counts its deployments; those in the path classes `unjudged` are none.
+    One problem for each chart's templates, for each file of configuration, and one each for all of the repository's
+    programs, runtimes and trainings; each counts what it stands for. Those in the path classes `unjudged` are none.
     """
 
     unjudged: tuple[PathClass, ...] = UNSERVED
 
     def find(self, facts: Facts) -> Iterator[Problem]:
-        for fact in facts.of(Unreadable):
-            if fact.template:
-                yield Problem(fact.at, {"what": "a template, not judged: a renderer has to fill it in first"})
+        templates = [fact.at for fact in facts.of(Unreadable) if fact.template]
+        charts = frozenset(posixpath.dirname(path) for path in facts.paths if path.endswith("Chart.yaml"))
+        for _, places in _grouped(templates, lambda at: _chart(at.path, charts)):
+            yield _templates(places)
         for failed in facts.of(HelmUnrendered):
-            yield Problem(failed.at, {"what": f"a chart that is not rendered, and so not judged: {failed.reason}"})
-        for _, found in groupby(not_judged(facts, frozenset(self.unjudged)), key=lambda pair: pair[0].at.path):
-            yield _not_judged(list(found))
+            what = f"a chart that is not rendered, and so not judged: {failed.reason}"
+            yield Problem(failed.at, {"what": what, "mend": _RENDER})
+        for _, found in _grouped(not_judged(facts, frozenset(self.unjudged)), lambda pair: _together(pair[0])):
+            yield _not_judged(found)
+
+
+_RENDER = "Judge what it renders to: render it in CI, and check the result."
+_DECLARE = "Say what it is in production as a `[[tool.vramguard.deployment]]`, or give the value where it is named."
+_NOTHING = "Nothing, if it does not serve: what training takes is not proved here."
+_EVIDENCE = 20  # places that are listed of many
+# What is not written down to be run as it stands: by who fills it in, what all of it is called.
+_PROGRAMS, _RUNTIMES, _TRAINING = "programs", "runtimes", "training"
+_WORDS = {
+    _PROGRAMS: "{count} in Python {verb} not judged, as values come from elsewhere; of the first, {reason}",
+    _RUNTIMES: "{count} of runtimes {verb} not judged: a runtime is filled in by each service that uses it",
+    _TRAINING: "{count} that train {verb} not judged: the proof is of serving",
+}
+
+
+_MENDS = {_PROGRAMS: _DECLARE, _RUNTIMES: _DECLARE, _TRAINING: _NOTHING}
+
+
+def _grouped(items: Iterable[T], key: Callable[[T], str]) -> Iterator[tuple[str, list[T]]]:
+    """Items by their key, in the order in which the keys come first."""
+    groups: dict[str, list[T]] = {}
+    for item in items:
+        groups.setdefault(key(item), []).append(item)
+    yield from groups.items()
+
+
+def _chart(path: str, charts: frozenset[str]) -> str:
+    """The folder of the chart that a template is of; a file that is of none stands for itself."""
+    return next((f"{folder}/" for folder in above(path) if folder in charts), path)
+
+
+def _templates(places: list[Location]) -> Problem:
+    first, *others = places
+    more = f" (and {plural(len(others), 'more template')} of this chart)" if others else ""
+    what = f"a template, not judged: a renderer has to fill it in first{more}"
+    return Problem(first, {"what": what, "mend": _RENDER}, amount=len(places))
+
+
+def _together(deployment: Deployment) -> str:
+    """With what else a deployment is told of in one problem."""
+    if deployment.training:
+        return _TRAINING
+    if deployment.pattern:
+        return _RUNTIMES
+    return _PROGRAMS if deployment.form == "python" else deployment.at.path
 
 
 def _not_judged(found: list[tuple[Deployment, str]]) -> Problem:
-    """All deployments of one file that are not judged, in the words of the first."""
+    """Deployments that are not judged, in the words of the first."""
     (deployment, reason), *others = found
-    model = f"`{deployment.model}`" if isinstance(deployment.model, str) else "a model"
-    more = f" (and {plural(len(others), 'more deployment')} of this file)" if others else ""
+    together = _together(deployment)
+    words = _WORDS.get(together) if others or together == _RUNTIMES else None
+    if words is None:
+        model = f"`{deployment.model}`" if isinstance(deployment.model, str) else "a model"
+        more = f" (and {plural(len(others), 'more deployment')} of this file)" if others else ""
+        what = f"the deployment of {model} is not judged: {reason}{more}"
+    else:
+        count, verb = plural(len(found), "deployment"), "is" if len(found) == 1 else "are"
+        what = words.format(count=count, verb=verb, reason=reason)
     return Problem(
         at=deployment.at,
-        values={"what": f"the deployment of {model} is not judged: {reason}{more}"},
-        evidence=tuple(Evidence(other.at, f"not judged: {why}") for other, why in others),
+        values={"what": what, "mend": _MENDS.get(together, _RENDER)},
+        evidence=tuple(Evidence(other.at, f"not judged: {why}") for other, why in others[:_EVIDENCE]),
         amount=len(found),
     )
 

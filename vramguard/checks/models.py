@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vramguard import data
-from vramguard.checks import Evidence, Problem, Severity, check
+from vramguard.checks import Evidence, Problem, Severity, check, once
 from vramguard.extract.declaration import commit
 from vramguard.facts import Deployment, PathClass
 from vramguard.link.model_lock import lock_above, lock_paths, locked, rows_for, unused
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 _JUDGED = (PathClass.SERVING, PathClass.TRAINING)
 _WEAKER = (PathClass.EXAMPLE,)  # copied by people, served to nobody: a warning
 _UNPINNABLE = ("llama.cpp",)  # its `-hf` takes no revision
-_FLAG = ("vllm", "sglang", "tgi", "tensorrt-llm")  # engines whose flag is --revision
+_PRESETS = ("kaito",)  # forms of places that take no revision: KAITO's presets pin their own
 
 
 @check("unpinned-model-revision")
@@ -39,14 +39,23 @@ class UnpinnedModel:
     locked: Severity = Severity.WARNING
 
     def find(self, facts: Facts) -> Iterator[Problem]:
+        yield from once(self._found(facts))
+
+    def _found(self, facts: Facts) -> Iterator[Problem]:
         for named in _named(facts, (*self.classes, *self.warnings)):
             reason = commit(named.revision)
-            if not reason or named.deployment.engine in _UNPINNABLE or named.deployment.holds is not None:
+            if not reason or not _pins(named.deployment):
                 continue
             row = locked(named.deployment, facts)
             held = row if row is not None and row.commit is not None else None
             weaker = facts.classify(named.deployment.at.path) not in self.classes
             yield _unpinned(named, reason, held, Severity.WARNING if weaker else self.locked if held else None)
+
+
+def _pins(deployment: Deployment) -> bool:
+    """Whether a deployment could name a revision where it stands."""
+    elsewhere = deployment.holds is not None or deployment.form in _PRESETS
+    return deployment.engine not in _UNPINNABLE and not elsewhere
 
 
 def _named(facts: Facts, classes: tuple[PathClass, ...]) -> Iterator[Named]:
@@ -64,12 +73,13 @@ def _is_certain(named: Named, facts: Facts) -> bool:
 
 def _unpinned(named: Named, reason: str, row: LockedModel | None, severity: Severity | None) -> Problem:
     deployment = named.deployment
+    commit = row.commit if row and row.commit else "COMMIT"
     values = {
         "model": named.model,
         "reason": reason,
         "held": f"; vramguard.lock holds {row.commit}" if row else "",
         "find": "" if row else "`vramguard lock` finds the commit and proves by it. ",
-        "pin": _pin(deployment, row.commit if row and row.commit else "COMMIT"),
+        "pin": f"hf://{named.model}@{commit}" if deployment.form == "ome" else _pin(deployment, commit),
     }
     evidence = (Evidence(row.at, "this row of the lock holds its commit"),) if row else ()
     place = _place(deployment, "revision", "model")
@@ -78,9 +88,13 @@ def _unpinned(named: Named, reason: str, row: LockedModel | None, severity: Seve
 
 def _pin(deployment: Deployment, commit: str) -> str:
     """The commit as the deployment's own language writes it."""
-    if deployment.engine in _FLAG and not deployment.declared and deployment.form != "python":
-        return f"--revision {commit}"
-    return f'revision = "{commit}"' if deployment.declared else f'revision="{commit}"'
+    if deployment.declared:
+        return f'revision = "{commit}"'
+    if deployment.form == "python":
+        return f'revision="{commit}"'
+    if deployment.form == "truss":
+        return f"revision: {commit}"
+    return f"--model_revision={commit}" if deployment.engine == "kserve" else f"--revision {commit}"
 
 
 def _place(deployment: Deployment, *names: str) -> Location:

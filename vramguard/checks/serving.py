@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vramguard.checks import Problem, Severity, check
-from vramguard.checks.vram import Judging, evidence_of, name_of, subject_of
+from vramguard.checks.vram import Judging
+from vramguard.checks.words import assumed, evidence_of, name_of, subject_of
+from vramguard.link.kaito import shortens
 from vramguard.memory import Answer
 from vramguard.units import gib
 
@@ -31,35 +33,64 @@ class EngineReservation(Judging):
 
 
 def _mend(proof: Proof, pool: Pool) -> str:
+    asked = proof.workload
+    if asked.kv_cache_memory_bytes or asked.num_gpu_blocks_override:
+        return "Ask for a smaller cache: it is asked for in bytes or blocks, whatever the share"
     if pool.largest_utilization is None:
-        return "Ask for a smaller cache: it was asked for in bytes or blocks, or no share would do"
-    return f"Set {_utilization(proof)} to {pool.largest_utilization} or less, or give the deployment a larger card"
+        return f"Lower {_utilization(proof)}, and measure what is taken: no share is shown here to keep the budget"
+    return f"Set {_utilization(proof)} to {pool.largest_utilization} or less"
 
 
 def _utilization(proof: Proof) -> str:
-    return {"sglang": "mem_fraction_static"}.get(proof.workload.engine or "", "gpu_memory_utilization")
+    return _SHARES.get(proof.workload.engine or "", "gpu_memory_utilization")
+
+
+# What each engine calls its share of the card.
+_SHARES = {
+    "sglang": "mem_fraction_static",
+    "tgi": "cuda_memory_fraction",
+    "tensorrt-llm": "kv_cache_free_gpu_memory_fraction",
+}
 
 
 @check("engine-starts")
 @dataclass(frozen=True)
 class EngineStarts(Judging):
-    """An engine must be shown to start: its cache holds one sequence of the longest context."""
+    """An engine must be shown to start: its cache holds one sequence of the longest context.
+
+    `unshown` weighs an engine that may start, and is not shown to.
+    """
+
+    unshown: Severity = Severity.WARNING
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for judged in self.judged(facts):
             pool = judged.proof.pool
-            if pool is not None and (pool.refusal or not pool.starts):
-                yield _problem(judged, {**_values(judged.proof), "reason": _refusal(judged.proof, pool)}, "context")
+            if pool is not None and (pool.refusal or not pool.starts) and not shortens(judged.placement.deployment):
+                certain = bool(pool.refusal) or pool.starts is False
+                verdict = "will not serve" if certain else "is not shown to serve"
+                values = {**_values(judged.proof), "verdict": verdict, "reason": _refusal(judged.proof, pool)}
+                line = "utilization" if not pool.refusal and _holds_one(judged.proof, pool) else "context"
+                yield _problem(judged, values, line, None if certain else self.unshown)
 
 
 def _refusal(proof: Proof, pool: Pool) -> str:
     if pool.refusal:
         return pool.refusal
+    if _holds_one(proof, pool):
+        share = proof.workload.gpu_memory_utilization or "share"
+        verb = "is not" if pool.starts is False else "is not shown to be"
+        return f"its {_utilization(proof)} asks for {share} of the card, which {verb} free when it starts"
     verb = "cannot hold" if pool.starts is False else "cannot be shown to hold"
     return (
         f"the cache of {gib(pool.kv_cache_bytes)} GiB, {pool.kv_cache_tokens:,} tokens, {verb} one sequence "
         f"of {proof.workload.max_model_len:,}"
     )
+
+
+def _holds_one(proof: Proof, pool: Pool) -> bool:
+    """Whether the cache has room for one sequence, so that what is missing is room for the share itself."""
+    return 0 < (proof.workload.max_model_len or 0) <= pool.kv_cache_tokens
 
 
 @check("parallelism")
@@ -94,6 +125,8 @@ class Parallelism(Judging):
         words = " x ".join(f"{name} {size}" for name, size in zip(_GRID, sizes, strict=True) if size != 1)
         said = f"{words or 'a grid of one card'} {'needs' if used > deployment.gpus else 'uses'} {used}"
         reason = f"{said} of {deployment.gpus} GPUs"
+        if used < deployment.gpus and deployment.form == "ray":
+            return  # the most pods that a cluster may grow to, which are not there until somebody asks for them
         severity = None if used > deployment.gpus else self.idle
         yield _problem(judged, {"model": name_of(judged.placement), "reason": reason}, "count", severity)
 
@@ -141,10 +174,10 @@ def _problem(judged: Judged, values: Mapping[str, Any], what: str, severity: Sev
 
 def _values(proof: Proof) -> Mapping[str, Any]:
     """The words' values; bytes stay integers, the words say how to show them."""
-    reserved = proof.pool.reserved_bytes if proof.pool else 0
+    reserved = min(proof.pool.reserved_bytes, proof.device.capacity_bytes) if proof.pool else 0
     return {
         "gpu": proof.device.name,
-        "assumed": " (assumed, as nobody names a card)" if proof.gpu_assumed else "",
+        "assumed": assumed(proof),
         "engine": proof.workload.engine or "",
         "reserved": reserved,
         "over": max(0, reserved - proof.budget_bytes),

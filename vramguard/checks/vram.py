@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramguard import data
-from vramguard.checks import Evidence, Problem, Severity, check
+from vramguard.checks import Problem, Severity, check, once
+from vramguard.checks.words import evidence_of, guilty_line, subject_of, values_of
 from vramguard.facts import Deployment, PathClass, Unknown
+from vramguard.link import kaito
 from vramguard.link.advisories import advised
 from vramguard.link.judging import UNSERVED, judged
-from vramguard.link.models import Placement, is_language_model, place, placements, supposed, told, undeclared
-from vramguard.memory import CONFIRMED, Answer, Device, Proof, Workload, prove, share, weigh
+from vramguard.link.models import Placement, is_language_model, place, placements, supposed, undeclared
+from vramguard.memory import Answer, Device, Proof, Workload, prove, share, weigh
 from vramguard.schema import ConfigError, suggestion
-from vramguard.units import gib
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -89,9 +92,8 @@ class VramBudget(Judging):
     undeclared: Severity = Severity.ERROR
 
     def find(self, facts: Facts) -> Iterator[Problem]:
-        for placement, proof in self.judged(facts):
-            if proof.answer in self.answers and not proof.mismatch:
-                yield self._problem(placement, proof)
+        asked = (one for one in self.judged(facts) if one.proof.answer in self.answers and not one.proof.mismatch)
+        yield from once(self._problem(*one) for one in asked)
 
     def proofs(self, facts: Facts) -> list[tuple[Proof, Location, str, str | None]]:
         """Every proof, the place of its config (or deployment), the config's digest, and the model's name."""
@@ -107,8 +109,8 @@ class VramBudget(Judging):
     def _problem(self, placement: Placement, proof: Proof) -> Problem:
         undeclared = placement.deployment is None and proof.answer is Answer.UNKNOWN
         return Problem(
-            at=_guilty_line(placement, proof),
-            values=_values(placement, proof),
+            at=guilty_line(placement, proof),
+            values=values_of(placement, proof),
             evidence=tuple(evidence_of(placement)),
             severity=self.undeclared if undeclared else None,
             amount=proof.totals.peak_lower_bytes if proof.totals and proof.answer is Answer.EXCEEDS else 1,
@@ -121,7 +123,11 @@ class VramBudget(Judging):
 @lru_cache(maxsize=4)  # VG201, VG202 and the report ask for the same proofs; Facts are compared by identity
 def _prove_all(facts: Facts, terms: Terms) -> tuple[Judged, ...]:
     found = [Judged(item, _prove(facts, item, terms)) for item in _judged(facts, terms)]
-    return tuple(Judged(item.placement, share(item.proof, _neighbours(item, found))) for item in found)
+    cards: dict[str, list[Judged]] = defaultdict(list)  # deployments that name the same card share it
+    for item in found:
+        if item.placement.deployment and item.placement.deployment.card:
+            cards[str(item.placement.deployment.card)].append(item)
+    return tuple(Judged(item.placement, share(item.proof, _neighbours(item, cards))) for item in found)
 
 
 def _judged(facts: Facts, terms: Terms) -> Iterator[Placement]:
@@ -132,11 +138,10 @@ def _judged(facts: Facts, terms: Terms) -> Iterator[Placement]:
     return (item for item in placed if item.deployment is None or id(item.deployment) in chosen)
 
 
-def _neighbours(one: Judged, found: list[Judged]) -> list[Proof]:
+def _neighbours(one: Judged, cards: Mapping[str, list[Judged]]) -> list[Proof]:
     """Proofs of the other deployments that name the same card."""
     card = one.placement.deployment.card if one.placement.deployment else None
-    others = (other for other in found if other is not one and other.placement.deployment)
-    return [other.proof for other in others if card and other.placement.deployment.card == card]  # type: ignore[union-attr]
+    return [other.proof for other in cards.get(str(card), ()) if other is not one] if card else []
 
 
 def _prove(facts: Facts, placement: Placement, terms: Terms, tracing: Tracing | None = None) -> Proof:
@@ -145,11 +150,49 @@ def _prove(facts: Facts, placement: Placement, terms: Terms, tracing: Tracing | 
     missing = placement.missing or unknown or _advised(facts, placement, card)
     if missing or placement.config is None:
         return replace(prove({}, workload, card, terms.budget), reason=missing)
-    proof = prove(placement.config.config, workload, card, terms.budget, tracing)
+    config = placement.config.config
+    if tracing:
+        proof = prove(config, workload, card, terms.budget, tracing)
+    else:
+        text = json.dumps(config, sort_keys=True, default=str)
+        proof = _proved(_Asked(config, workload, card, terms.budget, text))
     if proof.parameters is None and placement.config.tensors:
         proof = weigh(proof, placement.config.config, placement.config.tensors)
     assumed = (*(deployment.assumed if deployment else ()), *supposed(placement.config))
-    return _uncounted(replace(proof, assumptions=(*proof.assumptions, *assumed)), deployment)
+    return _grown(_uncounted(replace(proof, assumptions=(*proof.assumptions, *assumed)), deployment), deployment)
+
+
+class _Asked(NamedTuple):
+    """What a proof is asked of; `text` is the config's, by which two are told apart."""
+
+    config: Mapping[str, Any]
+    workload: Workload
+    card: Device
+    budget: Fraction
+
+    text: str
+
+    def __hash__(self) -> int:
+        return hash(self[1:])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Asked) and self[1:] == other[1:]
+
+
+@lru_cache(maxsize=1024)  # a model is often served alike in many places
+def _proved(asked: _Asked) -> Proof:
+    return prove(asked.config, asked.workload, asked.card, asked.budget)
+
+
+def _grown(proof: Proof, deployment: Deployment | None) -> Proof:
+    """A proof where KAITO decides how many machines there are: what exceeds those written may fit what it adds."""
+    share = kaito.share(deployment)
+    if share is not None:
+        words = f"gpu_memory_utilization is {share}, as KAITO passes where none is written"
+        proof = replace(proof, assumptions=(*proof.assumptions, words))
+    if not kaito.decides(deployment) or proof.answer is not Answer.EXCEEDS:
+        return proof
+    return replace(proof, answer=Answer.UNKNOWN, reason=kaito.GROWS, pool=None)
 
 
 def _uncounted(proof: Proof, deployment: Deployment | None) -> Proof:
@@ -185,6 +228,8 @@ def _asked(deployment: Deployment | None, terms: Terms) -> tuple[Workload, Devic
             unknown = unknown or f"`{field.name}` is `{value.text}`, which only a renderer knows"
         elif value is not None:
             given[field.name] = value
+    if (share := kaito.share(deployment)) is not None:
+        given["gpu_memory_utilization"] = share
     if terms.concurrency > 1:  # one is what the proof assumes, and says so
         given.setdefault("concurrency", terms.concurrency)
     gpu = given.get("gpu")
@@ -221,89 +266,6 @@ def _identity(placement: Placement) -> tuple[Location, str, str | None]:
     at = placement.config.at if placement.config else placement.at
     model = placement.deployment.model if placement.deployment else None
     return at, placement.config.sha256 if placement.config else "", model if isinstance(model, str) else None
-
-
-def subject_of(placement: Placement) -> str:
-    """What a problem of it is about, however its lines move."""
-    deployment = placement.deployment
-    return f"{deployment.config or deployment.model}" if deployment else "default workload"
-
-
-def _guilty_line(placement: Placement, proof: Proof) -> Location:
-    """The line whose change would mend it: the context's where the weights alone would fit, else the card's."""
-    shorter = ("max_model_len", "concurrency")
-    names = (
-        *(shorter if proof.max_fitting_model_len else ()),
-        "gpus",
-        "tensor_parallel_size",
-        "gpu",
-        "config",
-        "model",
-    )
-    places = placement.deployment.places if placement.deployment else {}
-    return next((places[name] for name in names if name in places), placement.at)
-
-
-def evidence_of(placement: Placement) -> Iterator[Evidence]:
-    """The chain from a deployment to its card, where another file names it, and to its config."""
-    deployment = placement.deployment
-    if deployment and placement.config:
-        yield Evidence(deployment.at, "this deployment places the model")
-        cards = (deployment.places[name] for name in ("gpu", "gpus") if name in deployment.places)
-        elsewhere = next((place for place in cards if place.path != deployment.at.path), None)
-        if elsewhere is not None:
-            yield Evidence(elsewhere, "this gives it its card")
-        config, kind = placement.config, placement.config.config.get("model_type")
-        yield Evidence(config.at, f"this is its config ({kind})" if config.origin == "file" else told(config))
-
-
-def _values(placement: Placement, proof: Proof) -> Mapping[str, Any]:
-    """The words' values; bytes stay integers, the words say how to show them."""
-    totals = proof.totals
-    peak = totals.peak_lower_bytes if totals else 0
-    return {
-        "model": name_of(placement),
-        "gpu": proof.device.name,
-        "assumed": " (assumed, as nobody names a card)" if proof.gpu_assumed else "",
-        "reason": proof.reason or "",
-        "peak": peak,
-        "over": peak - proof.budget_bytes,
-        "budget": proof.budget_bytes,
-        "fraction": proof.budget_fraction,
-        "capacity": proof.device.capacity_bytes,
-        "weights": totals.weights_bytes if totals else 0,
-        "cache": totals.kv_cache_bytes if totals else 0,
-        "context": proof.workload.max_model_len or 0,
-        "spill": _spill_words(proof),
-        "mend": _mend(placement, proof),
-    }
-
-
-def name_of(placement: Placement) -> str:
-    """The model as its deployment calls it, else its file."""
-    if placement.deployment:
-        return str(placement.deployment.model or placement.deployment.config)
-    return placement.at.path
-
-
-def _spill_words(proof: Proof) -> str:
-    """What `device_map` would do silently with weights that the card cannot hold."""
-    if not proof.spill_bytes or not proof.workload.device_map:
-        return ""
-    return (
-        f'; device_map="{proof.workload.device_map}" would not fail but place '
-        f"{gib(proof.spill_bytes)} GiB of weights on the CPU or on disk without a word"
-    )
-
-
-def _mend(placement: Placement, proof: Proof) -> str:
-    """What passes instead, from the proof's own inversion."""
-    if proof.max_fitting_model_len:
-        key = "max_model_len" if placement.deployment else "a deployment with max_model_len"
-        return f"Set {key} to {proof.max_fitting_model_len:,} or less"
-    if any(term.name == CONFIRMED for term in proof.ledger):  # of a network of which only the least is known
-        return "It takes a bigger card, more cards, fewer bits per weight, or a shorter context"
-    return "No context fits: the weights need a bigger card, more cards, or fewer bits per weight"
 
 
 @check("language-models-only")

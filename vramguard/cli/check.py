@@ -24,6 +24,7 @@ from vramguard.cli.options import (
     say,
     working,
     write,
+    write_within,
 )
 from vramguard.scope import Scope, find_scope
 from vramguard.units import plural
@@ -102,7 +103,12 @@ def accept(scope: Scope, policy: Policy, report: Report) -> None:
     from vramguard import governance
 
     path = scope.root / (policy.configuration.baseline or governance.BASELINE_NAME)
-    write(path, governance.write_baseline(report))
+    by_user = policy.configuration.baseline is not None and "baseline" not in policy.configuration.places
+    text = governance.write_baseline(report)
+    if by_user:  # the command line may name a file anywhere
+        write(path, text)
+    else:
+        write_within(scope.root, path, text)
     say(f"{path.name}: {plural(len(report.findings), 'finding')} accepted as of today")
 
 

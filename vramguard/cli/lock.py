@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from vramguard.cli.options import Config, Exit, named, say, working, write
+from vramguard.cli.options import Config, Exit, named, say, working, write_within
 from vramguard.schema import ConfigError
 from vramguard.scope import Scope, find_scope
 from vramguard.units import plural
@@ -95,8 +95,8 @@ def _write(scope: Scope, todo: Plan, outcome: Outcome) -> None:
     path = scope.root / NAME
     if outcome.rows or path.exists():
         text = render(outcome.rows)
-        if not path.is_file() or path.read_text("utf-8", "replace") != text:
-            write(path, text)
+        if path.is_symlink() or not path.is_file() or path.read_text("utf-8", "replace") != text:
+            write_within(scope.root, path, text)
     elif not todo.wanted:
         say("no deployment here names a model of the hub; `--model ID` locks one")
 

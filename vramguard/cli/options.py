@@ -83,6 +83,13 @@ def write(path: Path, text: str) -> None:
         raise ConfigError(f"cannot write `{path}`: {error.strerror}") from error
 
 
+def write_within(root: Path, path: Path, text: str) -> None:
+    """Write a file of the repository; a link in its place, which may lead anywhere, is refused."""
+    if path.is_symlink() or not path.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(f"`{path}` is a link, or leads out of the repository: nothing is written through it")
+    write(path, text)
+
+
 def say(line: str) -> None:
     from vramguard.report.escape import visible
 

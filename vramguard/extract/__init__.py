@@ -33,7 +33,7 @@ EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("yaml", re.compile(""), "helm"),
     ("yaml", re.compile(""), "options"),
     ("yaml", re.compile(r"(?:^|/)kustomization\.ya?ml$"), "kustomize"),
-    ("toml", re.compile(r"(?:^|/)fly(?:\.[^/]+)?\.toml$"), "tools"),
+    ("toml", re.compile(r"(?:^|/)(?:fly(?:\.[^/]+)?|pyproject)\.toml$"), "tools"),
     ("pbtxt", re.compile(""), "tools"),
     ("json", re.compile(r"/[0-9]/model\.json$"), "tools"),
     ("safetensors", re.compile(""), "weights"),

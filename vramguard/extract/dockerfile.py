@@ -11,6 +11,7 @@ from vramguard.extract.engines import mentions
 from vramguard.facts import Launch, Word
 from vramguard.shell import commands
 from vramguard.source import Location
+from vramguard.source.filling import MAX_FILLED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 _FLAGS = re.compile(r"\s*(?:--[\w-]+(?:=\S*)?\s+)+")  # --mount=…, --platform=…
 _FROM = re.compile(r"\s*(?:--[\w-]+=\S+\s+)*(\S+)(?:\s+as\s+(\S+))?", re.IGNORECASE)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_NAME = re.compile(r"[A-Za-z_]\w*")
+_MAX_STAGES = 200  # each takes along what those before it have set
+_PYTHON = re.compile(r"^[ \t]*(?:CMD|ENTRYPOINT)\b[^\n]*(?:\.py\b|python|uvicorn|gunicorn|serve|fastapi)", re.M | re.I)
 _HUB_ID = re.compile(r"(?!.*\.(?:sh|py)$)[\w.-]+/[\w.-]+")
 
 
@@ -44,8 +48,8 @@ class Stage:
 
 
 def extract(document: Document) -> Iterator[Launch]:
-    """What the last stage starts, if the file speaks of an engine."""
-    if not mentions(document.text):
+    """What the last stage starts, if the file speaks of an engine, or starts a program in Python."""
+    if not mentions(document.text) and not _PYTHON.search(document.text):
         return
     found = stages(document)
     if found and (found[-1].start or found[-1].arguments or any("MODEL" in name for name in found[-1].env)):
@@ -59,6 +63,8 @@ def stages(document: Document) -> list[Stage]:
     for instruction in document.value:
         text = Word(instruction.text, _at(document.path, instruction), first=(instruction.row, 1))
         if instruction.keyword == "FROM":
+            if len(found) == _MAX_STAGES:
+                return []
             found.append(_begun(text, found, outer))
         elif found:
             _apply(instruction.keyword, text, found[-1], outer)
@@ -97,7 +103,9 @@ def _expanded(word: Word, variables: Mapping[str, Word]) -> Word:
 
 def _words(text: Word, variables: Mapping[str, Word]) -> tuple[Word, ...]:
     """The words of an instruction, which are a shell's; its first character is a blank, where its keyword was."""
-    found = commands(Word(":" + text.text[1:], text.at, first=text.first), variables)
+    names = _NAME.findall(text.text) if "$" in text.text else ()
+    named = {name: variables[name] for name in names if name in variables}
+    found = commands(Word(":" + text.text[1:], text.at, first=text.first), named)
     return found[0].words[1:] if found else ()
 
 
@@ -113,7 +121,7 @@ def _assigned(text: Word, variables: Mapping[str, Word]) -> dict[str, Word]:
         if equals and name.isidentifier():
             whole = word.at.end_column - word.at.column == len(word.text)  # else it is the value's own place
             at = word.at._replace(column=word.at.column + len(name) + 1) if whole else word.at
-            found[name] = Word(value, at, word.known)
+            found[name] = Word(value, at, word.known) if len(value) <= MAX_FILLED else Word("$…", at, known=False)
     return found
 
 
@@ -183,6 +191,7 @@ def _launch(stage: Stage) -> Launch:
     else:
         command = stage.arguments or ()
         entrypoint = bool(command) and _is_program(command[0].text)
+    begins = {"entrypoint": str(len(stage.start)) if isinstance(stage.start, tuple) else "0"} if stage.start else {}
     return Launch(
         at,
         "dockerfile",
@@ -192,6 +201,7 @@ def _launch(stage: Stage) -> Launch:
         entrypoint=entrypoint,
         env=dict(stage.env),
         image=stage.image,
+        joins=begins,
     )
 
 

@@ -66,6 +66,15 @@ def children(node: Node) -> dict[str, Node]:
     return dict(node.items())
 
 
+def count(value: object) -> int:
+    """How many values a value is, itself and all that it holds; a long text counts as several."""
+    if isinstance(value, dict):
+        return 1 + sum(map(count, value.values()))
+    if isinstance(value, list):
+        return 1 + sum(map(count, value))
+    return 1 + len(value) // 40 if isinstance(value, str | bytes) else 1
+
+
 def overlaid(base: Node, over: Node) -> Node:
     """Helm's merge of values: mappings key by key, null takes a key away, anything else replaces.
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vramguard.source.makefile import Assignment, Makefile, Recipe
 
 _MOST_RECIPES = 200  # with an engine in them, of one file: each takes the file's variables along
+_MOST_LINES = 40_000  # of the scripts that these become
 _VARIABLE = re.compile(r"\$(?:\((\w+)\)|\{(\w+)\})")
 _BEGIN = re.compile(r"\t[ \t]*[@+-]*")  # the tab, and whether make prints a line or minds its failure
 
@@ -25,11 +26,12 @@ def extract(document: Document) -> Iterator[Launch]:
     if not mentions(document.text):
         return
     makefile: Makefile = document.value
-    found = 0
+    found = lines = 0
     for recipe in makefile.recipes:
         text = "\n".join(recipe.lines)
-        if found < _MOST_RECIPES and (mentions(text) or _by_variable(text, makefile)):
+        if found < _MOST_RECIPES and lines < _MOST_LINES and (mentions(text) or _by_variable(text, makefile)):
             found += 1
+            lines += len(makefile.assignments) + len(recipe.lines)
             at = Location(document.path, recipe.row, 1, recipe.row, 1)
             yield Launch(at, "makefile", recipe.target, script=Word(_script(recipe, makefile), at, first=(1, 1)))
 

@@ -1,6 +1,6 @@
-"""A YAML file of an engine's options (vLLM's --config, TensorRT-LLM's --extra_llm_api_options): flags without dashes.
+"""YAML files of values: an engine's options (vLLM's --config, TensorRT-LLM's --extra_llm_api_options), and a program's.
 
-Such a file starts nothing: it is a text of values until a command names it.
+Such a file starts nothing: it is a text of values until a command names it, or a program reads it.
 """
 
 from __future__ import annotations
@@ -22,6 +22,12 @@ if TYPE_CHECKING:
     from vramguard.source import Document
 
 FORM: Final = "options"
+SETTINGS: Final = "settings"  # the form of what a program of the repository may read
+_NAMED: Final = re.compile(
+    r"(?:^|/)[\w.-]{0,60}(?:config|settings|params|args|model)[\w.-]{0,60}\.ya?ml$", re.IGNORECASE
+)
+_MOST: Final = 1 << 16  # characters of a file of settings
+_ELSEWHERE: Final = frozenset({"apiVersion", "services", "jobs", "on"})  # keys of files that are somebody else's
 # Keys of the first level that such files have: asked before the table of flags is loaded.
 _LIKELY: Final = re.compile(
     r"^(?:model|[\w-]{0,40}(?:parallel|max[-_]|memory|kv[-_]cache|dtype|quantization|context)[\w-]{0,60}):",
@@ -32,7 +38,8 @@ _TAKES: Final = ("one", "none", "switch", "many", "maybe")
 
 
 def extract(document: Document) -> Iterator[Fact]:
-    """The options that a file holds; nothing of a file with a key that no engine has."""
+    """The options that a file holds, where it has no key that no engine has; and its values, if it is one of those."""
+    yield from _settings(document)
     if not _LIKELY.search(document.text):
         return
     documents = document.value
@@ -41,6 +48,15 @@ def extract(document: Document) -> Iterator[Fact]:
     values = options(Node(document, (0,), documents[0]))
     if values:
         yield Texts(Location(document.path), FORM, document.path, values)
+
+
+def _settings(document: Document) -> Iterator[Texts]:
+    """The values of a file that is called as a program's settings are, if it speaks of a model."""
+    if len(document.text) > _MOST or not _NAMED.search(document.path) or "model" not in document.text.lower():
+        return
+    if len(document.value) == 1 and isinstance(document.value[0], dict) and not _ELSEWHERE & document.value[0].keys():
+        values = options(Node(document, (0,), document.value[0]))
+        yield Texts(Location(document.path), SETTINGS, document.path, values)
 
 
 def _is_options(value: object) -> bool:

@@ -45,6 +45,7 @@ class Launch:
     given: Mapping[str, Word] = field(default_factory=dict)
     runtime: bool = False  # a pattern that others fill in (KServe's ServingRuntime): nothing runs until one does
     joins: Mapping[str, str] = field(default_factory=dict)  # names of other objects that complete it: {"runtime": …}
+    assumed: tuple[str, ...] = ()  # what its reader had to suppose, in words
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +72,12 @@ class Deployment:
     accelerator: str | None = None  # what is no GPU: tpu, neuron, gaudi, cpu; no VRAM rule judges it
     nodes: int | Unknown | None = None  # pods or machines that serve it together; `gpus` counts them all
     training: bool = False  # it trains: no serving rule judges it
+    pattern: bool = False  # a runtime, which services fill in: nothing runs until one does
     unread: tuple[str, ...] = ()  # words of it, as written, that no field holds and that may change the peak
     assumed: tuple[str, ...] = ()  # what its reader had to suppose, in words for the proof's assumptions
     config: str | None = None  # path of its config.json in the repository
     model: str | Unknown | None = None
-    holds: str | None = None  # ID[@REVISION] of what a path holds, as our own configuration says
+    holds: str | None = None  # ID[@REVISION] of a path, as our own configuration says; "" for a name not of the hub
     revision: str | Unknown | None = None
     engine: str | Unknown | None = None
     engine_version: str | Unknown | None = None
@@ -100,6 +102,9 @@ class Deployment:
     kv_cache_memory_bytes: int | Unknown | None = None
     num_gpu_blocks_override: int | Unknown | None = None
     disable_hybrid_kv_cache_manager: bool | Unknown | None = None
+    enable_chunked_prefill: bool | Unknown | None = None
+    kv_connector: str | Unknown | None = None
+    kv_events: bool | Unknown | None = None
     max_loras: int | Unknown | None = None
     max_lora_rank: int | Unknown | None = None
     num_speculative_tokens: int | Unknown | None = None

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from vramguard.facts import Hardware, Launch, Texts, Unknown, Word
+from vramguard.source.filling import filled
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -76,6 +77,8 @@ def _command(words: tuple[Word, ...], variables: Mapping[str, Word]) -> Iterator
 
 def interpolated(word: Word, variables: Mapping[str, Word]) -> Word:
     """A word with compose's variables filled in; as it is, and not known, where one has no value and no default."""
+    if "$" not in word.text:
+        return word
     text = _text(word.text, variables)
     return word if text == word.text else replace(word, text=text, known=not _open(word.text, variables))
 
@@ -89,7 +92,8 @@ def _text(text: str, variables: Mapping[str, Word], depth: int = 0) -> str:
         found = _value(match, variables, depth)
         return match[0] if found is None else found
 
-    return _VARIABLE.sub(value, text) if depth < _DEPTH else text
+    whole = filled(_VARIABLE, value, text) if depth < _DEPTH else None
+    return text if whole is None else whole
 
 
 def _value(match: re.Match[str], variables: Mapping[str, Word], depth: int) -> str | None:

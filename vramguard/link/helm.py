@@ -12,7 +12,7 @@ from vramguard.extract.helm import is_values, launches
 from vramguard.extract.helm.releases import releases
 from vramguard.extract.helm.shared import FORM
 from vramguard.extract.kubernetes.node import Node
-from vramguard.extract.made import children, mapping, overlaid
+from vramguard.extract.made import children, count, mapping, overlaid
 from vramguard.facts import HelmChart, HelmKey, HelmRelease, HelmUnread, Launch
 from vramguard.link import templates
 from vramguard.source import Document
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH = 4  # of subcharts within subcharts
 _MAX_MERGES = 5000  # of one repository's values
+_MAX_VALUES = 200_000  # of merged values that are read again, of one repository
 _TEMPLATES = (".yaml", ".yml", ".tpl", ".txt", ".json")
 
 
@@ -41,6 +42,7 @@ class Charts:
         self.root = cache(self._root)
         self.subcharts = cache(self._subcharts)
         self.left = _MAX_MERGES
+        self.unread = _MAX_VALUES
 
     def owner(self, path: str) -> str | None:
         """The folder of the chart that a file of values belongs to: its own, or one above a `ci` or `values` folder."""
@@ -76,6 +78,13 @@ class Charts:
                 if where in self.charts:
                     yield subchart, where
                     break
+
+    def afford(self, folder: str, over: Node | None) -> bool:
+        """Whether a chart's values may be read once more, with others over them; counts it."""
+        if self.unread > 0:
+            own = self.root(posixpath.join(folder, "values.yaml"))
+            self.unread -= sum(count(node.value) for node in (own, over) if node)
+        return self.unread > 0
 
     def values(self, folder: str, *over: Node, depth: int = _MAX_DEPTH) -> Node | None:
         """The values of a chart: its own file, what lies over it, and each subchart's defaults below its key."""
@@ -159,6 +168,8 @@ def _composed(charts: Charts, folder: str, path: str) -> list[Launch] | None:
     own = path == posixpath.join(folder, "values.yaml")
     over = None if own else charts.root(path)
     if not own and over is None:
+        return None
+    if not charts.afford(folder, over):
         return None
     values = charts.values(folder, *([over] if over else []))
     return None if values is None else _with_template(list(launches(values)), charts, folder, values)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vramguard.extract.helm import is_manifest
 from vramguard.extract.kubernetes import of_manifest
 from vramguard.extract.kubernetes.node import Node
 from vramguard.extract.kustomize import within
-from vramguard.extract.made import made
+from vramguard.extract.made import count, made
 from vramguard.facts import Kustomization, Launch, Texts, Word
-from vramguard.link.patches import UnmergeableError, json_patch, replaced, steps, strategic, with_images
+from vramguard.link.patches import UnmergeableError, json_patch, renames, replaced, steps, strategic, with_images
 from vramguard.source import Document, Parsed, Unreadable
 from vramguard.source import read as parse
 
@@ -33,7 +34,9 @@ Said = Launch | Texts
 _MAX_DEPTH = 12  # of overlays upon overlays
 _MAX_BUILDS = 2000  # of folders of one repository
 _MAX_OBJECTS = 5000  # of one build
-_OTHERS = frozenset(("helm", "compose", "dockerfile", "shell", "makefile", "python"))  # forms that no overlay changes
+_MAX_WORK = 400_000  # values that all builds of one repository read, merge and look at
+# Forms that no overlay changes.
+_OTHERS = frozenset(("helm", "compose", "dockerfile", "shell", "makefile", "python", "options", "settings", "dotenv"))
 
 
 class _Builder:
@@ -43,9 +46,25 @@ class _Builder:
         self.paths = facts.paths
         self.read = read
         self.left = _MAX_BUILDS
+        self.documents = lru_cache(maxsize=256)(self._documents)
+        self._work = _MAX_WORK
         self.folders = {posixpath.dirname(fact.at.path): fact for fact in facts.of(Kustomization)}
 
-    def documents(self, path: str) -> list[Node]:
+    def spend(self, *values: object) -> None:
+        """Count work by the size of what it is done to. Raises `UnmergeableError` once it is too much."""
+        self._work -= sum(map(count, values))
+        if self._work < 0:
+            raise UnmergeableError("too much to build")
+
+    def objects(self, root: str) -> list[Said]:
+        """What the objects that a folder deploys say. Raises `UnmergeableError`."""
+        found: list[Said] = []
+        for node in self.build(root):
+            self.spend(node.value)
+            found += (fact for fact in of_manifest(node) if isinstance(fact, Launch | Texts))
+        return found
+
+    def _documents(self, path: str) -> list[Node]:
         """The mappings and lists of a YAML file; none of a template, which a renderer has to fill in first."""
         data = self.read(path) if path in self.paths else None
         document = parse(path, data, kind="yaml") if data is not None else None
@@ -91,7 +110,9 @@ class _Builder:
             raise UnmergeableError("too many folders")
         objects = list(below)
         for path in _named(folder, root, "resources", "bases"):
-            objects += self.documents(path) if path in self.paths else self.build(_folder(path), (), depth - 1)
+            held = self.documents(path) if path in self.paths else self.build(_folder(path), (), depth - 1)
+            self.spend([node.keys for node in held])
+            objects += held
             if len(objects) > _MAX_OBJECTS:
                 raise UnmergeableError("too many objects")
         objects = [inner for node in objects for inner in _listed(node) if is_manifest(inner)]
@@ -99,8 +120,14 @@ class _Builder:
             objects = self.build(_folder(path), objects, depth - 1)
         objects += self._generated(folder, root)
         objects = self._patched(folder, root, objects)
-        objects = [with_images(node, root.get("images")) for node in objects]
+        objects = self._renamed(root.get("images"), objects)
         return self._replaced(folder, root, objects)
+
+    def _renamed(self, images: Node, objects: list[Node]) -> list[Node]:
+        rules = renames(images)
+        if rules:
+            self.spend(*(node.value for node in objects))
+        return [with_images(node, rules) for node in objects] if rules else objects
 
     def _kustomization(self, folder: str) -> Node | None:
         paths = (posixpath.join(folder, name) for name in _NAMES)
@@ -127,11 +154,13 @@ class _Builder:
 
     def _text(self, path: str) -> Node | None:
         data = self.read(path) if path in self.paths else None
+        self.spend(data)
         document = None if data is None else _plain(path, data.decode("utf-8", "replace"))
         return Node(document, (0,), document.value[0]) if document else None
 
     def _variables(self, path: str) -> dict[str, Part]:
         node = self._text(path)
+        self.spend(node.value if node else None)
         lines = (line.partition("=") for line in str(node.value).split("\n")) if node else ()
         return {
             key.strip(): Node(node.document, node.keys, value.strip())
@@ -142,17 +171,38 @@ class _Builder:
     def _patched(self, folder: str, root: Node, objects: list[Node]) -> list[Node]:
         for entry in root.get("patchesStrategicMerge").list():
             for patch in self._patch(folder, entry, inline="\n" in entry.text):
-                objects = _strategic(objects, patch, None)
+                objects = self._strategic(objects, patch, None)
         for entry in (*root.get("patches").list(), *root.get("patchesJson6902").list()):
             inline = entry.get("patch")
             for patch in self._patch(folder, inline or entry.get("path"), inline=bool(inline)):
                 target = entry.get("target")
                 if isinstance(patch.value, list):
-                    chosen = [_targeted(node, target) for node in objects]
-                    objects = [json_patch(n, patch) if hit else n for n, hit in zip(objects, chosen, strict=True)]
+                    objects = [self._operated(node, patch, target) for node in objects]
                 else:
-                    objects = _strategic(objects, patch, target if target.value else None)
+                    objects = self._strategic(objects, patch, target if target.value else None)
         return objects
+
+    def _operated(self, node: Node, patch: Node, target: Node) -> Node:
+        self.spend(target.value)
+        if not _targeted(node, target):
+            return node
+        for operation in patch.list():
+            self.spend(node.value)
+            node = json_patch(node, operation)
+        return node
+
+    def _strategic(self, objects: list[Node], patch: Node, target: Node | None) -> list[Node]:
+        """Objects with a patch merged into those that it means: the target's, else the one of its own kind and name."""
+        result = []
+        for node in objects:
+            self.spend(target.value if target else None)
+            meant = _same(node, patch) if target is None else _targeted(node, target)
+            if meant:
+                self.spend(node.value, patch.value)
+            merged = strategic(node, _anonymous(patch) if target is not None else patch) if meant else node
+            if merged is not None:
+                result.append(merged)
+        return result
 
     def _patch(self, folder: str, node: Node, *, inline: bool) -> list[Node]:
         path = within(folder, node.text)
@@ -167,6 +217,7 @@ class _Builder:
                 text = "{{ " + f"{source.get('kind').text}/{source.get('name').text}" + " }}"
                 value = Node(source.document, source.keys, text, source.inside)
                 for target in rule.get("targets").list():
+                    self.spend(target.value, *(node.value for node in objects))
                     paths = [list(steps(node.text)) for node in target.get("fieldPaths").list()]
                     objects = [
                         _filled(node, paths, value) if _targeted(node, target.get("select")) else node
@@ -201,17 +252,6 @@ def _listed(node: Node) -> Iterator[Node]:
 def _plain(path: str, text: str) -> Document:
     """A file that is one text."""
     return Document(path, "text", text, "", Parsed([text], dict))
-
-
-def _strategic(objects: list[Node], patch: Node, target: Node | None) -> list[Node]:
-    """Objects with a patch merged into those that it means: the target's, else the one of its own kind and name."""
-    result = []
-    for node in objects:
-        meant = _same(node, patch) if target is None else _targeted(node, target)
-        merged = strategic(node, _anonymous(patch) if target is not None else patch) if meant else node
-        if merged is not None:
-            result.append(merged)
-    return result
 
 
 def _anonymous(patch: Node) -> Node:
@@ -276,12 +316,13 @@ def overlaid(facts: Facts, read: Callable[[str], bytes | None]) -> Facts:
         if not files & speaking:
             continue
         try:
-            found = [fact for node in builder.build(root) for fact in of_manifest(node)]
+            found = builder.objects(root)
         except (UnmergeableError, RecursionError):
             continue  # what the files say by themselves stands
         gone |= {path for path in files if not _alone(path, builder)}
         built.append((root, found))
-        lacking = [fact for fact in known if isinstance(fact, Launch) and fact.at.path in _patches(builder, root)]
+        patches = _patches(builder, root)
+        lacking = [fact for fact in known if isinstance(fact, Launch) and fact.at.path in patches] if patches else []
         if base := builder.remote(root):
             built.append((root, [_elsewhere(fact, base) for fact in lacking if not _met(fact, found)]))
     old = [fact for fact in known if fact.at.path in gone]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vramguard.data import load
 from vramguard.facts import Facts, Hardware, Launch, Reference, Texts, Unknown, Word
+from vramguard.source.filling import MAX_FILLED, filled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -55,6 +56,7 @@ class Held:
     """What objects hold for others, found by name as a person would: in the file itself, its folder, the repository."""
 
     facts: Facts
+    _values: dict[tuple[str, str, str], Any] = field(default_factory=dict)
 
     @cached_property
     def texts(self) -> Mapping[tuple[str, str], list[Texts]]:
@@ -85,10 +87,13 @@ class Held:
 
     def values(self, path: str, form: str, name: str) -> Mapping[str, Word]:
         """All values of the object of this name; none where several could be meant."""
-        for tier in _tiers(path, self.texts.get((form, name), [])):
-            alike = all(_same(fact.values, tier[0].values) for fact in tier)
-            return tier[0].values if alike else {}
-        return {}
+        key = (path, form, name)
+        if key not in self._values:
+            tier = next(_tiers(path, self.texts.get((form, name), [])), [])
+            alike = bool(tier) and all(_same(fact.values, tier[0].values) for fact in tier)
+            self._values[key] = tier[0].values if alike else {}
+        found: Mapping[str, Word] = self._values[key]
+        return found
 
     def mounted(self, launch: Launch, path: str) -> Word | None:
         """The text of a file in the container, where it is a ConfigMap's."""
@@ -147,7 +152,6 @@ def _looked_up(reference: Reference, held: Held) -> Word:
 
 _VARIABLE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 _LEFT = re.compile(r"\$\{|\$\(?[A-Za-z_]|\{\{|\{%|<%")  # what is still to be filled in, by somebody else
-_MAX_TEXT = 1 << 17  # characters that variables fill in: each may hold others, twice
 _SOLE = re.compile(r"(?:--?[A-Za-z0-9_-]+=)?\$\([A-Za-z_][A-Za-z0-9_.-]*\)\Z")
 
 
@@ -168,9 +172,9 @@ def expanded(word: Word, values: Mapping[str, Word]) -> Word:
     names = [match[1] for match in _VARIABLE.finditer(word.text)] if "$" in word.text else []
     if not names:
         return word
-    if sum(len(values[name].text) for name in names if name in values) > _MAX_TEXT:
+    text = filled(_VARIABLE, fill, word.text)
+    if text is None:
         return replace(word, known=False)
-    text = _VARIABLE.sub(fill, word.text)
     if text == word.text:
         return word
     script = " " in word.text.strip()
@@ -301,7 +305,7 @@ def _named(launch: Launch, names: Mapping[str, str]) -> Launch:
     """The runtime's `{{.Name}}` is the service's: KServe fills it in, no renderer."""
 
     def fill(word: Word) -> Word:
-        text = _PLACEHOLDER.sub(lambda match: names.get(match[1].lower()) or match[0], word.text)
+        text = filled(_PLACEHOLDER, lambda match: names.get(match[1].lower()) or match[0], word.text) or word.text
         if text == word.text:
             return word
         return replace(word, text=text, known=_LEFT.search(text) is None, first=word.first if "\n" in text else None)
@@ -318,7 +322,7 @@ def _stored(launch: Launch) -> Launch:
 
     def fill(word: Word) -> Word:
         flag, equals, path = word.text.rpartition("=")
-        if path.rstrip("/") != _MODELS or " " in word.text:
+        if path.rstrip("/") != _MODELS or " " in word.text or len(model.text) > MAX_FILLED:
             return word
         return replace(model, text=f"{flag}{equals}{model.text}", first=None if equals else model.first)
 
@@ -351,7 +355,9 @@ def _ome(launch: Launch, held: Held) -> Launch:
     model = held.value(launch.at.path, "ome-model", launch.joins["ome-model"], "model")
     if model is None:
         return merged
-    return replace(merged, env={"MODEL_PATH": model, **merged.env}, given={"model": model, **merged.given})
+    revision = held.value(launch.at.path, "ome-model", launch.joins["ome-model"], "revision")
+    given = {"model": model, **({"revision": revision} if revision else {}), **merged.given}
+    return replace(merged, env={"MODEL_PATH": model, **merged.env}, given=given)
 
 
 def _with_objects(launch: Launch, held: Held) -> Launch:

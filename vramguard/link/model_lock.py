@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections import defaultdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +20,15 @@ LOCK: Final = "vramguard.lock"
 def lock_paths(facts: Facts) -> tuple[str, ...]:
     """Every lock of models, whether it can be read or not."""
     return tuple(sorted(path for path in facts.paths if posixpath.basename(path) == LOCK))
+
+
+@lru_cache(maxsize=4)  # likewise
+def _rows(facts: Facts) -> dict[tuple[str | None, str], list[LockedModel]]:
+    """The rows of each lock, by their models' names without case."""
+    found: dict[tuple[str | None, str], list[LockedModel]] = defaultdict(list)
+    for row in facts.of(LockedModel):
+        found[row.at.path, row.model.casefold()].append(row)
+    return dict(found)
 
 
 def lock_above(path: str, facts: Facts) -> str | None:
@@ -38,7 +48,7 @@ def rows_for(deployment: Deployment, facts: Facts) -> list[LockedModel]:
         return []
     named = on_hub(deployment, facts)
     key = (named.model if named else model).casefold()
-    return [row for row in facts.of(LockedModel) if row.at.path == lock and row.model.casefold() == key]
+    return _rows(facts).get((lock, key), [])
 
 
 def locked(deployment: Deployment, facts: Facts) -> LockedModel | None:
@@ -56,5 +66,5 @@ def unused(lock: str, facts: Facts) -> list[LockedModel]:
     below = [found for found in facts.of(Deployment) if lock_above(found.at.path, facts) == lock]
     if any(isinstance(value, Unknown) for found in below for value in (found.model, found.revision)):
         return []
-    used = [locked(found, facts) for found in below]
-    return [row for row in facts.of(LockedModel) if row.at.path == lock and row not in used]
+    used = {id(locked(found, facts)) for found in below}
+    return [row for row in facts.of(LockedModel) if row.at.path == lock and id(row) not in used]

@@ -87,17 +87,17 @@ def _list(base: Node, patch: Node, by: str) -> Node:
     return listed(base, [*added, *(item for item in result if item)])
 
 
-def json_patch(base: Node, operations: Node) -> Node:
-    """RFC 6902: `add`, `replace`, `remove`. Raises `UnmergeableError` for others, and for paths that lead nowhere."""
-    for operation in operations.list():
-        keys = [key.replace("~1", "/").replace("~0", "~") for key in operation.get("path").text.split("/")[1:]]
-        kind = operation.get("op").text
-        if kind == "test":
-            continue
-        if kind not in ("add", "replace", "remove") or not keys:
-            raise UnmergeableError(f"`op: {kind}`")
-        base = _operated(base, keys, None if kind == "remove" else operation.get("value"), kind)
-    return base
+def json_patch(base: Node, operation: Node) -> Node:
+    """An operation of RFC 6902: `add`, `replace`, `remove`. Raises `UnmergeableError` for others, and for paths that
+    lead nowhere.
+    """
+    keys = [key.replace("~1", "/").replace("~0", "~") for key in operation.get("path").text.split("/")[1:]]
+    kind = operation.get("op").text
+    if kind == "test":
+        return base
+    if kind not in ("add", "replace", "remove") or not keys:
+        raise UnmergeableError(f"`op: {kind}`")
+    return _operated(base, keys, None if kind == "remove" else operation.get("value"), kind)
 
 
 def _operated(base: Node, keys: list[str], value: Node | None, kind: str) -> Node:
@@ -137,10 +137,14 @@ def _of_list(items: list[Node], key: str, rest: list[str], value: Node | None, k
 _IMAGE = re.compile(r"(?P<name>[^@]*?)(?P<tag>:[^:/@]*)?(?P<digest>@.*)?\Z")
 
 
-def with_images(base: Node, images: Node) -> Node:
-    """The object with the images of its containers renamed: `newName`, `newTag`, `digest`, by `name`."""
-    rules = {rule.get("name").text: rule for rule in images.list()}
-    return _everywhere(base, lambda container: _with_image(container, rules)) if rules else base
+def renames(images: Node) -> dict[str, Node]:
+    """The entries of `images` by the name that they rename."""
+    return {rule.get("name").text: rule for rule in images.list()}
+
+
+def with_images(base: Node, rules: dict[str, Node]) -> Node:
+    """The object with the images of its containers renamed: `newName`, `newTag`, `digest`."""
+    return _everywhere(base, lambda container: _with_image(container, rules))
 
 
 def _with_image(container: Node, rules: dict[str, Node]) -> Node:

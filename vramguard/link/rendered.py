@@ -14,7 +14,7 @@ from vramguard.source import Document, Location, read
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vramguard.facts import Launch, Texts
+    from vramguard.facts import Launch, PythonModule, Texts
 
 _PART = re.compile(r"^---[ \t]*$", re.MULTILINE)
 _SOURCE = re.compile(r"^# Source: ([^\n]+)$", re.MULTILINE)
@@ -65,7 +65,9 @@ def places_of(values: Node | None) -> Places:
     return {text: at for text, at in found.items() if at is not None and len(text) >= _SHORT}
 
 
-def facts_of(text: str, chart: str, path_of: Callable[[str], str], places: Places) -> Iterator[Launch | Texts]:
+def facts_of(
+    text: str, chart: str, path_of: Callable[[str], str], places: Places
+) -> Iterator[Launch | Texts | PythonModule]:
     """What the objects of a rendering say. `path_of`: where a file of the chart stands in the repository."""
     for part in _PART.split(text):
         source = _SOURCE.search(part)

@@ -6,11 +6,13 @@ They are no YAML before they are rendered, and nothing here renders them: what s
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from vramguard.facts import Word
 from vramguard.source import Location
+from vramguard.source.filling import filled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 Path = tuple[str, ...]
 _MAX_TEXT = 1 << 20  # bytes of a template that are searched
+_MAX_KEYS = 20  # of a path; what is read deeper counts as all that is there
 _COMMENT = re.compile(r"\{\{-?\s{0,20}/\*")
 _COMMENT_END = re.compile(r"\*/\s{0,20}-?\}\}")
 
@@ -42,7 +45,13 @@ _INCLUDE = re.compile(r'\b(?:include|template)\s{1,9}("[^"\n]*"|\S+)')
 
 def reads(reading: frozenset[Path], keys: Path) -> bool:
     """Whether a path that is read is that of the key, of what holds it, or of something in it."""
-    return any(path == keys[: len(path)] or path[: len(keys)] == keys for path in reading)
+    return keys in _through(reading) or any(keys[:length] in reading for length in range(len(keys) + 1))
+
+
+@lru_cache(maxsize=64)
+def _through(reading: frozenset[Path]) -> frozenset[Path]:
+    """Every path that one which is read goes through."""
+    return frozenset(path[:length] for path in reading for length in range(len(path)))
 
 
 def reading(text: str, values: str) -> frozenset[Path] | None:
@@ -62,7 +71,7 @@ def _paths(text: str) -> Iterator[Path]:
         path = tuple(filter(None, match["path"].split(".")))
         quoted = tuple(re.findall(r'"([^"\n]*)"', match["index"]))
         if path or quoted or not match["passed"]:
-            yield (*path, *quoted)
+            yield (*path, *quoted)[:_MAX_KEYS]
 
 
 _OPENS = re.compile(r"\{\{-?\s{0,9}(?:if|with|range|define|block)\b")
@@ -139,5 +148,5 @@ def _word(item: str, path: str, line: int, values: Node) -> Word:
         places.append(value.at)
         return value.text
 
-    text = _VALUE.sub(fill, item)
+    text = filled(_VALUE, fill, item) or item
     return Word(text, places[0] if len(places) == 1 else at, known="{{" not in text)

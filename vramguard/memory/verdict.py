@@ -47,6 +47,9 @@ class Workload:
     kv_cache_memory_bytes: int | None = None
     num_gpu_blocks_override: int | None = None
     disable_hybrid_kv_cache_manager: bool | None = None
+    enable_chunked_prefill: bool | None = None  # prompts may be split across batches
+    kv_connector: str | None = None  # what hands the cache on, by the name of vLLM's class
+    kv_events: bool | None = None  # what the cache holds is published
     max_loras: int | None = None  # adapters in one batch; given or not, none is loaded where both are None
     max_lora_rank: int | None = None
     num_speculative_tokens: int | None = None

@@ -29,10 +29,9 @@ _ASCII: Final = str.maketrans(
 
 def written(show: Callable[[Console], None]) -> str:
     """What `show` writes to a console, as it would stand in a file: no colours, lines of 120."""
-    console = Console(file=io.StringIO(), width=120, no_color=True, highlight=False, markup=False, emoji=False)
-    with console.capture() as captured:
-        show(console)
-    return captured.get()
+    file = io.StringIO()
+    show(Console(file=file, width=120, no_color=True, highlight=False, markup=False, emoji=False))
+    return file.getvalue()
 
 
 class Page:
@@ -79,7 +78,10 @@ class Page:
     def _line(self, text: Text, indent: int) -> None:
         text = Text(" " * indent) + text
         text.rstrip()
-        self._console.print(text, soft_wrap=True, highlight=False)
+        if self._console.color_system is None:  # print takes a millisecond, to find that there is nothing to colour
+            self._console.file.write(f"{text.plain}\n")
+        else:
+            self._console.print(text, soft_wrap=True, highlight=False)
 
 
 def _breaks(text: str, first: int, rest: int) -> list[int]:

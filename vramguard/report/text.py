@@ -139,7 +139,9 @@ def _remarks(out: Page, report: Report, context: Context) -> bool:
     if report.templates:
         out.write(f"not judged: {plural(report.templates, 'template')}, which a renderer has to fill in first")
     if deployments:
-        out.write(f"not judged: {plural(deployments, 'deployment')}, with values that are filled in elsewhere")
+        out.write(
+            f"not judged: {plural(deployments, 'deployment')}, which train or have values that are filled in elsewhere"
+        )
     if report.baselined:
         out.write(f"known before: {plural(report.baselined, 'finding')} of the base or the baseline, not counted here")
     for note in report.notes:

@@ -177,7 +177,8 @@ class Run:
         every = False
         for item in (child for child in node.named_children if child.type == "case_item"):
             patterns = item.children_by_field_name("value")
-            body = [child for child in item.named_children if child not in patterns]
+            last = max((pattern.end_byte for pattern in patterns), default=0)
+            body = [child for child in item.named_children if child.start_byte >= last]
             branch = self._branch(body)
             arms.append(branch)
             every = every or any(self._script.of(pattern) == "*" for pattern in patterns)
@@ -338,7 +339,7 @@ class Run:
         if self._exports is None:
             self._expander.spend(len(self._state.exported))
             found = {name: self._state.get(name) for name in self._state.exported}
-            self._exports = {name: word(item.texts[0]) for name, item in found.items() if item and item.texts[0]}
+            self._exports = {name: word(item.texts[0]) for name, item in found.items() if item and any(item.texts[:1])}
         return self._exports
 
     def _builtin(self, texts: list[str | None], found: list[list[Piece]], node: Node) -> bool:
@@ -386,7 +387,8 @@ class Run:
                 self.heredocs += [stdin] if stdin else []
                 piped += [part for part in child.named_children if not part.type.startswith("heredoc")]
             elif child.type == "herestring_redirect":
-                stdin = word(self._expander.text(child.named_children[-1])) if child.named_children else None
+                text = self._expander.text(child.named_children[-1]) if child.named_children else ()
+                stdin = word(text) if text else None
             into = target(child, self._expander) or into
         into = next(filter(None, (target(part, self._expander) for part in piped)), into)
         if middle > before:

@@ -6,8 +6,9 @@ import re
 from typing import NamedTuple
 
 from vramguard.source import Parsed
+from vramguard.source.filling import filled
 
-MAX_LINES = 20_000
+MAX_LINES, MAX_ENTRIES = 20_000, 2000
 _LINE = re.compile(r"[ \t]*(?:export[ \t]+)?([A-Za-z_][\w.-]*)[ \t]*[=:][ \t]*")
 _COMMENT = re.compile(r"(?:(?<=\s)|^)#.*")
 _VARIABLE = re.compile(r"\$(?:\{(\w+)(?:(:?[-+?])([^{}$]*))?\}|(\w+))")
@@ -33,7 +34,7 @@ def parse(text: str) -> Parsed:
     found: dict[str, Entry] = {}
     lines = text.split("\n")[:MAX_LINES]
     row = 0
-    while row < len(lines):
+    while row < len(lines) and len(found) < MAX_ENTRIES:
         match = _LINE.match(lines[row])
         end = row + 1
         if match:
@@ -90,5 +91,5 @@ def _filled(entry: Entry, known: dict[str, Entry]) -> Entry:
         left = True
         return found[0]
 
-    text = _VARIABLE.sub(value, entry.value) if "$" in entry.value else entry.value
-    return entry._replace(value=text if len(text) < 1 << 16 else entry.value, known=not left and len(text) < 1 << 16)
+    text = filled(_VARIABLE, value, entry.value) if "$" in entry.value else entry.value
+    return entry._replace(value=entry.value if text is None else text, known=not left and text is not None)

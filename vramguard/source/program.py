@@ -6,7 +6,7 @@ mean in the repository is for `link/python` to say.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from vramguard.source import Location, Span
@@ -80,6 +80,18 @@ class Called:
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """What holds a module's text in another file: an object's name, its key, where the text's lines begin there.
+
+    `first` is None where the lines do not stand in the file as they are: then only the text's place can be told.
+    """
+
+    name: str
+    key: str
+    first: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
 class PythonModule:
     """One module. `bindings` are by scope, then by name, in the order of the text; `calls` are too."""
 
@@ -91,10 +103,32 @@ class PythonModule:
     loads: bool = False  # whether it names a loader of models; others are read for their constants
     serves: Location | None = None  # what in it answers requests
     files: frozenset[str] = frozenset()  # of a module that serves, names of configuration files that stand in it
+    inside: Inside | None = None  # of a module that is a value in another file
+
+    @property
+    def key(self) -> str:
+        """What no other module of the repository is called."""
+        return self.at.path if self.inside is None else f"{self.at.path}#{self.at.line}/{self.inside.key}"
 
     def place(self, expression: Expression) -> Location:
         """Where an expression of this module stands."""
-        return Location(self.at.path, *expression.span)
+        if self.inside is None:
+            return Location(self.at.path, *expression.span)
+        if self.inside.first is None:
+            return self.at
+        line, column = self.inside.first[0] - 1, self.inside.first[1] - 1
+        begin, start, end, stop = expression.span
+        return Location(self.at.path, begin + line, start + column, end + line, stop + column)
+
+    def around(self, scope: int) -> Iterator[int]:
+        """The scopes in which a name is looked up, from the inside; a class's own only from itself."""
+        first = scope
+        while True:
+            if scope == first or self.scopes[scope].kind != "class":
+                yield scope
+            if scope == MODULE:
+                return
+            scope = self.scopes[scope].parent
 
     def name_of(self, scope: int) -> str:
         """The function and class that a scope is: `Server.load`; empty for the module's own."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 from vramguard.source import Parsed
@@ -48,8 +48,7 @@ class Script:
     def __init__(self, text: str) -> None:
         self.bytes = text.encode("utf-8", "surrogatepass")
         self._starts = [0, *(match.end() for match in re.finditer(b"\n", self.bytes))]
-        # Where bytes stand that begin no character: columns count characters.
-        self._inner = [] if text.isascii() else [match.start() for match in re.finditer(b"[\x80-\xbf]", self.bytes)]
+        self._ascii = text.isascii()
         self._marks = [match.span() for match in _TEMPLATE.finditer(self.bytes)]
         self.root: Node | None = self._tree() if len(self.bytes) <= MAX_SCRIPT else None
 
@@ -63,6 +62,11 @@ class Script:
             return source[offset : offset + _CHUNK] if left > 0 else b""
 
         return _parser().parse(chunk).root_node
+
+    @cached_property
+    def _inner(self) -> list[int]:
+        """Where bytes stand that begin no character: columns count characters."""
+        return [match.start() for match in re.finditer(b"[\x80-\xbf]", self.bytes)]
 
     def text(self, start: int, end: int) -> str:
         """The text between two offsets of bytes."""
@@ -82,7 +86,7 @@ class Script:
         """Line and column of the character at an offset of bytes, both counted from 0."""
         row = bisect_right(self._starts, offset) - 1
         start = self._starts[row]
-        if not self._inner:
+        if self._ascii:
             return row, offset - start
         return row, offset - start - (bisect_left(self._inner, offset) - bisect_left(self._inner, start))
 

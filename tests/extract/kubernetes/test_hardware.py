@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from kube import cards, launch, launches, lines
 
+CLASS = "deviceclass.resource.kubernetes.io/gpu.nvidia.com"
+
 
 def pod(resources: str = "{}", selector: str = "{}", terms: str = "[]", annotations: str = "{}") -> str:
     return f"""\
@@ -36,7 +38,8 @@ spec:
         ("{limits: {nvidia.com/mig-3g.40gb: 1}}", {"gpu": "mig-3g.40gb", "gpus": 1}),
         ("{limits: {nvidia.com/gpu.shared: 2}}", {"gpus": 2, "share": "time-sliced"}),
         ("{limits: {nvidia.com/gpu: 1, nvidia.com/gpumem: 8000}}", {"gpus": 1, "share": "nvidia.com/gpumem=8000"}),
-        ("{limits: {aliyun.com/gpu-mem: 8}}", {"share": "aliyun.com/gpu-mem=8"}),
+        ("{limits: {deviceclass.resource.kubernetes.io/gpu.nvidia.com: 1}}", {"gpus": f"?{CLASS}: 1"}),
+        ("{limits: {vendor.example/shared-gpu: 2}}", {"gpus": "?vendor.example/shared-gpu: 2"}),
         ("{limits: {nvidia.com/a100-80gb: 1}}", {"gpu": "a100-80gb", "gpus": 1}),
         ("{limits: {nvidia.com/hostdev: 1}}", {}),
         ("{limits: {gpu.intel.com/i915: 1}}", {"gpu": "gpu.intel.com/i915", "gpus": 1}),
@@ -52,6 +55,20 @@ def test_resources(resources: str, expected: dict[str, object]) -> None:
     assert cards(found) == expected
     assert set(lines(found).values()) <= {12}
     assert lines(found).keys() == expected.keys()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pod("{limits: {aliyun.com/gpu-mem: 8}}"),
+        pod("{limits: {nvidia.com/gpumem: 8000}}"),
+        pod(annotations="{gpu-fraction: '0.5'}"),
+        pod().replace("spec:", "spec:\n  runtimeClassName: nvidia", 1),
+    ],
+)
+def test_cards_that_are_asked_for_and_not_counted(text: str) -> None:
+    found = launch(text)
+    assert (cards(found).get("gpus"), "gpus" in lines(found)) == (None, True)
 
 
 @pytest.mark.parametrize(

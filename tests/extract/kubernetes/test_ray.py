@@ -149,6 +149,10 @@ def test_a_job_s_entry_point() -> None:
     """
     found = launch(text)
     assert found.script is not None
-    assert (found.script.text, found.script.at.line, cards(found)) == ("python batch.py --model vllm", 5, {"gpus": 1})
+    assert (found.script.text, found.script.at.line) == ("python batch.py --model vllm", 5)
+    assert cards(found) == {"gpus": 1, "nodes": 1}
+    worker = "template: {spec: {containers: [{resources: {limits: {nvidia.com/gpu: 1}}}]}}"
+    several = f"{text.rstrip()}\n        workerGroupSpecs:\n        - replicas: 3\n          {worker}\n"
+    assert cards(launch(several)) == {"gpus": 1, "nodes": 4}
     assert isinstance(found.env["A"], Word)
     assert (found.env["A"].text, found.env["A"].at.line) == ("1", 7)

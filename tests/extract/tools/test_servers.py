@@ -99,6 +99,13 @@ def test_a_server_of_truss(launches: Found) -> None:
     assert found.joins == {}
 
 
+@pytest.mark.parametrize(("written", "gpu"), [("A100:2", "A100-80GB"), ("A10G", "A10G"), ("H100_40GB", "H100_40GB")])
+def test_a_card_of_truss_is_the_one_that_baseten_has(launches: Found, written: str, gpu: str) -> None:
+    text = f"model_name: vllm\nrequirements: [vllm]\nresources: {{accelerator: {written}}}\n"
+    (found,) = launches("a/config.yaml", text)
+    assert found.hardware.gpu == gpu
+
+
 def test_a_truss_in_python_has_only_its_cards(launches: Found) -> None:
     (found,) = launches("a/config.yaml", "model_name: vllm\nrequirements: [vllm]\nresources: {use_gpu: true}\n")
     assert (found.command, dict(found.given), found.joins) == ((), {}, {"module": "a/model/model.py"})
@@ -149,7 +156,7 @@ def test_applications_of_ray_serve(launches: Found) -> None:
     assert isinstance(value := chat.env["A"], Word)
     assert value.text == "b"
     assert (module.hardware.share, module.hardware.gpus, module.hardware.gpu) == ("0.5", None, "L4")
-    assert module.joins == {"module": "app:vllm"}
+    assert module.joins == {"module": "app:vllm", "actor": "vllm"}
 
 
 def test_a_models_own_file_for_ray(launches: Found) -> None:

@@ -169,7 +169,12 @@ def test_versions_in_images(image: str, engine: str, version: str | None) -> Non
 
 def test_nim() -> None:
     found = deployment("", image="nvcr.io/nim/meta/llama-3.1-8b-instruct:1.3.3", entrypoint=False)
-    assert said(found) == {"engine": "nim", "engine_version": "1.3.3", "model": "meta/llama-3.1-8b-instruct"}
+    assert said(found) == {
+        "engine": "nim",
+        "engine_version": "1.3.3",
+        "model": "meta/llama-3.1-8b-instruct",
+        "holds": "",
+    }
     env = {"NIM_MODEL_NAME": "hf://a/b", "NIM_MAX_MODEL_LEN": "8192", "NIM_TENSOR_PARALLEL_SIZE": "2"}
     found = deployment("", env=env, image="nvcr.io/nim/nvidia/llm-nim:latest", entrypoint=False)
     assert said(found) == {"engine": "nim", "model": "a/b", "max_model_len": 8192, "tensor_parallel_size": 2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -61,6 +62,21 @@ SPELLINGS: list[tuple[str, dict[str, Any]]] = [
     ("-O 3", {}),
     ("-O.level=3", {}),
     ("--compilation-config '{\"cudagraph_mode\": \"FULL_DECODE_ONLY\"}'", {}),
+    ("--attention-backend FLASHINFER", {"attn_implementation": "flashinfer"}),
+    ("--kv-events-config '{\"enable_kv_cache_events\": true}'", {"kv_events": True}),
+    ("--kv-events-config null", {}),
+    (
+        "--kv-transfer-config '{\"kv_connector\": \"NixlConnector\", \"kv_role\": \"kv_both\"}'",
+        {"kv_connector": "NixlConnector"},
+    ),
+    (
+        "--kv-transfer-config.kv_connector NixlConnector --kv-transfer-config.kv_role kv_producer",
+        {"kv_connector": "NixlConnector"},
+    ),
+    (
+        "--kv-transfer-config '{\"kv_connector\": \"LMCacheConnectorV1\"}'",
+        {"unread": ('--kv-transfer-config {"kv_connector": "LMCacheConnectorV1"}',)},
+    ),
     (
         "--compilation-config '{\"cudagraph_capture_sizes\": [1024]}'",
         {"unread": ('--compilation-config {"cudagraph_capture_sizes": [1024]}',)},
@@ -96,8 +112,8 @@ DRAFTS: list[tuple[str, dict[str, Any]]] = [
 ]
 UNREAD = [
     '--hf-overrides {"rope_theta":1}', "--kv-transfer-config {}", "--enable-sleep-mode", "--enable-eplb",
-    "--decode-context-parallel-size 2", "--mamba-cache-dtype float32", "--no-enable-chunked-prefill",
-    "--async-scheduling", "--attention-backend FLASHINFER", "--worker-cls my.Worker", "--cudagraph-capture-sizes 1",
+    "--decode-context-parallel-size 2", "--mamba-cache-dtype float32",
+    "--async-scheduling", "--attention-backend TRITON_ATTN", "--worker-cls my.Worker", "--cudagraph-capture-sizes 1",
     "--rope-scaling {}", "--mm-processor-kwargs {}", "--not-a-flag-of-vllm 3",
 ]  # fmt: skip
 HARMLESS = [
@@ -128,6 +144,60 @@ def test_what_changes_nothing_is_not_told(words: str) -> None:
     found = deployment([*SERVE.split(), *words.split()])
     assert found is not None
     assert found.unread == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "split"),
+    [
+        ("--no-enable-chunked-prefill", False),
+        ("--enable-chunked-prefill=false", False),
+        ("--no-enable-chunked-prefill --max-num-batched-tokens 8192", None),  # what is stated holds
+        ("--enable-chunked-prefill", None),
+    ],
+)
+def test_prompts_that_are_not_split_are_a_field(words: str, split: object) -> None:
+    found = deployment(f"{SERVE} {words}")
+    assert found is not None
+    assert (found.enable_chunked_prefill, found.unread) == (split, ())
+
+
+@pytest.mark.parametrize(
+    ("connector", "read"),
+    [
+        ({"kv_connector": "NixlConnector", "kv_buffer_device": "cpu"}, True),
+        ({"kv_connector": "NixlConnector", "kv_connector_extra_config": {"backends": ["UCX"]}}, True),
+        ({"kv_connector": "NixlConnector", "kv_connector_extra_config": {"backends": ["GDS"]}}, False),
+        ({"kv_connector": "NixlConnector", "kv_connector_module_path": "mine"}, False),
+        ({"kv_connector": "MultiConnector", "kv_connector_extra_config": {"connectors": []}}, False),
+        ({"kv_role": "kv_both"}, False),
+    ],
+)
+def test_a_connector_is_read_where_it_takes_what_the_proof_counts(connector: dict[str, Any], *, read: bool) -> None:
+    text = json.dumps(connector)
+    for words in ([text], [f"'{text}'"]):  # as KServe's VLLM_ADDITIONAL_ARGS has it
+        found = deployment([*SERVE.split(), "--kv-transfer-config", *words])
+        assert found is not None
+        assert (found.kv_connector, bool(found.unread)) == ("NixlConnector" if read else None, not read)
+
+
+@pytest.mark.parametrize(
+    ("words", "version", "told"),
+    [
+        ("--guided-decoding-backend outlines", "0.8.5", True),
+        ("--guided-decoding-backend xgrammar", "0.8.5", False),
+        ("--guided-decoding-backend outlines", "0.19.0", False),
+        ("--otlp-traces-endpoint http://a:4317", "0.9.2", True),
+        ("--otlp-traces-endpoint http://a:4317", None, False),
+        ("--load-format sharded_state", "0.10.2", True),
+        ("--load-format sharded_state", "0.11.0", False),
+        ("--scheduling-policy fcfs --max-num-partial-prefills 1", "0.8.5", False),
+    ],
+)
+def test_what_an_older_release_leaves_to_its_v0_engine_is_told(words: str, version: str | None, *, told: bool) -> None:
+    image = f"vllm/vllm-openai:v{version}" if version else "vllm/vllm-openai:latest"
+    found = deployment(f"{SERVE} {words}", image=image)
+    assert found is not None
+    assert bool(found.unread) == told
 
 
 def test_the_last_of_several_counts_for_what_is_unread() -> None:

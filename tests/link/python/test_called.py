@@ -121,6 +121,8 @@ TRANSFORMERS = "import torch\nfrom transformers import AutoModelForCausalLM as M
         ),
         ("M.from_pretrained('a/b', revision='f' * 4).to('cuda')", {"revision": "('f' * 4)".replace("'", '"')}),
         ("m = M.from_pretrained('a/b')\nm.half().cuda()", {"dtype": "float16"}),
+        ("M.from_pretrained('a/b', device_map='auto').to('cuda')", {"device_map": "cuda"}),
+        ("m = M.from_pretrained('a/b', device_map='auto')\nm.eval()", {"device_map": "auto"}),
         ("M.from_pretrained('a/b')", {"accelerator": "cpu"}),
         ("M.from_pretrained('a/b', device_map='cpu')", {"accelerator": "cpu", "device_map": "cpu"}),
         ("M.from_pretrained('a/b').to('cuda' if torch.cuda.is_available() else 'cpu')", {}),

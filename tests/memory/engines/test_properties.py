@@ -29,9 +29,9 @@ ENGINES = ("transformers", "vllm", "sglang", "tgi", "tensorrt-llm", "llama.cpp")
 SPLIT = ("vllm", "sglang", "tgi", "tensorrt-llm")  # that split a layer across cards
 VERSIONS = {
     "transformers": ("5.0.0", "5.23.0"),
-    "vllm": ("0.10.2", "0.12.0", "0.16.0", "0.19.0", "0.20.0", "0.28.0", "0.33.0"),
+    "vllm": ("0.8.5", "0.9.2", "0.10.0", "0.10.2", "0.12.0", "0.16.0", "0.19.0", "0.20.0", "0.28.0", "0.33.0"),
     "sglang": ("0.4.6.post5", "0.4.10", "0.5.5", "0.5.10", "0.5.23"),
-    "tgi": ("2.0.4", "2.2.0", "3.0.2", "3.2.3", "3.3.7"),
+    "tgi": ("2.0.4", "2.2.0", "2.3.1", "2.4.1", "3.0.2", "3.2.3", "3.3.7"),
     "tensorrt-llm": ("1.1.0", "1.2.1"),
     "llama.cpp": ("b9000", "0.1.0"),
 }
@@ -157,6 +157,12 @@ def test_fewer_bits_of_a_weight_never_need_more(engine: str) -> None:
     assert compared > SAMPLE // 3
 
 
+def without_flashinfer(proof: Proof) -> int | None:
+    """FlashAttention reads no cache of one byte but on Hopper: elsewhere vLLM really needs FlashInfer's buffers."""
+    buffers = sum(term.upper_bytes for term in proof.ledger if term.name == "runtime/flashinfer_workspace")
+    return None if proof.totals is None else proof.totals.peak_upper_bytes + proof.offload_bytes - buffers
+
+
 @pytest.mark.parametrize("engine", [*SPLIT, "llama.cpp"])
 def test_fewer_bits_of_the_cache_never_need_more(engine: str) -> None:
     compared = 0
@@ -164,7 +170,7 @@ def test_fewer_bits_of_the_cache_never_need_more(engine: str) -> None:
         wide = judged(of, asked, kv_cache_dtype="auto")
         for packed in (judged(of, asked, kv_cache_dtype=dtype) for dtype in ("fp8", "fp8_e4m3", "fp8_e5m2", "q8_0")):
             not_above(packed, wide, group("kv_cache"))
-            compared += not_above(packed, wide)
+            compared += not_above(packed, wide, without_flashinfer if engine == "vllm" else upper)
     assert compared > SAMPLE // 3
 
 

@@ -86,6 +86,47 @@ def test_a_card_without_known_speed_has_the_plain_default_and_flashinfer() -> No
     assert plan.launch.prefill == 4096 + 128
 
 
+@pytest.mark.parametrize(
+    ("version", "gpu", "attention", "gemma2"),
+    [
+        ("2.2.0", "l4-24gb", "paged", "paged"),
+        ("2.3.1", "l4-24gb", "flashinfer", "flashdecoding"),
+        ("2.3.1", "t4-16gb", "flashinfer", "paged"),
+        ("2.4.1", "l4-24gb", "flashinfer", "flashinfer"),
+        ("3.0.2", "l4-24gb", "flashinfer", "flashinfer"),
+    ],
+)
+def test_attention_by_release(version: str, gpu: str, attention: str, gemma2: str) -> None:
+    workload = replace(TGI, engine_version=version, gpu=gpu)
+    assert serving(LLAMA_8B, workload).launch.attention == attention
+    assert serving({**GEMMA_2B, "head_dim": 256}, workload).launch.attention == gemma2
+
+
+def test_sizes_of_the_releases_between() -> None:
+    """2.3 has the lengths of 2.2; 2.4 reads prompts of 4096 tokens whatever the card, and takes what fits."""
+    older, middle, newer = (
+        serving(LLAMA_8B, replace(TGI, engine_version=version)).launch for version in ("2.2.0", "2.3.1", "2.4.1")
+    )
+    assert (middle.max_total_tokens, middle.limited) == (older.max_total_tokens, older.limited) == (4096, True)
+    assert middle.prefill == 4096 - 1 + 50
+    assert (newer.prefill, newer.limited, newer.max_total_tokens) == (4096 + 128, False, 131_072)
+
+
+def test_a_release_without_a_class_leaves_it_to_transformers() -> None:
+    found = proof(GEMMA_2B, replace(TGI, engine_version="2.0.4"))
+    assert "no class of its own" in str(found.reason)
+    assert proof(GEMMA_2B, replace(TGI, engine_version="2.3")).reason is None
+
+
+def test_each_request_of_the_warm_up_has_whole_blocks() -> None:
+    """Two requests of 4096 tokens in blocks of 256 take 32 blocks; the row counts at least as many tokens."""
+    workload = replace(TGI, engine_version="2.3.1", gpu="l4-24gb", max_model_len=4000)
+    plan = serving(GEMMA_2B, workload)
+    assert plan.launch.block == 256
+    counted = plan._warm_up(4000, tgi._WARM_CACHE).upper_bytes // plan._token_bytes
+    assert counted >= 2 * 16 * 256
+
+
 def test_the_launchers_arithmetic() -> None:
     """900 TFLOPS over 15.0 GFLOP a token; a prompt longer than the config's context never comes."""
     assert serving(LLAMA_8B).launch.prefill - 128 == 59_870 == 900 * 10**12 // _operations(LLAMA_8B)
@@ -180,7 +221,7 @@ def test_what_does_not_fit_does_not_start() -> None:
     ("change", "named"),
     [
         ({"engine_version": "1.4.5"}, "1.4.5"),
-        ({"engine_version": "2.3.1"}, "2.3.1"),
+        ({"engine_version": "2.5.0"}, "2.5.0"),
         ({"engine_version": "latest"}, "latest"),
         ({"pipeline_parallel_size": 2}, "pipeline_parallel_size"),
         ({"data_parallel_size": 2}, "data_parallel_size"),

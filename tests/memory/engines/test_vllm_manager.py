@@ -235,6 +235,29 @@ def test_chunked_layers_keep_every_token_by_default() -> None:
     assert chunked.bytes_per_block * 4 == full.bytes_per_block
 
 
+def test_chunks_are_kept_by_default_in_one_release() -> None:
+    model = "meta-llama/Llama-4-Scout-17B-16E-Instruct"
+    counts = {version: cache(model, version).needed(131072) for version in ("0.9.2", "0.10.0", "0.10.1")}
+    assert counts == {"0.9.2": 8192, "0.10.0": 8192 + 3 * (8192 + T) // 16, "0.10.1": 8192}
+
+
+def test_before_the_hybrid_manager_every_layer_keeps_every_token() -> None:
+    model = "google/gemma-3-27b-it"
+    made = {version: cache(model, version) for version in ("0.8.5", "0.9.0", "0.9.1", "0.10.0")}
+    assert [len(each.groups) for each in made.values()] == [1, 1, 7, 7]
+    assert made["0.9.0"].bytes_per_block == 62 * 16 * 16 * 128 * 2 * 2
+    assert made["0.9.0"].needed(32768) == 2048
+    # What is looked at when it starts is what each layer would need by itself.
+    assert made["0.9.0"].required(32768) < 2048 * made["0.9.0"].bytes_per_block
+    with pytest.raises(UnprovenError, match="exaone4"):
+        cache_of_exaone("0.10.0")
+
+
+def cache_of_exaone(version: str) -> KVCache:
+    config = {"model_type": "exaone4", "architectures": ["Exaone4ForCausalLM"], "sliding_window": 4096}
+    return laid_out(version, {**config, "sliding_window_pattern": 4})
+
+
 def test_pages_are_unified_by_longer_blocks() -> None:
     """Gemma 4: two key heads of 512 in full layers, eight of 256 in sliding ones, so a full block is twice as long."""
     made = cache("google/gemma-4-26B-A4B", "0.20.0")
@@ -373,7 +396,7 @@ def test_stages_of_layers_with_states() -> None:
 
 
 def test_a_release_that_was_not_read_has_no_manager() -> None:
-    assert manager((0, 9, 2)) is None
+    assert manager((0, 8, 4)) is None
     assert manager((0, 34, 0)) is None
     assert manager((0, 19, 1)) is MANAGERS["0.19.0"]
     assert manager((0, 10, 2)) is MANAGERS["0.10.1"]
@@ -415,6 +438,7 @@ def _layouts(draw: st.DrawFn) -> list[Layers]:
 @settings(max_examples=150, deadline=None)
 def test_more_is_never_less(layers: list[Layers], tokens: int, concurrency: int, batched: int, version: str) -> None:
     manager = MANAGERS[version]
+    layers = layers if manager.hybrid else layers[:1]  # else it refuses what keeps more than one kind
 
     def total(tokens: int, concurrency: int, batched: int) -> tuple[int, int]:
         made = plan(layers, manager, Options(batched), ONE)
@@ -439,6 +463,7 @@ def test_more_is_never_less(layers: list[Layers], tokens: int, concurrency: int,
 def test_as_many_requests_fit_as_the_concurrency_says(
     layers: list[Layers], tokens: int, available: int, version: str
 ) -> None:
+    layers = layers if MANAGERS[version].hybrid else layers[:1]
     made = plan(layers, MANAGERS[version], Options(T), ONE)
     blocks = made.blocks(available)
     fitting = int(made.max_concurrency(blocks, tokens))

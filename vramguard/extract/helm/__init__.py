@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _VALUES = re.compile(r"(?:^|/)(?:[^/]*values[^/]*|(?:helm[-_]?)?values/[^/]+)\.ya?ml\Z", re.IGNORECASE)
 _TEMPLATE = re.compile(r"(?:^|/)templates/")
 _RELEASES = ("helm.toolkit.fluxcd.io", "argoproj.io/", "releases:")
-_MAX_MAPPINGS = 20_000  # of one document that are looked at, aliases written out
+_MAX_MAPPINGS = 5000  # of one document that are looked at, aliases written out
 _MAX_DEPTH = 12  # of mappings, below which a block of values is looked for
 _OFF = ("enabled", "create", "deployed", "enable")  # keys that switch a block off
 

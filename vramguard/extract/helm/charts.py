@@ -11,6 +11,7 @@ from vramguard.extract.helm.shared import FORM, flags, holds_a_place, image, lau
 from vramguard.extract.kubernetes.node import Node
 from vramguard.extract.made import made, mapping
 from vramguard.facts import Hardware, Launch, Word
+from vramguard.source.filling import filled
 
 if TYPE_CHECKING:
     from vramguard.extract.made import Part
@@ -150,7 +151,7 @@ def _modelservice(node: Node, name: str) -> Iterator[Launch]:
 def _rendered(node: Node, text: str) -> str:
     """`common.tplvalues.render`: values of the chart within values."""
     for _ in range(2):  # name in uri, and whatever name names
-        text = _TEMPLATED.sub(lambda match: node.get(*match[1].split(".")).text or match[0], text)
+        text = filled(_TEMPLATED, lambda match: node.get(*match[1].split(".")).text or match[0], text) or text
     return text
 
 

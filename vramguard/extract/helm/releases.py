@@ -8,10 +8,13 @@ helmfile: `releases[].{chart,values,set}` (helmfile docs, configuration).
 from __future__ import annotations
 
 import posixpath
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from vramguard.extract.kubernetes.node import Node
 from vramguard.extract.made import made, mapping, overlaid
+
+_MAX_ENTRIES, _MAX_KEYS = 500, 20  # of values that are set one by one, and of the way to one of them
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -79,9 +82,10 @@ def _helmfile(release: Node, folder: str) -> Release:
 def _set(entries: Node) -> Node:
     """`name: a.b`, `value: c` of each entry, as values; a name with an index, or an escaped dot, is left out."""
     result = made(entries, {})
-    for entry in entries.list():
-        keys = entry.get("name").text.split(".")
-        if entry.get("value").value is not None and all(key and not set(key) & set("[]\\") for key in keys):
+    for entry in islice(entries.list(), _MAX_ENTRIES):
+        keys = entry.get("name").text.split(".", _MAX_KEYS)
+        simple = len(keys) <= _MAX_KEYS and all(key and not set(key) & set("[]\\") for key in keys)
+        if simple and entry.get("value").value is not None:
             part = entry.get("value")
             for key in reversed(keys):
                 part = mapping(entry, {key: part})

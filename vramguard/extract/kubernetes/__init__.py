@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Fact
     from vramguard.source import Document, KeyPath
+    from vramguard.source.program import PythonModule
 
 CONFIG_MAPS = "configmap"
 CLAIMS = "claim"  # the form of the Texts that say what a ResourceClaimTemplate claims
@@ -85,18 +86,18 @@ def launches(manifest: Mapping[str, Any], document: Document, keys: KeyPath) -> 
     yield from (fact for fact in of_manifest(Node(document, keys, dict(manifest))) if isinstance(fact, Launch))
 
 
-def of_text(word: Word) -> Iterator[Launch | Texts]:
+def of_text(word: Word) -> Iterator[Launch | Texts | PythonModule]:
     """What the manifests of a text say that stands in another file: a heredoc of a shell script, a value."""
     for manifest in within(word):
         yield from of_manifest(manifest)
 
 
-def of_manifest(manifest: Node) -> Iterator[Launch | Texts]:
+def of_manifest(manifest: Node) -> Iterator[Launch | Texts | PythonModule]:
     """What one manifest says: its launches, and the texts that it holds for others."""
     yield from _facts(manifest, worth=True, depth=_MAX_NESTED)
 
 
-def _facts(manifest: Node, worth: bool, depth: int) -> Iterator[Launch | Texts]:  # noqa: FBT001 - passed through
+def _facts(manifest: Node, worth: bool, depth: int) -> Iterator[Launch | Texts | PythonModule]:  # noqa: FBT001 - passed through
     kind = manifest.get("kind").text
     group, _, _ = manifest.get("apiVersion").text.rpartition("/")
     if depth < 0 or not kind:
@@ -110,7 +111,7 @@ def _facts(manifest: Node, worth: bool, depth: int) -> Iterator[Launch | Texts]:
         yield from _object(manifest, group, kind)
 
 
-def _object(manifest: Node, group: str, kind: str) -> Iterator[Launch | Texts]:
+def _object(manifest: Node, group: str, kind: str) -> Iterator[Launch | Texts | PythonModule]:
     if kind in ("BaseModel", "ClusterBaseModel"):
         yield from ome.model(manifest)
     elif kind == "NIMCache":
@@ -123,14 +124,24 @@ def _object(manifest: Node, group: str, kind: str) -> Iterator[Launch | Texts]:
         yield from workloads.plain(manifest)
 
 
-def _config_map(manifest: Node, worth: bool, depth: int) -> Iterator[Launch | Texts]:  # noqa: FBT001 - passed through
+def _config_map(manifest: Node, worth: bool, depth: int) -> Iterator[Launch | Texts | PythonModule]:  # noqa: FBT001 - passed through
     held = [(key, node) for key, node in manifest.get("data").items() if len(node.text) <= _MAX_TEXT]
     values = {key: word for key, node in held if (word := node.word())}
-    yield Texts(manifest.at, CONFIG_MAPS, manifest.get("metadata", "name").text, values)
+    name = manifest.get("metadata", "name").text
+    yield Texts(manifest.at, CONFIG_MAPS, name, values)
+    for key, word in values.items() if worth else ():
+        if key.endswith(".py") and (module := _module(word, name, key)) is not None:
+            yield module
     for _, node in held:
         if worth and "apiVersion:" in node.text and "kind:" in node.text:
             for inner in node.parsed():
                 yield from _facts(inner, worth, depth - 1)
+
+
+def _module(word: Word, name: str, key: str) -> PythonModule | None:
+    from vramguard.extract.python import embedded  # few files hold a program in Python
+
+    return embedded(word, name, key)
 
 
 def _claim(manifest: Node, kind: str) -> Iterator[Texts]:

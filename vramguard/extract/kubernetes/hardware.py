@@ -47,6 +47,7 @@ _CARD = re.compile(
 _GPU = re.compile(r"(?:nvidia|amd)\.com/gpu(?:\.shared)?\Z|nvidia\.com/pgpu\Z|gpu\.intel\.com/(?:i915|xe)(?:_\w+)?\Z")
 _MIG = re.compile(r"nvidia\.com/(mig-[0-9a-z.+]+)\Z")
 _NAMED = re.compile(r"nvidia\.com/(?!gpu(?:mem|cores)|mig-)([\w.-]+)\Z")  # a device plugin configured to name its cards
+_OTHER_GPU = re.compile(r"gpu\.nvidia\.com\Z|/[\w.-]*gpu[\w.-]*\Z", re.I)  # of a plugin or class that is not known here
 _SHARES = re.compile(  # how much of a card is asked for, in somebody's own resource or annotation
     r"(?:nvidia\.com/gpumem(?:-percentage)?|nvidia\.com/gpucores|aliyun\.com/gpu-mem|tencent\.com/vcuda-memory|"
     r"gpu-fraction|gpu-memory)\Z"
@@ -76,6 +77,7 @@ class _Found:
 
     hardware: Hardware = field(default_factory=Hardware)
     maker: tuple[str, Location] | None = None  # a resource of another maker than NVIDIA, which does not say its card
+    part: Location | None = None  # where a part of a card is asked for
 
     def put(self, name: str, value: str | int | Unknown | None, at: Location, *, anew: bool = False) -> None:
         """Take a value for a field that has none, or in its old value's place."""
@@ -86,6 +88,8 @@ class _Found:
     def done(self) -> Hardware:
         if self.maker:
             self.put("gpu", *self.maker)
+        if self.part and self.hardware.gpus is None:  # asked for, uncounted
+            self.hardware = replace(self.hardware, places={**self.hardware.places, "gpus": self.part})
         return self.hardware
 
 
@@ -95,9 +99,11 @@ def hardware(pod: Node, container: Node, annotations: Node | None = None) -> Har
     _resources(container.get("resources"), found)
     claims = {node.get("name").text for node in container.get("resources", "claims").list()}
     _claims(pod, claims, found)
+    _runtime(pod, found)
     for name, node in annotations.items() if annotations else ():
         if _SHARES.match(name):
             found.put("share", f"{name}={node.text}", node.at)
+            found.part = node.at
     _labels(pod, found)
     return found.done()
 
@@ -142,9 +148,12 @@ def _resource(name: str, count: int | Unknown | None, node: Node, found: _Found)
             found.maker = (name, node.at)
     elif _SHARES.match(name):
         found.put("share", f"{name}={node.text}", node.at)
+        found.part = node.at
     elif named and _CARD.search(named[1]):
         found.put("gpu", named[1], node.at)
         found.put("gpus", count, node.at)
+    elif _OTHER_GPU.search(name):
+        found.put("gpus", Unknown(f"{name}: {node.text}"), node.at)
 
 
 def _claims(pod: Node, claims: set[str], found: _Found) -> None:
@@ -153,6 +162,13 @@ def _claims(pod: Node, claims: set[str], found: _Found) -> None:
         template = claim.get("resourceClaimTemplateName") or claim.get("resourceClaimName")
         if claim.get("name").text in claims and template:
             found.put("gpus", Unknown(template.text), template.at)
+
+
+def _runtime(pod: Node, found: _Found) -> None:
+    """NVIDIA's runtime gives a container every card of its node, or those that a variable names, without a limit."""
+    runtime = pod.get("runtimeClassName")
+    if found.hardware.gpus is None and "nvidia" in runtime.text:
+        found.hardware = replace(found.hardware, places={**found.hardware.places, "gpus": runtime.at})
 
 
 def _labels(pod: Node, found: _Found) -> None:

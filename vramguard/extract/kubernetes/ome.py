@@ -61,7 +61,12 @@ def _role(manifest: Node, part: Node, role: str) -> Iterator[Launch]:
 
 
 def model(manifest: Node) -> Iterator[Texts]:
-    """A BaseModel: the URI of its storage."""
+    """A BaseModel: the URI of its storage, and the branch or commit that one of the hub ends in (`hf://a/b@abc`)."""
     word = manifest.get("spec", "storage", "storageUri").word()
-    if word:
-        yield Texts(manifest.at, MODELS, manifest.get("metadata", "name").text, {"model": word})
+    if word is None:
+        return
+    values = {"model": word}
+    name, found, revision = word.text.rpartition("@")
+    if found and name.startswith("hf://") and word.known:
+        values = {"model": replace(word, text=name), "revision": replace(word, text=revision, first=None)}
+    yield Texts(manifest.at, MODELS, manifest.get("metadata", "name").text, values)

@@ -75,7 +75,7 @@ def environment(variables: Node) -> dict[str, Word | Reference]:
     for name, node in variables.items():
         if word := node.word():
             result[name] = word
-    for variable in variables.list():
+    for variable in islice(variables.list(), 10 * _MOST):
         value = variable.get("value").word() or _value_from(variable.get("valueFrom"))
         result[variable.get("name").text] = value or Word("", variable.at)
     result.pop("", None)
@@ -93,7 +93,7 @@ def _value_from(source: Node) -> Reference | None:
 
 
 def _sources(sources: Node) -> Iterator[Reference]:
-    for source in sources.list():
+    for source in islice(sources.list(), _MOST):
         for key, kind in _SOURCES:
             if (of := source.get(key)) and not source.get("prefix").text:
                 yield Reference(of.at, kind, of.get("name").text, None, of.get("optional").value is True)

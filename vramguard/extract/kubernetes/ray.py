@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from vramguard.extract.kubernetes.pods import Owner
 
 FORM = "ray"
+_CARDS = re.compile(r"[1-9][0-9]{0,2}|0?\.[0-9]{0,6}[1-9][0-9]{0,6}")  # whole ones, or a part of one
 _LLM_APPS = ("ray.serve.llm:", "ray.llm.")  # Ray 2.44 and later: the applications whose arguments are engines' own
 
 
@@ -35,19 +37,24 @@ def service(manifest: Node) -> Iterator[Launch]:
     owner = named(manifest, FORM)
     for config in manifest.get("spec", "serveConfigV2").parsed():
         for application in config.get("applications").list():
-            yield from _application(application, owner, groups)
+            yield from _application(application, owner, groups, cluster)
     yield from containers(manifest)
 
 
 def containers(manifest: Node) -> Iterator[Launch]:
     """The programs that a cluster's head starts itself, with all pods of the cluster behind it."""
     cluster = _cluster(manifest)
-    groups = _groups(cluster)
+    whole = _whole(_groups(cluster))
+    for launch in template(cluster.get("headGroupSpec", "template"), named(manifest, FORM)):
+        if launch.command and whole:
+            yield replace(launch, hardware=whole)
+
+
+def _whole(groups: list[Group]) -> Hardware | None:
+    """The cards of a whole cluster, over all of which one engine may spread; None where it has none."""
     pods = sum(group.pods for group in groups if isinstance(group.pods, int))
     best = max(groups, key=lambda group: _count(group.hardware), default=None)
-    for launch in template(cluster.get("headGroupSpec", "template"), named(manifest, FORM)):
-        if launch.command and best:
-            yield replace(launch, hardware=replace(best.hardware, nodes=pods or None))
+    return replace(best.hardware, nodes=pods or None) if best else None
 
 
 def job(manifest: Node) -> Iterator[Launch]:
@@ -61,7 +68,7 @@ def job(manifest: Node) -> Iterator[Launch]:
         else:
             variables = {}
         owner = named(manifest, FORM)
-        yield Launch(entry.at, FORM, owner.name, script=entry, env=variables, hardware=_cards(groups))
+        yield Launch(entry.at, FORM, owner.name, script=entry, env=variables, hardware=_whole(groups) or Hardware())
 
 
 def _cluster(manifest: Node) -> Node:
@@ -116,7 +123,7 @@ def _name(value: str | int | Unknown | None) -> str:
     return value.text if isinstance(value, Unknown) else str(value or "any")
 
 
-def _application(application: Node, owner: Owner, groups: list[Group]) -> Iterator[Launch]:
+def _application(application: Node, owner: Owner, groups: list[Group], cluster: Node) -> Iterator[Launch]:
     arguments = application.get("args")
     name = "/".join(filter(None, (owner.name, application.get("name").text)))
     variables = environment(application.get("runtime_env", "env_vars"))
@@ -130,9 +137,40 @@ def _application(application: Node, owner: Owner, groups: list[Group]) -> Iterat
             )
         return
     command = (Word("serve", path.at), Word("run", path.at), path)
-    pods = [launch for group in groups for launch in template(group.node.get("template"), owner)]
+    every = (cluster.get("headGroupSpec"), *cluster.get("workerGroupSpecs").list())
+    pods = [launch for group in every for launch in template(group.get("template"), owner)]
     mounts = {path: of for launch in reversed(pods) for path, of in launch.mounts.items()}
-    yield Launch(application.at, FORM, name, command, env=variables, mounts=mounts, hardware=_cards(groups))
+    own = [launch for group in groups[:1] for launch in template(group.node.get("template"), owner)]
+    env = {**(own[0].env if own else {}), **variables}
+    image = own[0].image if own else None
+    whole = Launch(application.at, FORM, name, command, env=env, mounts=mounts, image=image, hardware=_cards(groups))
+    actors = [node for node in application.get("deployments").list() if _asked(node)]
+    yield from (_actor(whole, node, path) for node in actors) if actors else (whole,)
+
+
+def _asked(deployment: Node) -> Word | None:
+    """The cards that each replica of a deployment asks for, where it asks for any."""
+    cards = deployment.get("ray_actor_options", "num_gpus").word()
+    return cards if cards is not None and _CARDS.fullmatch(cards.text) else None
+
+
+def _actor(whole: Launch, deployment: Node, path: Word) -> Launch:
+    """An application's launch as that of one of its deployments, on the cards that each replica of it gets."""
+    cards, options = _asked(deployment), deployment.get("ray_actor_options")
+    hardware, kind = whole.hardware, options.get("accelerator_type").word()
+    if cards is not None:
+        part = "." in cards.text
+        places = {**hardware.places, "gpus": cards.at, **({"gpu": kind.at} if kind else {})}
+        hardware = replace(
+            hardware,
+            gpu=kind.value if kind else hardware.gpu,
+            gpus=1 if part else int(cards.text),
+            share=cards.text if part else hardware.share,
+            places=places,
+        )
+    env = {**whole.env, **environment(options.get("runtime_env", "env_vars"))}
+    joins = {"module": path.text, "actor": deployment.get("name").text}
+    return replace(whole, at=deployment.at, env=env, hardware=hardware, joins=joins)
 
 
 def llm_configs(arguments: Node) -> Iterator[Node]:

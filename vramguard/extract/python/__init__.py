@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from vramguard.extract.python import serving, training
 from vramguard.extract.python.modules import module_of
 from vramguard.source import Location, Unreadable
+from vramguard.source.program import Inside
+from vramguard.source.python import Source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.facts import Fact
+    from vramguard.facts import Fact, Word
     from vramguard.source import Document
-    from vramguard.source.python import Source
+    from vramguard.source.program import PythonModule
 
 _LOADERS = (
     "from_pretrained", "from_quantized", "vllm", "sglang", "tensorrt_llm", "llama_cpp", "pipeline(",
@@ -34,6 +36,13 @@ _SETTINGS = re.compile(
 _MAX_SETTINGS = 100_000  # characters of a module that only holds settings
 
 
+# A program's beginning: what it calls and imports is of the modules that load.
+_STARTS = re.compile(
+    r"__main__|\b(?:FastAPI|Flask|Starlette|Quart|LitServer|Celery|Blocks|ChatInterface|Typer)\(|uvicorn\.run|st\.title"
+    r"|\.bind\("
+)
+
+
 _FILES = re.compile(r"""["']([\w./-]{1,100}\.(?:ya?ml|toml|json))["']""")
 
 
@@ -43,7 +52,8 @@ def extract(document: Document) -> Iterator[Fact]:
     loads = any(word in text for word in _LOADERS)
     answers = serving.may_serve(text) and (training.WORDS.search(text) or _FILES.search(text)) is not None
     holds = len(text) <= _MAX_SETTINGS and _SETTINGS.search(text) is not None
-    if not loads and not holds and not answers:
+    starts = len(text) <= _MAX_SETTINGS and _STARTS.search(text) is not None
+    if not loads and not holds and not answers and not starts:
         return
     source: Source = document.value
     if source.tree is None:
@@ -51,8 +61,18 @@ def extract(document: Document) -> Iterator[Fact]:
             yield Unreadable(Location(document.path), "it is no Python 3, so that nobody can tell what it loads", True)
         return
     place = serving.serves(document.path, source) if answers else None
-    if loads or holds or place is not None:
+    if loads or holds or starts or place is not None:
         module = module_of(document.path, source, loads=loads)
         yield replace(module, serves=place, files=frozenset(_FILES.findall(text))) if place else module
     if place is not None and training.WORDS.search(text):
         yield from training.training_modes(document.path, source, place)
+
+
+def embedded(text: Word, name: str, key: str) -> PythonModule | None:
+    """The module that an object of another file holds under a key; None for one that loads nothing, or is none."""
+    if "{{" in text.text or not any(word in text.text for word in _LOADERS):
+        return None
+    source = Source(text.text)
+    if source.tree is None:
+        return None
+    return replace(module_of(text.at.path, source, loads=True), at=text.at, inside=Inside(name, key, text.first))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,10 @@ KEPT = re.compile(
     r"|SFTConfig|\w*LitServer|to|cuda|half|backward|run|Popen|call|check_call|check_output|system|run_commands"
     r"|create_subprocess_\w+|get_peft_model|prepare_model_for_kbit_training|generate|chat|stream_chat|prepare|entrypoint|cmd|quantize)\Z"
 )
+_BINDS = frozenset({"bind", "remote", "local", "spawn"})
+_DEFINED = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(\w{1,100})", re.MULTILINE)
+# Packages whose functions are nobody's own.
+_FOREIGN = sys.stdlib_module_names | {"torch", "numpy", "pandas", "pydantic", "fastapi", "starlette", "transformers"}
 _COMPOUND = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.Try, ast.Match, ast.With, ast.AsyncWith, ast.TryStar)
 
 
@@ -61,6 +66,7 @@ class _Walk:
         self.calls: list[Called] = []
         self.outer: dict[int, set[str]] = defaultdict(set)  # names that a function declares global
         self.aliases: dict[str, str] = {}  # local name -> last part of what was imported
+        self.own = set(_DEFINED.findall(source.text))  # functions and classes that the repository may call
 
     def run(self) -> None:
         tree = self.source.tree
@@ -136,6 +142,8 @@ class _Walk:
                 name = alias.asname or alias.name
                 self.imports.append(Import(name, node.module or "", alias.name, node.level, scope))
                 self.aliases[name] = alias.name
+                if node.level or (node.module or "").partition(".")[0] not in _FOREIGN:
+                    self.own.add(name)
 
     def _scope(self, node: Function | ast.ClassDef, parent: int) -> int:
         expression = self.source.expression
@@ -155,9 +163,9 @@ class _Walk:
         pairs = [*zip(plain, defaults, strict=True), *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
         for argument, default in pairs:
             yield Parameter(argument.arg, self._optional(default), self._optional(argument.annotation))
-        for rest in (arguments.vararg, arguments.kwarg):
+        for rest, stars in ((arguments.vararg, "*"), (arguments.kwarg, "**")):
             if rest is not None:
-                yield Parameter(rest.arg, Opaque(self.source.span(rest), f"*{rest.arg}"))
+                yield Parameter(rest.arg, Opaque(self.source.span(rest), f"{stars}{rest.arg}"))
 
     def _optional(self, node: ast.expr | None) -> Expression | None:
         return None if node is None else self.source.expression(node)
@@ -266,8 +274,17 @@ class _Walk:
 
     def _is_kept(self, function: ast.expr) -> bool:
         if isinstance(function, ast.Attribute):
-            return KEPT.match(function.attr) is not None
-        return isinstance(function, ast.Name) and KEPT.match(self.aliases.get(function.id, function.id)) is not None
+            return KEPT.match(function.attr) is not None or function.attr in self.own or self._is_bound(function)
+        if not isinstance(function, ast.Name):
+            return False
+        return function.id in self.own or KEPT.match(self.aliases.get(function.id, function.id)) is not None
+
+    def _is_bound(self, function: ast.Attribute) -> bool:
+        """`Server.bind(...)`, `Server.options(...).bind(...)`: Ray's and Modal's way to call."""
+        base = function.value
+        if isinstance(base, ast.Call) and isinstance(base.func, ast.Attribute):
+            base = base.func.value
+        return function.attr in _BINDS and isinstance(base, ast.Name) and base.id in self.own
 
 
 def _both(under: _Under, more: _Under) -> _Under:

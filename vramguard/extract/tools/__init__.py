@@ -28,6 +28,7 @@ READERS: tuple[tuple[str, re.Pattern[str], str, str], ...] = (
     ("yaml", re.compile(""), "serve", "config"),
     ("yaml", re.compile(""), "graphs", "dynamo"),
     ("yaml", re.compile(""), "graphs", "bento"),
+    ("toml", re.compile(r"(?:^|/)pyproject\.toml$"), "graphs", "bento"),
     ("yaml", re.compile(""), "swap", "llama_swap"),
     ("yaml", re.compile(""), "swap", "local_ai"),
     ("yaml", re.compile(r"(?:^|/)(?:\.github/workflows/[^/]+|action)\.ya?ml$"), "workflows", "github"),

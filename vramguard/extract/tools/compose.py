@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from vramguard.extract.engines import mentions
@@ -22,14 +23,16 @@ _OF_A_SERVICE = ("image", "build", "extends", "command", "environment", "deploy"
 _RUNTIMES = {"habana": "gaudi", "neuron": "neuron"}
 _DEVICES = (("/dev/neuron", "neuron"), ("/dev/accel/", "gaudi"), ("/dev/vfio", None))
 _RUNS = ("command", "entrypoint", "environment", "env_file", "ports", "deploy", "devices", "gpus", "runtime", "volumes")
+_DEVICE = re.compile(r"[0-9]{1,3}|(?:GPU|MIG)-[\w-]{1,60}")
 _MAX_EXTENDS = 8
+_MAX_SERVICES = 500  # of one project: each takes the variables of its files along
 
 
 def services(document: Node) -> Iterator[Launch]:
     """The services of a compose file that could load a model or have a card."""
     if not _is_project(document):
         return
-    for name, node in document.get("services").items():
+    for name, node in islice(document.get("services").items(), _MAX_SERVICES):
         service = _Service(document, name, node)
         if service.own("build").value is not None and all(service.own(key).value is None for key in _RUNS):
             continue  # an image that is built, and not run from here
@@ -73,8 +76,18 @@ class _Service(NamedTuple):
             mounts=dict(self.mounts()),
             image=self.own("image").word(),
             hardware=hardware,
+            given=dict(self.card()),
             joins=dict(self.joins()),
         )
+
+    def card(self) -> Iterator[tuple[str, Word]]:
+        """The card that the service is pinned to, which others of the project share; none where a profile chooses."""
+        if self.own("profiles").value is not None:
+            return
+        for item in self.own("deploy", "resources", "reservations", "devices"):
+            pinned = [node.text for node in item.get("device_ids") if node.text]
+            if _is_gpu(item) and pinned and all(_DEVICE.fullmatch(text) for text in pinned):
+                yield "card", Word(f"{self.node.document.path}: {','.join(sorted(pinned))}", item.get("device_ids").at)
 
     def bases(self) -> Iterator[Node]:
         """The service, and those of the same file that it extends."""

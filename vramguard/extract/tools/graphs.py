@@ -61,8 +61,9 @@ _ARGUMENTS = {
 
 
 def bento(document: Node) -> Iterator[Launch]:
-    """The arguments of BentoVLLM (`bentoml build --arg-file`): a model, a card, and how vLLM is started."""
-    args = document.get("args")
+    """The arguments of BentoVLLM (`bentoml build --arg-file`, or in pyproject.toml): a model, a card, vLLM's flags."""
+    build = document.get("tool", "bentoml", "build")
+    args = (build if build.value is not None else document).get("args")
     if not isinstance(document.value, dict) or "apiVersion" in document.value or not isinstance(args.value, dict):
         return
     if not isinstance(args.value.get("model_id"), str) or not isinstance(args.value.get("gpu_type"), str):

@@ -162,5 +162,5 @@ def _module(application: Node, deployment: Node, env: dict[str, Word]) -> Iterat
             share=None if whole else cards.text,
             places=places,
         ),
-        joins={"module": application.get("import_path").text or ""},
+        joins={"module": application.get("import_path").text or "", "actor": deployment.get("name").text or ""},
     )

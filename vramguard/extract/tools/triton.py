@@ -44,13 +44,22 @@ def config(document: Node) -> Iterator[Launch]:
         fields = {_OF_TRTLLM[name]: word for name, word in words.items() if name in _OF_TRTLLM and word.text}
     elif backend.value == "python" and len(words.keys() & _OF_VLLM) >= _ENOUGH and words.keys() & {*_MODELS}:
         model = next(words[name] for name in _MODELS if name in words)
-        given = {"engine": Word("triton:vllm", backend.at), "model": model}
+        given = {"engine": Word("triton:vllm", backend.at), "model": model, **_instances(document)}
         fields = {name: word for name, word in words.items() if name in _OF_VLLM and word.text}
     else:
         return
     folder = posixpath.dirname(document.document.path)
     name = document.get("name", 0).text or posixpath.basename(folder)
     yield Launch(document.at, "triton", name, hardware=_hardware(document), given={**given, **fields})
+
+
+def _instances(document: Node) -> dict[str, Word]:
+    """How many processes of a model in Python each card gets, where there is more than one."""
+    for group in document.get("instance_group"):
+        count = group.get("count", 0).word()
+        if group.get("kind", 0).value != "KIND_CPU" and count is not None and count.text != "1":
+            return {"processes_per_gpu": count}
+    return {}
 
 
 def _hardware(document: Node) -> Hardware:

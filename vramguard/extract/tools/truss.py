@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vramguard.facts import Hardware, Launch, Reference, Unknown, Word
 
@@ -80,6 +80,9 @@ def truss(document: Node) -> Iterator[Launch]:
     )
 
 
+_CARDS: Final = {"A100": "A100-80GB"}  # basetenlabs/truss-examples, llama/llama-7b-exllama/README.md: it has 80 GB
+
+
 def _hardware(resources: Node) -> Hardware:
     accelerator, nodes = resources.get("accelerator"), resources.get("node_count")
     name, _, number = (accelerator.text or "").partition(":")
@@ -88,7 +91,7 @@ def _hardware(resources: Node) -> Hardware:
         return Hardware(places={"gpus": used.at} if used.value is True else {})
     count = int(number) if re.fullmatch(r"[0-9]{1,4}", number) else Unknown(number) if number else 1
     places = {"gpu": accelerator.at, "gpus": accelerator.at}
-    return Hardware(gpu=name, gpus=count, nodes=nodes.integer, places=places)
+    return Hardware(gpu=_CARDS.get(name, name), gpus=count, nodes=nodes.integer, places=places)
 
 
 def _given(trt_llm: Node) -> Mapping[str, Word]:

@@ -249,10 +249,9 @@ def _bare(node: Node) -> tuple[Location, str]:
 
 def _source(document: Document, at: Location) -> str:
     """What stands in the file from a place's start to its end."""
-    lines = document.text.split("\n") if at.line != at.end_line else [_line(document, at.line)]
     if at.line == at.end_line:
-        return lines[0][at.column - 1 : at.end_column - 1]
-    taken = lines[at.line - 1 : at.end_line]
+        return _line(document, at.line)[at.column - 1 : at.end_column - 1]
+    taken = document.lines[at.line - 1 : at.end_line]
     return "\n".join([taken[0][at.column - 1 :], *taken[1:-1], taken[-1][: at.end_column - 1]])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts import Launch
+from vramguard.link.built import built
 from vramguard.link.compose import completed
 from vramguard.link.launches.engines import every
 from vramguard.link.launches.scripts import programs
@@ -14,14 +15,30 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vramguard.facts import Deployment, Facts
+    from vramguard.link.launches.scripts import Program
 
 _PATTERNS: Final = frozenset({"runtime", "ome-runtime"})
 
 
-def launched(ran: Iterable[Launch], facts: Facts) -> Iterator[Deployment]:
+class Programs:
+    """The programs of launches, each launch unwrapped once however often it is asked of."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._known: dict[int, tuple[Launch, list[Program]]] = {}  # by identity; the launch is held, so that it stays
+
+    def of(self, launch: Launch) -> list[Program]:
+        """What a launch starts, in order."""
+        if id(launch) not in self._known:
+            self._known[id(launch)] = launch, list(programs(launch, self._facts))
+        return self._known[id(launch)][1]
+
+
+def launched(ran: Iterable[Launch], facts: Facts, known: Programs | None = None) -> Iterator[Deployment]:
     """Every deployment that these launches start, and the patterns of some, which are not judged by themselves."""
+    known = known or Programs(facts)
     for launch in (*ran, *_patterns(facts)):
-        yield from every(programs(launch, facts), launch, facts)
+        yield from every(iter(known.of(launch)), launch, facts)
 
 
 def _patterns(facts: Facts) -> Iterator[Launch]:
@@ -31,4 +48,4 @@ def _patterns(facts: Facts) -> Iterator[Launch]:
 
 def launches(facts: Facts) -> Iterator[Launch]:
     """Every launch of a repository as it runs: joined with what other objects and files of its own say of it."""
-    return (launch for launch in completed(joined(facts), facts) if not launch.runtime)
+    return built(launch for launch in completed(joined(facts), facts) if not launch.runtime)

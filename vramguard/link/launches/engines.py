@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from vramguard.facts import Deployment, Unknown, Word
 from vramguard.link.launches import files, hardware, images, values
 from vramguard.link.launches.flags import Arguments, Said, arguments, find
-from vramguard.link.launches.meaning import Reading, finish
+from vramguard.link.launches.meaning import Reading, dated, finish
 from vramguard.link.launches.tables import Engine, engines
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 _FIELDS: Final = frozenset(each.name for each in fields(Deployment))
 _DEVICES: Final = re.compile(r"[0-9]{1,3}(?:,[0-9]{1,3}){0,63}")
 _MOUNTED: Final = "/mnt/models"  # where KServe puts the model that a service names
+# Paths of what is meant for processors alone: `cpu-values.yaml`, `intel/cpu/xeon/compose.yaml`.
+_FOR_CPUS: Final = re.compile(r"(?:^|[/_.-])(?:cpu|xeon)(?=[/_.-])")
+_CARRIER: Final = "triton"  # `triton:vllm`: vLLM's own arguments, inside of a server of another's
 _NOTHING: Final = ("", "false", "null", "[]")
 # Engines as custom resources and tools spell them.
 _ALIASES: Final = {
@@ -49,6 +52,7 @@ def read(program: Program, launch: Launch, facts: Facts) -> Deployment | None:
     finish(reading)
     if "model" not in reading.fields and image.model is not None and program.image is not None:
         reading.set("model", image.model if program.image.known else Unknown(image.model), program.image.at)
+        reading.fields["holds"] = ""  # its maker's name of it, which the hub does not know
     if launch.runtime:
         _fill_in(reading, launch)
     if "model" not in reading.fields and "config" not in reading.fields:
@@ -88,7 +92,9 @@ def named(name: str) -> Engine | None:
     """The engine of that name, as somebody spells it."""
     plain = name.strip().lower()
     plain = _ALIASES.get(plain, plain)
-    return engines().get(plain) or engines().get(plain.partition(":")[0])
+    carrier, _, inside = plain.partition(":")
+    own = engines().get(_ALIASES.get(inside, inside)) if carrier == _CARRIER else None
+    return engines().get(plain) or own or engines().get(carrier)
 
 
 def _engine(program: Program, launch: Launch, image: images.Found) -> tuple[Engine | None, Sequence[Word]]:
@@ -119,6 +125,8 @@ def _given(reading: Reading, launch: Launch) -> None:
     for name, word in launch.given.items():
         if name == "unread":
             reading.leave(word.text, word.text)
+        elif name == "engine" and word.known and word.text.startswith(f"{_CARRIER}:"):
+            reading.set("engine", word.text, word.at)
         elif name in _FIELDS and name != "engine":
             reading.given(name, word)
 
@@ -192,6 +200,7 @@ def _deployment(reading: Reading, program: Program | Launch, launch: Launch, ima
         stated["engine_version"] = image.version
         if program.image is not None:
             places.setdefault("engine_version", program.image.at)
+    dated(reading)
     _place_on(reading, program, image)
     found: dict[str, Any] = {name: value for name, value in stated.items() if name in _FIELDS}
     return Deployment(
@@ -199,7 +208,8 @@ def _deployment(reading: Reading, program: Program | Launch, launch: Launch, ima
         declared=False,
         form=program.form,
         name=program.name or launch.name,
-        assumed=tuple(dict.fromkeys(reading.assumed)),
+        pattern=launch.runtime,
+        assumed=tuple(dict.fromkeys([*launch.assumed, *reading.assumed])),
         unread=reading.unread if reading.engine.proved else (),
         places={name: at for name, at in places.items() if name in found or name == "gpus"},  # asked for, uncounted
         **found,
@@ -217,6 +227,8 @@ def _place_on(reading: Reading, program: Program | Launch, image: images.Found) 
     if cards.nodes is not None:
         reading.set("nodes", cards.nodes, cards.places.get("nodes"))
     kind = cards.accelerator or held.get("accelerator") or (image.accelerator if not cards.gpus else None)
+    if kind is None and not cards.places and _FOR_CPUS.search(program.at.path):
+        kind = "cpu"
     if kind is not None:
         reading.set("accelerator", kind, cards.places.get("gpu") or cards.places.get("gpus"))
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
@@ -53,15 +54,20 @@ def _mounted(path: str, launch: Launch, facts: Facts) -> Mapping[str, Word] | No
 
 def _made(path: str, launch: Launch) -> Mapping[str, Word] | None:
     """The file as the launch's own script makes it: `cat <<EOF > path`."""
-    for word in (*launch.command, *([launch.script] if launch.script is not None else [])):
-        lines = word.text.split("\n") if path in word.text and "<<" in word.text else []
-        for number, line in enumerate(lines):
-            mark = _HEREDOC.search(line)
-            if mark is None or path not in line.replace('"', " ").replace("'", " ").split():
-                continue
-            body = list(takewhile(lambda each, end=mark[1]: each.strip() != end, lines[number + 1 :]))  # type: ignore[misc]
-            first = None if word.first is None else (word.first[0] + number + 1, word.first[1])
-            return _written(Word("\n".join(body), word.at, first=first))
+    words = (*launch.command, *([launch.script] if launch.script is not None else []))
+    return next((found for word in words if (found := _made_by(word, path)) is not None), None)
+
+
+@lru_cache(maxsize=64)  # a script may start many programs with one file
+def _made_by(word: Word, path: str) -> Mapping[str, Word] | None:
+    lines = word.text.split("\n") if path in word.text and "<<" in word.text else []
+    for number, line in enumerate(lines):
+        mark = _HEREDOC.search(line)
+        if mark is None or path not in line.replace('"', " ").replace("'", " ").split():
+            continue
+        body = list(takewhile(lambda each, end=mark[1]: each.strip() != end, lines[number + 1 :]))  # type: ignore[misc]
+        first = None if word.first is None else (word.first[0] + number + 1, word.first[1])
+        return _written(Word("\n".join(body), word.at, first=first))
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
@@ -15,6 +15,7 @@ from vramguard.link.launches.tables import engines, images
 from vramguard.shell import Command, commands
 from vramguard.shell.prefixes import unwrapped
 from vramguard.source import Location
+from vramguard.source.filling import filled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 _MAX_DEPTH = 12  # of commands that start commands
 _MAX_SCRIPTS = 100  # within one launch
+_MAX_WORD = 1 << 13  # characters without a blank
+_SPACE = re.compile(r"\s")
+_MAX_KEPT = 100  # variables with which a reading of a script is kept for the next
 _MAX_CHARACTERS = 8 << 20  # of these together
 _LITERAL = {"compose", "dockerfile", "shell", "makefile", "workflow"}  # forms in which `$(NAME)` is nothing of ours
 _KUBERNETES = re.compile(r"\$(\$)?\(([A-Za-z_][\w.-]{0,200})\)")
@@ -135,7 +139,8 @@ class _Unwrapping:
         if launch.script is not None:
             yield from self._script(launch.script, start, 0)
         elif launch.command:
-            words = launch.command if launch.form in _LITERAL else _expanded(launch.command, env)
+            said = tuple(map(_cut, launch.command))
+            words = said if launch.form in _LITERAL else _expanded(said, env)
             yield from self._command(replace(start, words=tuple(words)), 0)
         else:
             yield _with_cards(replace(start, entrypoint=False))
@@ -145,7 +150,8 @@ class _Unwrapping:
         self._characters += len(script.text)
         if depth > _MAX_DEPTH or self._read > _MAX_SCRIPTS or self._characters > _MAX_CHARACTERS:
             return
-        for command in commands(script, outer.env):
+        few = len(outer.env) <= _MAX_KEPT
+        for command in _commands(script, tuple(outer.env.items())) if few else commands(script, outer.env):
             words = command.words if script.known else tuple(map(_doubted, command.words))
             env = {**outer.env, **command.env}
             inner = replace(outer, words=words, env=env, at=command.at, entrypoint=True)
@@ -222,6 +228,18 @@ class _Unwrapping:
         self._open.pop()
 
 
+@lru_cache(maxsize=16)  # many services may start one script, and who runs some code is asked as well as what it loads
+def _commands(script: Word, env: tuple[tuple[str, Word], ...]) -> tuple[Command, ...]:
+    return tuple(commands(script, dict(env)))
+
+
+def _cut(word: Word) -> Word:
+    """A word; one that is too long for a name or a path, and no script either, is not known."""
+    if len(word.text) <= _MAX_WORD or _SPACE.search(word.text, 0, _MAX_WORD):
+        return word
+    return replace(word, text=f"{word.text[:100]}…", known=False)
+
+
 def _plain(value: Word | Reference) -> Word:
     """A variable's value; one that another object holds is not known."""
     if isinstance(value, Word):
@@ -235,7 +253,10 @@ def _expanded(words: tuple[Word, ...], env: Mapping[str, Word]) -> Iterator[Word
     for word in words:
         if "$(" in word.text:
             found = [env.get(match[2]) for match in _KUBERNETES.finditer(word.text) if not match[1]]
-            text = _KUBERNETES.sub(lambda match: _filled(match, env), word.text)
+            text = filled(_KUBERNETES, lambda match: _filled(match, env), word.text)
+            if text is None:
+                yield replace(word, known=False)
+                continue
             whole = _WHOLE.fullmatch(word.text) and found and found[0] and found[0].known
             at = found[0].at if whole and found[0] else word.at
             known = script or all(value is not None and value.known for value in found)

@@ -21,7 +21,14 @@ COUNTS: Final = frozenset(
     }
 )  # fmt: skip
 SWITCHES: Final = frozenset(
-    {"enable_expert_parallel", "enforce_eager", "disable_hybrid_kv_cache_manager", "language_model_only"}
+    {
+        "enable_expert_parallel",
+        "enforce_eager",
+        "disable_hybrid_kv_cache_manager",
+        "language_model_only",
+        "kv_events",
+        "enable_chunked_prefill",
+    }
 )
 DECIMALS: Final = frozenset({"gpu_memory_utilization", "cpu_offload_gb", "swap_space"})
 # vLLM, engine/arg_utils.py (human_readable_int): k is 1000 and K is 1024, and so on; 25.6k is 25600, 25.6K is refused.

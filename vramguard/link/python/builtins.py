@@ -6,6 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from vramguard.facts import Unknown
+from vramguard.link.python.arguments import variable
 from vramguard.link.python.names import External, Made
 from vramguard.link.python.operations import PLAIN
 from vramguard.source.expression import written
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from vramguard.source.program import PythonModule
 
 _CONVERSIONS = {"str": str, "int": int, "float": float, "bool": bool}
+_LOADS = ("yaml.safe_load", "yaml.load", "yaml.full_load", "omegaconf.OmegaConf.load", "OmegaConf.load")
 _PATHS = ("abspath", "realpath", "expanduser", "normpath", "Path", "PurePath", "PosixPath", "fspath")
 
 
@@ -25,12 +27,12 @@ def called(reader: Reader, function: External, of: Call, module: PythonModule, s
     origin = function.origin
     if origin in ("os.getenv", "os.environ.get", "environ.get", "getenv"):
         name = reader.value(values[0], module, scope) if values else None
-        return reader.variable(name, of.argument("default", 1), of, module, scope)
+        return variable(reader, name, of.argument("default", 1), of, module, scope)
     if origin in ("dict", "types.SimpleNamespace", "SimpleNamespace", "argparse.Namespace"):
         return table(reader, of, module, scope)
     if origin in _CONVERSIONS and len(values) == 1:
         return _converted(origin, reader.value(values[0], module, scope), of)
-    if origin in ("torch.device", "json.dumps", "shlex.quote") and values:
+    if origin in ("torch.device", "json.dumps", "shlex.quote", "bentoml.models.HuggingFaceModel") and values:
         return reader.value(values[0], module, scope)
     if function.last in ("join", "joinpath") and origin.startswith(("os.path", "pathlib", "posixpath")):
         return _join([reader.value(value, module, scope) for value in values], of)
@@ -39,9 +41,20 @@ def called(reader: Reader, function: External, of: Call, module: PythonModule, s
     if origin in ("os.path.dirname", "posixpath.dirname") and values:
         path = reader.value(values[0], module, scope)
         return posixpath.dirname(path) if isinstance(path, str) else Unknown(written(of))
+    if origin in _LOADS and values:
+        return _loaded(reader, reader.value(values[0], module, scope), of, module)
     if origin == "getattr" and len(values) > 1:
         return _getattr(reader, values, module, scope) or Unknown(written(of))
     return Made(function, of, module, scope)
+
+
+def _loaded(reader: Reader, source: object, of: Call, module: PythonModule) -> object:
+    """What a file of settings holds: `yaml.safe_load(open("config.yaml"))`, `OmegaConf.load(path)`."""
+    if isinstance(source, Made) and source.of == External("open") and source.call is not None:
+        path = source.call.argument("file", 0)
+        source = reader.value(path, source.module, source.scope) if path is not None else None
+    found = reader.repository.settings.read_by(module.at.path, source) if isinstance(source, str) else None
+    return Unknown(written(of)) if found is None else found
 
 
 def table(reader: Reader, of: Call, module: PythonModule, scope: int) -> dict[str, object]:

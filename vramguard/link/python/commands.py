@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.facts import Hardware, Launch, Unknown, Word
 from vramguard.link.python.hardware import hardware
-from vramguard.link.python.names import External, text_of
+from vramguard.link.python.names import Defined, External, text_of
 from vramguard.link.python.operations import PLAIN
 from vramguard.link.python.values import Reader
 from vramguard.source.expression import (
@@ -24,11 +24,12 @@ from vramguard.source.expression import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from vramguard.link.python.house import House
     from vramguard.link.python.names import Repository
     from vramguard.source import Location
-    from vramguard.source.program import Called, PythonModule
+    from vramguard.source.program import Binding, Called, PythonModule
 
 _ENGINES: Final = re.compile(
     r"vllm|sglang|text-generation|trtllm|tritonserver|llama[-_.]|lmdeploy|dynamo|ollama|docker"
@@ -40,16 +41,34 @@ _ASSIGNED: Final = re.compile(r"([A-Za-z_]\w*)=([^\n]*)")
 _MAX_DEPTH: Final = 12
 
 
-def launched(repository: Repository, module: PythonModule) -> Iterator[Launch]:
-    """Every command of a module that an engine's name stands in."""
+def launched(repository: Repository, module: PythonModule, homes: Sequence[House | None] = (None,)) -> Iterator[Launch]:
+    """Every command of a module that an engine's name stands in, once for each thing that runs the module."""
     for called in module.calls:
-        reader = Reader(repository)
-        origin = reader.value(called.call.function, module, called.scope)
+        origin = Reader(repository).value(called.call.function, module, called.scope)
         if not isinstance(origin, External) or origin.origin not in _STARTERS or not called.call.arguments:
             continue
-        found = _launch(reader, module, called, many=origin.origin.endswith("_exec"))
-        if found is not None:
-            yield found
+        for home in homes:
+            found = _launch(Reader(repository, home), module, called, many=origin.origin.endswith("_exec"))
+            if found is not None:
+                yield found
+
+
+def served(repository: Repository, module: PythonModule, homes: Sequence[House | None] = (None,)) -> Iterator[Launch]:
+    """BentoML's `__command__` of a service: the command that it runs. Arguments of a build stand in another file."""
+    bound = (one.value for names in module.bindings.values() for found in names.values() for one in found)
+    if any(isinstance(value, Call) and written(value.function).endswith("use_arguments") for value in bound):
+        return
+    for number, scope in enumerate(module.scopes):
+        returned = module.bindings.get(number, {}).get("return", ())
+        if scope.name != "__command__" or module.scopes[scope.parent].kind != "class" or len(returned) != 1:
+            continue
+        for home in homes:
+            reader = Reader(repository, home)
+            words = _Words(reader).read(returned[0].value, module, number)
+            if words and _ENGINES.search(" ".join(word.text for word in words)):
+                at, name = module.place(returned[0].value), module.name_of(scope.parent)
+                cards = hardware(reader, module, number)
+                yield Launch(at, "python", name, tuple(words), hardware=cards, assumed=tuple(reader.assumed))
 
 
 def hosted(repository: Repository, module: PythonModule) -> Iterator[Launch]:
@@ -110,14 +129,19 @@ def _launch(reader: Reader, module: PythonModule, called: Called, *, many: bool)
         words = words[1:]
     if not _ENGINES.search(script.text if script else " ".join(word.text for word in words or ())):
         return None
+    name, home = module.name_of(called.scope), reader.home
+    if home is not None and home.has_cards:
+        name = f"{home.name}: {name}" if name else home.name
     return Launch(
         at=module.place(called.call),
         form="python",
-        name=module.name_of(called.scope),
+        name=name,
         command=tuple(words or ()),
         script=script,
-        env={**_environment(reader, module, called), **prefixed},
+        env={**(home.env if home else {}), **_environment(reader, module, called), **prefixed},
+        image=home.image if home else None,
         hardware=hardware(reader, module, called.scope),
+        assumed=tuple(reader.assumed),
     )
 
 
@@ -143,6 +167,8 @@ class _Words:
                 return self._split(base, module, scope)
             case Name(name=name):
                 return self._named(of, name, module, scope, depth)
+            case Call(function=function) if (built := self._built(function, module, scope)) is not None:
+                return self.read(built[0].value, built[1], built[0].scope, depth + 1)
         value = self.reader.value(of, module, scope)
         return [_word(each, module.place(of)) for each in value] if isinstance(value, list) else None
 
@@ -156,6 +182,14 @@ class _Words:
             return self.read(bindings[0].value, module, bindings[0].scope, depth + 1)
         value = self.reader.value(of, module, scope)
         return [_word(each, module.place(of)) for each in value] if isinstance(value, list) else None
+
+    def _built(self, function: Expression, module: PythonModule, scope: int) -> tuple[Binding, PythonModule] | None:
+        """The only thing that a function of the repository returns: a command that it builds."""
+        made = self.reader.value(function, module, scope)
+        if not isinstance(made, Defined) or made.module.scopes[made.scope].kind != "function":
+            return None
+        returned = made.module.bindings.get(made.scope, {}).get("return", ())
+        return (returned[0], made.module) if len(returned) == 1 else None
 
     def _item(self, item: Expression, module: PythonModule, scope: int, depth: int) -> Iterator[Word]:
         if isinstance(item, Operation) and item.sign == UNPACK:

@@ -17,6 +17,7 @@ from vramguard.link.python.hardware import hardware
 from vramguard.link.python.loaders import rest_of, trains
 from vramguard.link.python.names import External, Made, Options, text_of
 from vramguard.link.python.operations import PLAIN
+from vramguard.source.expression import dotted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -139,6 +140,7 @@ _RAY: Final = Constructor(
     ),
     needs=("model_source",),
 )
+_FROM_WORDS: Final = "from_cli_args"  # of EngineArgs and ServerArgs: what argparse read
 _TABLES: Final = ("engine_kwargs", "vllm_kwargs", "model_kwargs", "server_kwargs")
 
 
@@ -151,6 +153,8 @@ def constructor(origin: str) -> Constructor | None:
         last = ".".join(rest.split(".")[-2:])
     if root == "ray" and last in ("LLMConfig", "vLLMEngineProcessorConfig", "SGLangEngineProcessorConfig"):
         return _RAY if not last.startswith("SGLang") else replace(_RAY, program=_SGLANG.program)
+    if last == _FROM_WORDS:
+        return CONSTRUCTORS.get((root, ".".join(rest.split(".")[-2:-1])))
     return CONSTRUCTORS.get((root, last))
 
 
@@ -162,9 +166,14 @@ def deployment(constructor: Constructor, arguments: Arguments, name: str, facts:
     at = arguments.module.place(arguments.called.call)
     cards = _cards(arguments)
     found = words(constructor, arguments, at)
+    if dotted(arguments.called.call.function).endswith(f".{_FROM_WORDS}"):  # the engine's own flags, of the command
+        typed = arguments.reader.home.words if arguments.reader.home is not None else ()
+        found = (*(Word(word, at) for word in constructor.program), *typed) if typed else None
     if found is None:
         return None
-    program = Program(found, {}, None, cards, at, entrypoint=True, form="python", name=name)
+    home = arguments.reader.home
+    env, image = (home.env, home.image) if home is not None else ({}, None)
+    program = Program(found, env, image, cards, at, entrypoint=True, form="python", name=name)
     given = {field: _complex(arguments.values[field], at) for field in constructor.stated & arguments.values.keys()}
     known = read(program, Launch(at, "python", name, hardware=cards, given=given), facts)
     if known is None:

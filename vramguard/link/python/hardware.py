@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts import Hardware, Unknown
+from vramguard.link.manifests import cards as joined
 from vramguard.link.python.builtins import table
 from vramguard.link.python.names import External, Made, Options, text_of
 from vramguard.source.expression import Call, dotted
@@ -24,8 +25,14 @@ _CPU_DEVICES: Final = re.compile(r"(?:-1)?\Z")
 def hardware(reader: Reader, module: PythonModule, scope: int) -> Hardware:
     """What the decorators around a scope ask for; else what the module makes visible, or runs its server on.
 
-    A function without a decorator runs where it is called: on the module's only kind of card, if there is one.
+    A function without a decorator runs where it is called: on the module's only kind of card, if there is one. What
+    none of these says is for what runs the module to say.
     """
+    own = _own(reader, module, scope)
+    return own if reader.home is None else joined(reader.home.hardware, own)
+
+
+def _own(reader: Reader, module: PythonModule, scope: int) -> Hardware:
     while scope != MODULE:
         found = _of_scope(reader, module, scope)
         if found is not None:

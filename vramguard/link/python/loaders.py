@@ -43,6 +43,7 @@ _ELSEWHERE: Final = {
     "intel_extension_for_transformers": "cpu", "optimum.intel": "cpu", "optimum.onnxruntime": "cpu",
     "optimum.neuron": "neuron", "optimum.habana": "gaudi", "optimum.tpu": "tpu", "ipex_llm": "xpu", "bigdl": "xpu",
 }  # fmt: skip
+_COMPUTED: Final = ("auto", "balanced", "balanced_low_0", "sequential")
 _QUANTIZED: Final = {"auto_gptq": "gptq", "gptqmodel": "gptq", "awq": "awq"}
 _PRETRAINED: Final = (
     "pretrained_model_name_or_path",
@@ -96,6 +97,10 @@ def deployment(origin: str, arguments: Arguments, name: str) -> Deployment | Non
     moved = moves(arguments)
     _moved(fields, arguments, moved)
     accelerator = _elsewhere(origin) or accelerator_of(arguments, fields, moved, origin)
+    if accelerator is not None and arguments.reader.home is not None:  # it leaves the cards of its house alone
+        for field in ("gpu", "gpus"):
+            fields.values.pop(field, None)
+            fields.places.pop(field, None)
     unread = [_unread(arguments, one) for one in arguments.unread if one not in TRANSFORMERS_HARMLESS and one != "**"]
     return Deployment(
         at=arguments.module.place(arguments.called.call),
@@ -105,7 +110,7 @@ def deployment(origin: str, arguments: Arguments, name: str) -> Deployment | Non
         engine="transformers",
         training=arguments.once("trains", trains),
         accelerator=accelerator,
-        unread=(*unread, *_adapters(arguments, moved)),
+        unread=(*unread, *fields.unread, *_adapters(arguments, moved)),
         assumed=(*arguments.reader.assumed, *rest_of(arguments)),
         places=fields.places,
         **fields.values,
@@ -171,9 +176,14 @@ def _moved(fields: Fields, arguments: Arguments, moved: Moves) -> None:
     """What happens to the model after it is loaded, and the machine it stands on."""
     if moved.dtype is not None:
         fields.put("dtype", moved.dtype, moved.at)
+    if "cuda" in moved.devices and fields.values.get("device_map") in _COMPUTED:
+        # accelerate 1.15.0, big_modeling.py (dispatch_model): a model of which any part is elsewhere refuses to move
+        fields.values["device_map"] = "cuda"
     asked = cards(hardware(arguments.reader, arguments.module, arguments.called.scope))
     fields.put("gpu", asked.gpu, asked.places.get("gpu"))
     fields.put("gpus", asked.gpus, asked.places.get("gpus"))
+    if asked.share is not None:
+        fields.unread.append(f"a share of a card ({asked.share})")
     if asked.accelerator:
         moved.hosted = asked.accelerator
 

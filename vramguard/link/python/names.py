@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vramguard.facts import Unknown
 from vramguard.link.python.operations import PLAIN
+from vramguard.link.python.settings import Settings
 from vramguard.source.expression import Call, written
 from vramguard.source.program import PythonModule
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from vramguard.facts import Facts
-    from vramguard.source.program import Import
+    from vramguard.source.program import Called, Import
 
 T = TypeVar("T")
 
@@ -83,17 +84,30 @@ class Repository:
     """The modules of the repository, by path."""
 
     def __init__(self, facts: Facts) -> None:
-        self.modules = {module.at.path: module for module in facts.of(PythonModule)}
+        self.every = {module.key: module for module in facts.of(PythonModule)}
+        self.modules = {path: module for path, module in self.every.items() if module.inside is None}
         self.paths = facts.paths | self.modules.keys()
+        self.classify = facts.classify
+        self.settings = Settings(facts)
         self._kept: dict[tuple[str, str], Any] = {}
 
     def once(self, what: str, module: PythonModule, ask: Callable[[PythonModule], T]) -> T:
         """The answer to a question about a module, asked once."""
-        key = what, module.at.path
+        key = what, module.key
         if key not in self._kept:
             self._kept[key] = ask(module)
         found: T = self._kept[key]
         return found
+
+    def uses(self, name: str) -> list[tuple[PythonModule, Called]]:
+        """Every call of something of that name, wherever it is."""
+        return self._uses.get(name, [])
+
+    @cached_property
+    def _uses(self) -> dict[str, list[tuple[PythonModule, Called]]]:
+        from vramguard.link.python.callers import uses
+
+        return uses(self)
 
     @cached_property
     def _folders(self) -> frozenset[str]:

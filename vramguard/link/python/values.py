@@ -11,10 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from vramguard.facts import Unknown
-from vramguard.link.python.arguments import command_line, option
+from vramguard.link.python.arguments import command_line, option, setting, variable
+from vramguard.link.python.house import House
 from vramguard.link.python.names import Defined, External, Folder, Made, Options, Repository, one_of
 from vramguard.link.python.operations import PLAIN, attribute_of_plain, item_of, joined, operate
-from vramguard.source import Span
+from vramguard.link.python.settings import Placed
+from vramguard.source import Location, Span
 from vramguard.source.expression import (
     UNPACK,
     Attribute,
@@ -34,7 +36,7 @@ from vramguard.source.expression import (
 from vramguard.source.program import MODULE, Binding, PythonModule
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from vramguard.facts import Word
 
 
 MAX_STEPS = 3000  # of one expression; a text that needs more is aimed at us
@@ -45,17 +47,23 @@ _TRUE_ON_A_GPU = ("is_available", "is_bf16_supported", "device_count", "is_torch
 
 @dataclass(slots=True)
 class Reader:
-    """Reads expressions of one module; `assumed` gathers what had to be supposed on the way."""
+    """Reads expressions of one module; `assumed` gathers what had to be supposed on the way.
+
+    `home`: what runs the module, with its environment and its words. `sources`: where values stand that came from there
+    or from a caller, as far as they were read.
+    """
 
     repository: Repository
+    home: House | None = None
     assumed: dict[str, None] = field(default_factory=dict)
+    sources: list[Location] = field(default_factory=list)
     _steps: int = 0
     _depth: int = 0
     _open: set[tuple[str, int, Span]] = field(default_factory=set)
 
     def value(self, of: Expression, module: PythonModule, scope: int) -> object:
         """The value of an expression in a scope; never raises, never takes long."""
-        key = (module.at.path, scope, of.span)
+        key = (module.key, scope, of.span)
         self._steps += 1
         if self._steps > MAX_STEPS or self._depth > _MAX_DEPTH or (key in self._open and not isinstance(of, Literal)):
             return Unknown(written(of))
@@ -72,6 +80,11 @@ class Reader:
     def suppose(self, sentence: str) -> None:
         """Note what a value rests on."""
         self.assumed[sentence] = None
+
+    def given(self, word: Word) -> str | Unknown:
+        """The value that whatever runs the module gives it."""
+        self.sources.append(word.at)
+        return word.value
 
     def _value(self, of: Expression, module: PythonModule, scope: int) -> object:  # noqa: C901, PLR0911 - a row each
         match of:
@@ -112,7 +125,7 @@ class Reader:
         """What a name is worth where it is used."""
         if name == "__file__":
             return module.at.path
-        for owner in _chain(module, scope):
+        for owner in module.around(scope):
             bindings = module.bindings.get(owner, {}).get(name, ())
             if owner == scope:
                 bindings = tuple(binding for binding in bindings if binding.value.span[2:] <= use[:2])
@@ -123,7 +136,7 @@ class Reader:
 
     def visible(self, name: str, use: Span, module: PythonModule, scope: int) -> list[Binding]:
         """The assignments of a name that may hold where it is used, in the scope that owns it."""
-        for owner in _chain(module, scope):
+        for owner in module.around(scope):
             bindings = [one for one in module.bindings.get(owner, {}).get(name, ()) if one.key is None]
             if owner == scope:
                 bindings = [one for one in bindings if one.value.span[2:] <= use[:2]]
@@ -217,7 +230,7 @@ class Reader:
     def _attribute(self, of: Attribute, module: PythonModule, scope: int) -> object:
         base = self.value(of.base, module, scope)
         own = dotted(of)
-        for owner in _chain(module, scope) if "." in own else ():  # `config.x = 1`
+        for owner in module.around(scope) if "." in own else ():  # `config.x = 1`
             bindings = [one for one in module.bindings.get(owner, {}).get(own, ()) if one.key is None]
             if bindings:
                 return one_of([self.value(one.value, module, one.scope) for one in self.standing(bindings, module)])
@@ -239,6 +252,7 @@ class Reader:
                 return found[0] if found else External(f"{origin.origin}.{of.name}")
             case Options(values=values):
                 return one_of([self.attribute(value, of, module) for value in values])
+        self._noted(base, of.name)
         found = attribute_of_plain(base, of.name)
         return found[0] if found else Unknown(written(of))
 
@@ -246,7 +260,10 @@ class Reader:
         given = made.call.argument(of.name) if made.call else None
         if given is not None:
             return self.value(given, made.module, made.scope)
-        return self._of_class(made.of, of) if isinstance(made.of, Defined) else Unknown(written(of))
+        if not isinstance(made.of, Defined):
+            return Unknown(written(of))
+        stated = setting(self, made.of, of.name)
+        return self._of_class(made.of, of) if stated is None else stated
 
     def _of_class(self, defined: Defined, of: Attribute, depth: int = 0) -> object:
         """An attribute of a class or of its instance; a method is itself."""
@@ -275,8 +292,9 @@ class Reader:
         base = self.value(of.base, module, scope)
         index = self.value(of.index, module, scope)
         if isinstance(base, External) and base.origin == "os.environ":
-            return self.variable(index, None, of, module, scope)
+            return variable(self, index, None, of, module, scope)
         found = item_of(base, index)
+        self._noted(base, index)
         return found[0] if found else Unknown(written(of))
 
     def _table(self, of: Table, module: PythonModule, scope: int) -> object:
@@ -353,20 +371,13 @@ class Reader:
         values = [self.value(one.value, module, scope) for one in of.arguments if one.name is None]
         if not values or not isinstance(values[0], str | int):
             return Unknown(written(of))
+        self._noted(base, values[0])
         return base.get(values[0], values[1] if len(values) > 1 else None)
 
-    def variable(
-        self, name: object, default: Expression | None, of: Expression, module: PythonModule, scope: int
-    ) -> object:
-        """A variable of the environment: what the module puts there, else its default."""
-        put = [b for owner in _chain(module, scope) for b in module.bindings.get(owner, {}).get("os.environ", ())]
-        given = [self.value(one.value, module, one.scope) for one in put if one.key == name]
-        if given:
-            return one_of(given)
-        if default is None:
-            return Unknown(written(of))
-        self.suppose(f"`{name}` of the environment is at its default")
-        return self.value(default, module, scope)
+    def _noted(self, base: object, key: object) -> None:
+        """Note where a value of a table stands, if that is known."""
+        if isinstance(base, Placed) and isinstance(key, str) and not isinstance(base.get(key), dict):
+            self.sources += [base.places[key]] if key in base.places else []
 
 
 def default_of(value: Expression) -> Expression | None:
@@ -385,14 +396,3 @@ def _is_arguments(origin: External) -> bool:
 
 def _is_variable(of: Expression) -> bool:
     return isinstance(of, Call | Item) and dotted(of) in ("os.environ.get", "os.getenv", "environ.get", "getenv")
-
-
-def _chain(module: PythonModule, scope: int) -> Iterator[int]:
-    """The scopes in which a name is looked up, from the inside; a class's own only from itself."""
-    first = scope
-    while True:
-        if scope == first or module.scopes[scope].kind != "class":
-            yield scope
-        if scope == MODULE:
-            return
-        scope = module.scopes[scope].parent

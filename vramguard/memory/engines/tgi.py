@@ -55,6 +55,14 @@ def refuse(network: Architecture, workload: Workload) -> None:
     tgi_launcher.release(workload.engine_version)
     if network.name not in _CLASSES:
         raise UnprovenError(f"{network.name} is not supported yet for tgi: {', '.join(_CLASSES)} are")
+    if not tgi_launcher.has(network.name, workload.engine_version):
+        raise UnprovenError(f"tgi {workload.engine_version} has no class of its own for {network.name}")
+    _refuse_options(workload)
+    for group in network.attention:
+        _refuse_heads(network, group.heads, group.kv_heads, group.head_dim, tgi_launcher.shards(workload))
+
+
+def _refuse_options(workload: Workload) -> None:
     for name in ("pipeline_parallel_size", "data_parallel_size"):
         if getattr(workload, name) not in (None, 1):
             raise UnprovenError(f"{name} {getattr(workload, name)}: tgi has no such option")
@@ -73,8 +81,6 @@ def refuse(network: Architecture, workload: Workload) -> None:
         raise UnprovenError(f"attn_implementation {workload.attn_implementation}: tgi has {', '.join(_ATTENTIONS)}")
     if workload.kv_cache_dtype not in (None, "auto", *HALF, *_EIGHT_BITS):
         raise UnprovenError(f"kv_cache_dtype {workload.kv_cache_dtype} is not supported by tgi")
-    for group in network.attention:
-        _refuse_heads(network, group.heads, group.kv_heads, group.head_dim, tgi_launcher.shards(workload))
 
 
 _ATTENTIONS: Final = tuple(tgi_launcher.BLOCKS)
@@ -98,7 +104,7 @@ def plan(ask: Ask, dtype: str) -> Serving | Either:
     """Fill in what the workload leaves open; raises UnprovenError."""
     if ask.workload.engine_version is not None:
         return _serving(ask, dtype)
-    known = tgi_launcher.distinct()
+    known = [each for each in tgi_launcher.distinct() if tgi_launcher.has(ask.network.name, each.read)]
     asks = (ask._replace(workload=replace(ask.workload, engine_version=release.read)) for release in known)
     return Either(tuple(_serving(each, dtype) for each in asks), tgi_launcher.READ)
 
@@ -233,6 +239,8 @@ class Serving(Deployed):
             "vocab": self._card.vocab,
             "copies": self.launch.release.logits_copies + gathered + capped,
             "context": max(tokens, tgi_launcher.SHORTEST) if self.launch.limited else prefill + 1,
+            "block": self.launch.block,
+            "requests": -(-prefill // (tgi_launcher.SHORTEST - 1)) if self.launch.limited else 1,
             **self._cache_inputs,
         }
         return bound("activations/warm_up", formula, inputs, source=self._source(_WARM_UP))
@@ -348,7 +356,11 @@ class Serving(Deployed):
 
 _LOGITS: Final = "tokens * vocab * copies * 2"
 _WARM_SAMPLING: Final = "ceil_div(tokens, context - 1) * (vocab * 40 + 32 * context)"
-_WARM_CACHE: Final = "(tokens + ceil_div(tokens, context - 1) + context) * layers * 2 * keys * kv_bytes"
+# Of n requests, n - 1 have context - 1 tokens of the prefill each; the blocks of each are whole. `requests` is the most
+# at any context, so that a longer one never needs less.
+_WARM_CACHE: Final = (
+    "(tokens + ceil_div(tokens, context - 1) + context + requests * (block - 1)) * layers * 2 * keys * kv_bytes"
+)
 _WARM_UP: Final = "models/flash_causal_lm.py (warmup, generate_token): prefill_logprobs of every token"
 _ASSUMPTIONS: Final = (
     "sole tenant of the card: no other process, display or MIG neighbour uses its memory",

@@ -33,12 +33,18 @@ class Release(NamedTuple):
     free_share: Fraction  # before
     logits_copies: int  # log_softmax wrote beside its input before 2.4
     automatic: bool  # the length and the prefill follow the card
+    resolves: bool = True  # so does the attention, by the size of a head
+    gemma2: bool = True  # which flashinfer serves for Gemma 2 as well
+    by_speed: bool = True  # a prefill that the card's speed sets, else 4096
 
 
 _RELEASES: Final = (
-    ((2, 0), Release("2.0.4", _WHOLE, Fraction(95, 100), 2, automatic=False)),
-    ((2, 1), Release("2.1.1", _WHOLE, Fraction(95, 100), 2, automatic=False)),
-    ((2, 2), Release("2.2.0", _WHOLE, Fraction(95, 100), 2, automatic=False)),
+    ((2, 0), Release("2.0.4", _WHOLE, Fraction(95, 100), 2, automatic=False, resolves=False)),
+    ((2, 1), Release("2.1.1", _WHOLE, Fraction(95, 100), 2, automatic=False, resolves=False)),
+    ((2, 2), Release("2.2.0", _WHOLE, Fraction(95, 100), 2, automatic=False, resolves=False)),
+    # Sizes as in 2.2, attention as in 3.0, prefixes that stay in blocks nobody else wants (resolve_attention)
+    ((2, 3), Release("2.3.1", _WHOLE, Fraction(95, 100), 2, automatic=False, gemma2=False)),
+    ((2, 4), Release("2.4.1", _WHOLE, Fraction(90, 100), 1, automatic=True, by_speed=False)),
     ((3, 0), Release("3.0.2", Fraction(95, 100), _WHOLE, 1, automatic=True)),
     ((3, 1), Release("3.1.1", Fraction(93, 100), _WHOLE, 1, automatic=True)),
     ((3, 2), Release("3.2.3", Fraction(93, 100), _WHOLE, 1, automatic=True)),
@@ -89,6 +95,16 @@ def release(version: str | None) -> Release:
     return found
 
 
+# models/__init__.py, ModelType: the first release that has a class of its own; of the others all have.
+_SINCE: Final = {"Gemma2ForCausalLM": (2, 1), "GraniteForCausalLM": (2, 4), "Gemma3ForCausalLM": (3, 2)}
+
+
+def has(class_name: str, version: str | None) -> bool:
+    """Whether a release runs a class by itself; others it leaves to transformers. Of none stated, the newest counts."""
+    match = re.match(r"v?(\d+)\.(\d+)", version or MODELED_VERSION)
+    return match is None or (int(match[1]), int(match[2])) >= _SINCE.get(class_name, (0, 0))
+
+
 def distinct() -> tuple[Release, ...]:
     """One release of each behaviour, the newest of it, in order."""
     found = {release._replace(read=""): release for _, release in _RELEASES}
@@ -136,9 +152,9 @@ def launch(config: Mapping[str, Any], network: Architecture, workload: Workload,
 
 def _attention(config: Mapping[str, Any], found: Release, device: Device) -> str:
     """By the size of a head, where the config tells it (resolve_attention)."""
-    if not found.automatic:
+    if not found.resolves:
         return "paged"
-    if _head_size(config) in (64, 128, 256):
+    if _head_size(config) in (64, 128, 256) and (found.gemma2 or config.get("model_type") != "gemma2"):
         return "flashinfer"
     return "flashdecoding" if device.generation >= _AMPERE else "paged"
 
@@ -161,7 +177,7 @@ def _prefill(config: Mapping[str, Any], found: Release, total: int, cards: int, 
     """The most that max_batch_prefill_tokens becomes; the launcher may lower it by its own estimate of memory."""
     if not found.automatic:
         return total - 1 + 50
-    flops = _operations(config)
+    flops = _operations(config) if found.by_speed else 0
     optimum = _FLOPS.get(device.name, 0) * cards // flops if flops else 0
     default = max(optimum, _PREFILL) if optimum > _LEAST_OPTIMUM and found.read != MODELED_VERSION else optimum
     chosen = default if default > _LEAST_OPTIMUM else _PREFILL

@@ -138,6 +138,15 @@ def finish(reading: Reading) -> None:
         end(reading)
 
 
+def dated(reading: Reading) -> None:
+    """Note flags that the stated release treats otherwise than newer ones."""
+    version = reading.fields.get("engine_version")
+    if reading.engine.name == "vllm" and isinstance(version, str):
+        from vramguard.link.launches.meaning import vllm
+
+        vllm.falls_back(reading, version)
+
+
 def device(reading: Reading) -> None:
     """What the model runs on, where that is no GPU: `--device cpu`."""
     said, text = reading.last("device"), reading.text("device")

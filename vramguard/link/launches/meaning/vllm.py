@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.facts import Unknown, Word
@@ -50,6 +51,8 @@ def finish(reading: Reading) -> None:
     _length(reading)
     _chunks(reading)
     _prefixes(reading)
+    _transfer(reading)
+    _attention(reading)
     said = reading.last("overrides")
     if said is not None and reading.text("overrides") != "{}":
         reading.leave_said(said)
@@ -105,7 +108,8 @@ def _json(reading: Reading, special: str) -> dict[str, Any] | None:
         if key:
             found[key.replace("-", "_")] = said.value.text
             continue
-        given = values.mapping(said.value.text)
+        text = said.value.text.strip()  # quotes that a shell is yet to take away: KServe's VLLM_ADDITIONAL_ARGS
+        given = values.mapping(text[1:-1] if len(text) > 1 and text[0] == text[-1] == "'" else text)
         if given is None:
             return None
         found = dict(given)
@@ -166,8 +170,12 @@ def _replicas(reading: Reading) -> None:
 def _chunks(reading: Reading) -> None:
     """Prompts that are not split need a batch of the whole context, unless it is stated (config/scheduler.py)."""
     said = reading.last("chunked")
-    if said is not None and not is_on(said) and "max_num_batched_tokens" not in reading.fields:
+    if said is None or is_on(said) or "max_num_batched_tokens" in reading.fields:
+        return
+    if is_on(said) is None:
         reading.leave_said(said)
+    else:
+        reading.set("enable_chunked_prefill", False, said.value.at if said.value else said.at)
 
 
 def _prefixes(reading: Reading) -> None:
@@ -175,6 +183,70 @@ def _prefixes(reading: Reading) -> None:
     said = reading.last("prefixes")
     if said is not None and is_on(said):
         reading.assumed.append("--enable-prefix-caching: no layer is recurrent, or its states are kept as by default")
+
+
+def _attention(reading: Reading) -> None:
+    """The backend of attention: FlashInfer's buffers are counted, others than FlashAttention were not read."""
+    said, text = reading.last("attention"), (reading.text("attention") or "").upper()
+    if said is None or text in ("FLASH_ATTN", "FLASH_ATTN_VLLM_V1"):
+        return
+    if text in ("FLASHINFER", "FLASHINFER_VLLM_V1"):
+        reading.set("attn_implementation", "flashinfer", said.value.at if said.value else said.at)
+    else:
+        reading.leave_said(said)
+
+
+def _transfer(reading: Reading) -> None:
+    """What hands the cache on: a field where a proof counts it; events of the cache may forbid sliding layers."""
+    events, said = reading.last("events"), reading.last("transfer")
+    if events is not None and reading.text("events") != "null":
+        reading.set("kv_events", True, events.at)
+    if said is None or reading.text("transfer") == "null":
+        return
+    found = _json(reading, "transfer")
+    if found is None or not _moves_in_place(found):
+        reading.leave_said(said)
+    else:
+        reading.set("kv_connector", found["kv_connector"], said.value.at if said.value else said.at)
+
+
+# config/kv_transfer.py, KVTransferConfig: keys that name the two sides, and what to do where a transfer fails.
+_SIDES: Final = (
+    "kv_connector", "kv_role", "kv_rank", "kv_parallel_size", "kv_ip", "kv_port", "engine_id", "kv_buffer_device",
+    "kv_buffer_size", "kv_load_failure_policy", "enable_permute_local_kv",
+)  # fmt: skip
+
+
+def _moves_in_place(found: dict[str, Any]) -> bool:
+    """Whether it is NIXL's connector with UCX, its default backend."""
+    extra = found.get("kv_connector_extra_config") or {}
+    known = isinstance(extra, dict) and set(extra) <= {"backends", "num_threads", "enforce_handshake_compat"}
+    if not known or set(found) - {*_SIDES, "kv_connector_extra_config"}:
+        return False
+    return found.get("kv_connector") == "NixlConnector" and extra.get("backends", ["UCX"]) == ["UCX"]
+
+
+def falls_back(reading: Reading, version: str) -> None:
+    """Note what makes an older release turn to its V0 engine (engine/arg_utils.py, _is_v1_supported_oracle)."""
+    release = _RELEASE.match(version)
+    if release is None or (int(release[1]), int(release[2]), int(release[3] or 0)) >= _V1_ALONE:
+        return
+    sharded = [reading.last("load_format")] if reading.text("load_format") == "sharded_state" else []
+    for said in filter(None, (*reading.special.get("v0", ()), *sharded)):
+        text = said.value.text.strip().lower() if said.value is not None and said.value.known else None
+        if text is None or text not in _V1_TAKES.get(said.flag.names[0], ()):
+            reading.leave_said(said)
+
+
+_RELEASE: Final = re.compile(r"v?(\d{1,6})\.(\d{1,6})(?:\.(\d{1,6}))?")
+_V1_ALONE: Final = (0, 11, 0)
+_V1_TAKES: Final = {
+    "--guided-decoding-backend": ("auto", "xgrammar", "guidance"),
+    "--scheduling-policy": ("fcfs",),
+    "--max-num-partial-prefills": ("1",),
+    "--max-long-partial-prefills": ("1",),
+    "--scheduler-delay-factor": ("0", "0.0"),
+}
 
 
 def _length(reading: Reading) -> None:

@@ -32,7 +32,7 @@ _MEASURED_SIZES: Final = 51  # batch sizes that were captured where graphs were 
 _MEASURED_TOKENS: Final = 8192  # of the largest batch where activations were measured, beside 1024 sequences
 _TRANSIENT: Final = ("mxfp4", "gptq", "awq", "compressed-tensors")  # Marlin's buffers are freed before sampling
 _SHARED_FROM: Final = (0, 20)  # from this release on they too may come out of the process's workspace
-_HOPPER, _BLACKWELL = 9, 10
+_AMPERE, _HOPPER, _BLACKWELL = 8, 9, 10
 _FLOAT32: Final = 4
 
 
@@ -216,10 +216,28 @@ def runtime(step: Step, cache: KVCache) -> Iterator[Term]:
     yield from (_start(step), row("runtime/non_torch", measured("non_torch", step.ranks)))
     yield from _buffers(step, cache)
     yield from _communication(step)
+    yield from _flashinfer(step, cache)
     yield from rounding(step.resident, sum(count for group in cache.groups for _, count in group.members))
+    if step.ask.workload.kv_connector is not None:
+        yield _received(step, cache)
     graphs = _graphs(step)
     if graphs is not None:
         yield graphs
+
+
+def _received(step: Step, cache: KVCache) -> Term:
+    """What NIXL's connector makes of a request's blocks that came in the other side's size or order, layer by layer.
+
+    They are picked, turned twice and put back (0.33.0, distributed/kv_transfer/kv_connector/v1/nixl/base_worker.py,
+    post_process_device_kv_on_receive; kv_connector/utils.py). The transfer itself takes nothing on the card: NIXL
+    reads and writes the cache in place (src/plugins/ucx/ucx_utils.cpp: ucp_get_nbx, ucp_put_nbx, RNDV_THRESH inf), and
+    UCX stages such an operation only where UCX_RMA_PPLN_ENABLE is set or on NVIDIA's Vera (1.22,
+    src/ucp/rma/rma_rndv.c, ucp_proto_rma_rndv_probe_check). Its buffers are the host's where kv_buffer_device is cpu.
+    """
+    page = max((spec.page for group in cache.groups for spec, _ in group.members), default=0)
+    inputs = {"blocks": cache.needed(step.context), "page": page}
+    source = "vLLM, distributed/kv_transfer/kv_connector/v1/nixl (post_process_device_kv_on_receive)"
+    return bound("runtime/kv_connector", "4 * blocks * page + 8 * blocks", inputs, lower="0", source=source)
 
 
 def _start(step: Step) -> Term:
@@ -278,16 +296,46 @@ def _communication(step: Step) -> Iterator[Term]:
         yield bound(
             "runtime/all_reduce", "custom + symmetric + fused", inputs, source="vLLM, distributed/device_communicators"
         )
-    # FlashAttention 2 reads no cache of one byte, and runs on no Turing: there FlashInfer serves (platforms/cuda.py,
-    # _get_backend_priorities). A smaller cache is not to cost more, so the row is there for the larger one as well.
-    if step.device.generation != _HOPPER:
-        inputs = {"workspace": max(profile.flashinfer_workspace_bytes, profile.mla_flashinfer_workspace_bytes)}
-        yield bound(
-            "runtime/flashinfer_workspace",
-            "workspace",
-            inputs,
-            source="vLLM, envs.py, VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE",
-        )
+
+
+def _flashinfer(step: Step, cache: KVCache) -> Iterator[Term]:
+    """FlashInfer's buffers, where it may be the backend of attention: one set for each group of layers.
+
+    Each has its workspace, a wrapper with 8 MiB of its own for prefill, decode, both levels of a cascade and every
+    captured size, and a table of pages (0.19.0, v1/attention/backends/flashinfer.py, FlashInferMetadataBuilder;
+    flashinfer 0.3.1, decode.py and prefill.py, _int_workspace_buffer).
+    """
+    if not _may_serve(step):
+        return
+    profile, sizes = step.variant.profile, step.sizes
+    block = min((group.spec.block_size for group in cache.groups if group.spec.block_size), default=16)
+    inputs = {
+        "workspace": max(profile.flashinfer_workspace_bytes, profile.mla_flashinfer_workspace_bytes),
+        "wrappers": 5 + (0 if step.eager else captured(step)),
+        "groups": max(len(cache.groups), 1),
+        "seqs": sizes.sequences,
+        "blocks": -(-step.context // block),
+    }
+    formula = "groups * (workspace + wrappers * 8388608 + 4 * seqs * blocks)"
+    source = "vLLM, v1/attention/backends/flashinfer.py; envs.py, VLLM_FLASHINFER_WORKSPACE_BUFFER_SIZE"
+    yield bound("runtime/flashinfer_workspace", formula, inputs, source=source)
+
+
+def _may_serve(step: Step) -> bool:
+    """Whether FlashInfer is asked for, or FlashAttention is not the first that takes the cache and the card.
+
+    It reads a cache of one byte on Hopper alone, runs on no Turing, and comes second on Blackwell (platforms/cuda.py,
+    _get_backend_priorities; v1/attention/backends/flash_attn.py, supports_kv_cache_dtype, supports_compute_capability).
+    """
+    workload, generation = step.ask.workload, step.device.generation
+    if workload.attn_implementation == "flashinfer":
+        return True
+    if generation == _HOPPER:
+        return False
+    asked = step.loaded.scheme is not None and step.loaded.scheme.cache_bits == 8  # noqa: PLR2004 - bits of fp8
+    whole = workload.kv_cache_dtype in ("bfloat16", "float16", "half")
+    small = asked if workload.kv_cache_dtype in (None, "auto") else not whole
+    return small or not _AMPERE <= generation < _BLACKWELL
 
 
 # compilation/passes/fusion/allreduce_rms_fusion.py: at most 64 MiB of payload; the workspace holds three of them.

@@ -24,12 +24,18 @@ if TYPE_CHECKING:
 
 _NO_WEIGHTS: Final = ("ngram", "suffix")
 _OWN_LAYERS: Final = ("mtp", "deepseek_mtp", "qwen3_next_mtp", "glm4_moe_mtp", "ernie_mtp", "mimo_mtp")
+# It moves blocks from where they are (distributed/kv_transfer/kv_connector/v1/nixl, or nixl_connector.py).
+_CONNECTORS: Final = ("NixlConnector",)
 _LORA_RANK: Final = 16  # vLLM, config/lora.py: LoRAConfig.max_lora_rank
 _LAYERS: Final = ("num_nextn_predict_layers", "num_mtp_layers")
 
 
 def refuse(workload: Workload) -> None:
-    """Raise UnprovenError for a draft whose weights are not known."""
+    """Raise UnprovenError for a draft whose weights are not known, and for a connector whose buffers are not."""
+    if workload.attn_implementation not in (None, "flash_attention_2", "flashinfer"):
+        raise UnprovenError(f"attn_implementation {workload.attn_implementation} is not modelled for vllm")
+    if workload.kv_connector not in (None, *_CONNECTORS):
+        raise UnprovenError(f"kv_connector {workload.kv_connector}: what it keeps on the card is not modelled")
     method = workload.speculative_method
     if method is None:
         if workload.num_speculative_tokens:

@@ -74,6 +74,10 @@ class Unify(StrEnum):
 class Manager:
     """What differs between versions of vLLM; `managers.py` has the rows with their sources."""
 
+    hybrid: bool = True  # layers of several kinds stay so; else each keeps every token
+    merges_windows: bool = False  # which makes one kind of layers of several windows too
+    chunked: bool = False  # chunked layers keep their chunk by default
+    interleaved: frozenset[str] | None = None  # model types whose layers may have windows of their own; None: as newer
     in_flight: bool = False  # batches that are not settled yet keep their blocks in sliding and chunked layers
     even: tuple[int, int] = (0, 1)  # kinds whose counts differ by less than this ratio get groups of the larger count
     global_groups: bool = True  # groups are made of the whole network and then cut into stages

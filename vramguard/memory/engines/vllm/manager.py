@@ -146,7 +146,8 @@ def plan(layers: Sequence[Layers], manager: Manager, options: Options, rank: Ran
     if not manager.global_groups:
         placed = [(spec, _staying(numbers, rank)) for spec, numbers in placed]
     placed = _merged(placed)
-    kept = _promoted(placed, manager) if options.disable_hybrid_kv_cache_manager else placed
+    mixed = manager.hybrid and not options.disable_hybrid_kv_cache_manager
+    kept = placed if mixed else _promoted(placed, manager)
     groups = _groups(kept, manager) if kept else []
     if rank.stages > 1 and not manager.cuts_sizes and any(len(group) > 1 for group in groups):
         raise UnprovenError("this version of vLLM counts layers of several sizes on every pipeline stage")
@@ -202,11 +203,12 @@ def _promoted(placed: Placed, manager: Manager) -> Placed:
         return placed
     windows = {kind: {spec.window for spec, _ in placed if spec.kind is kind} for kind in _LOCAL}
     local = [len(each) for each in windows.values() if each]
-    if any(spec.kind in _FULL for spec, _ in placed) and (local == [1] or (local == [1, 1] and manager.one_type)):
+    alike = local == [1] or (local == [1, 1] and manager.one_type) or (bool(local) and manager.merges_windows)
+    if any(spec.kind in _FULL for spec, _ in placed) and alike:
         full = [(replace(s, kind=Kind.FULL, window=0) if s.kind in _LOCAL else s, n) for s, n in placed]
         placed = _merged(full)
     if len(placed) > 1 and not _one_type(placed, manager):
-        raise UnprovenError("vLLM refuses disable_hybrid_kv_cache_manager for layers that keep more than one kind")
+        raise UnprovenError("vLLM without its hybrid cache manager refuses layers that keep more than one kind")
     return placed
 
 

@@ -1,6 +1,6 @@
 """The KV-cache managers of vLLM, each by the first release that has it; it stands until the next row.
 
-What a row changes was read in that release and found unchanged in all releases up to the next row, 0.10.1.1 to 0.33.0.
+What a row changes was read in that release and found unchanged in all releases up to the next row, 0.8.5 to 0.33.0.
 How layers are grouped and counted was also compared, release by release, with what vLLM's own functions answer
 (scripts/record_vllm_manager.py). Sources are files of that release under vllm/.
 """
@@ -13,6 +13,12 @@ from typing import Final
 from vramguard.memory.engines.vllm.layout import Check, Manager, Unify
 
 _FIRST: Final = Manager(
+    # v1/core/kv_cache_utils.py, get_kv_cache_config: unify_hybrid_kv_cache_specs always; a layer of any other kind is
+    # NotImplementedError
+    hybrid=False,
+    merges_windows=True,
+    # config.py, ModelConfig.__init__: interleaved_attn_models
+    interleaved=frozenset(("gemma2", "gemma3_text", "cohere2")),
     # v1/core/kv_cache_utils.py, get_kv_cache_config, of each worker alone: the smaller kind decides, pages must agree
     global_groups=False,
     one_type=False,
@@ -30,14 +36,22 @@ _FIRST: Final = Manager(
     # config/__init__.py, is_deepseek_mla
     latent_types=frozenset(("deepseek_v2", "deepseek_v3", "kimi_k2")),
 )
+# v1/core/kv_cache_utils.py, FullAttentionSpec.merge: layers of several windows are not made one kind
+_0_9: Final = replace(_FIRST, merges_windows=False)
+# the same file, _get_kv_cache_config_uniform_page_size
+_0_9_1: Final = replace(_0_9, hybrid=True)
+# v1/worker/gpu_model_runner.py, get_kv_cache_spec: ChunkedLocalAttentionSpec, whatever else is asked for
+_0_10: Final = replace(_0_9_1, chunked=True)
+# config/__init__.py, VllmConfig.__post_init__: chunks only with VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE
+_0_10_1: Final = replace(_0_10, chunked=False, interleaved=None)
 _0_11: Final = replace(
-    _FIRST,
+    _0_10_1,
     # v1/core/kv_cache_utils.py, get_kv_cache_configs: groups of the whole network; UniformTypeKVCacheSpecs, which every
     # worker gets as it is for the whole network
     global_groups=True,
     one_type=True,
     cuts_sizes=False,
-    latent_types=_FIRST.latent_types | {"deepseek_v32", "longcat_flash"},
+    latent_types=_0_10_1.latent_types | {"deepseek_v32", "longcat_flash"},
 )
 _0_11_1: Final = replace(
     _0_11,
@@ -131,7 +145,11 @@ _0_32: Final = replace(_0_30, all_states=False, checkpoints=frozenset(("kda", "m
 _0_33: Final = replace(_0_32, checkpoints=frozenset(("kda", "mamba2", "delta")))
 
 MANAGERS: Final = {
-    "0.10.1": _FIRST,
+    "0.8.5": _FIRST,
+    "0.9.0": _0_9,
+    "0.9.1": _0_9_1,
+    "0.10.0": _0_10,
+    "0.10.1": _0_10_1,
     "0.11.0": _0_11,
     "0.11.1": _0_11_1,
     "0.12.0": _0_12,

@@ -146,6 +146,8 @@ def _either(step: batch.Step) -> int:
 
 def _admitted(step: batch.Step, held: Sequence[Term], requested: int) -> bool | None:
     """Whether vLLM finds as much free as it is to take, or refuses (v1/worker/utils.py, request_memory)."""
+    if step.variant.profile.baseline == "everything":
+        return True  # there is no such check yet (0.8.5, v1/worker/gpu_worker.py, Worker.init_device)
     start = next(term for term in held if term.name == "runtime/start")
     free = step.device.capacity_bytes - requested
     return True if start.upper_bytes <= free else None if start.lower_bytes <= free else False
@@ -171,6 +173,8 @@ def _outside(step: batch.Step, held: Sequence[Term]) -> dict[str, int]:
         found["runtime/start"] = rows["runtime/start"]
         if profile.consumed == "peak":
             found |= {name: rows[name] for name in _UNCOUNTED if name in rows}
+    if "runtime/kv_connector" in rows:  # while serving, long after the profile run
+        found["runtime/kv_connector"] = rows["runtime/kv_connector"]
     if "runtime/cuda_graphs" in rows:
         beyond = measured("graphs_beyond_estimate", "any").upper_bytes
         found["runtime/cuda_graphs"] = beyond if profile_counts_graphs(step.variant) else rows["runtime/cuda_graphs"]
@@ -190,6 +194,10 @@ def assumptions(serving: Serving, tokens: int) -> Iterator[str]:
     yield from _unstated(serving, tokens)
     yield from _asked(serving, tokens)
     yield from _ASSUMPTIONS
+    if workload.attn_implementation == "flashinfer":
+        yield "graphs with FlashInfer take no more than with FlashAttention, with which they were measured"
+    if workload.kv_connector is not None:
+        yield f"{workload.kv_connector} moves the cache in place by UCX's defaults, and by no other backend of NIXL"
     if serving.grid[0].towers and serving.grid[0].tensor_parallel > 1:
         yield "the tower is split as the language model is: --mm-encoder-tp-mode is not data"
     if (workload.data_parallel_size or 1) > 1:

@@ -49,7 +49,7 @@ def specs(
     `config` is the one that the network was built from; it is asked for layer_types and sliding_window only.
     """
     text = _text(config)
-    _refuse(network, text)
+    _refuse(network, text, manager)
     _refuse_shared_indexers(network, text, manager)
     states = state_layers(network, text, manager, options, tensor_parallel)
     block_size = _block_size(network, manager, options)
@@ -75,16 +75,17 @@ def _text(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner if isinstance(inner, Mapping) else config
 
 
-def _refuse(network: Architecture, text: Mapping[str, Any]) -> None:
+def _refuse(network: Architecture, text: Mapping[str, Any], manager: Manager) -> None:
     """Raise for caches that vLLM does not lay out as the others."""
     if network.name not in _ENCODERS and any(cache.encoder or cache.tokens for cache in network.caches):
         raise UnprovenError(f"vLLM does not serve the encoder's cache of {network.name}")
     slides = [cache for cache in network.caches if cache.window is not None]
     attends = [cache for cache in network.caches if cache.keys or cache.values]
-    declared = text.get("sliding_window")
-    if slides and len(slides) < len(attends) and language(network) not in (*_INTERLEAVED, *_CHUNKED):
+    declared, interleaved = text.get("sliding_window"), manager.interleaved
+    own = _INTERLEAVED if interleaved is None else interleaved
+    if slides and len(slides) < len(attends) and language(network) not in (*own, *_CHUNKED):
         raise UnprovenError(f"vLLM's sliding layers of {language(network)} are not described yet")
-    if not slides and declared and text.get("use_sliding_window", True) and language(network) not in _INTERLEAVED:
+    if not slides and declared and text.get("use_sliding_window", True) and language(network) not in own:
         raise UnprovenError(f"config: sliding_window is {declared!r}, which vLLM obeys and transformers does not")
 
 
@@ -157,8 +158,9 @@ def _attending(
 
 def _windowed(network: Architecture, window: int, spec: Spec, manager: Manager, options: Options) -> Spec:
     if language(network) in _CHUNKED:
-        # Off by default for its latency, in every version (config/vllm.py, VllmConfig.__post_init__).
-        return replace(spec, kind=Kind.CHUNKED, window=window) if options.chunked_local else spec
+        # Off by default for its latency since 0.10.1 (config/vllm.py, VllmConfig.__post_init__).
+        kept = manager.chunked or options.chunked_local
+        return replace(spec, kind=Kind.CHUNKED, window=window) if kept else spec
     window += manager.cohere_window if language(network).startswith("cohere2") else 0
     return replace(spec, kind=Kind.SLIDING, window=window, block_size=manager.sliding_block or spec.block_size)
 

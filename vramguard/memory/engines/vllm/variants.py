@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.memory.architecture import UnprovenError
+from vramguard.memory.engines.vllm import older
 from vramguard.memory.engines.vllm.managers import MANAGERS
 from vramguard.memory.engines.vllm.managers import manager as manager_of
 from vramguard.memory.engines.vllm.profiles import Profile, profiles, releases
-from vramguard.memory.engines.vllm.specs import latent_attention
 
 if TYPE_CHECKING:
     from vramguard.memory.engines import Ask
     from vramguard.memory.engines.vllm.layout import Manager
+    from vramguard.memory.verdict import Workload
     from vramguard.memory.weights import Loaded
 
-FIRST: Final = "0.10.1"  # release whose cache manager was read
+FIRST: Final = "0.8.5"  # release whose cache manager was read
 LAST: Final = "0.33.0"
+_ASSUMED: Final = (0, 10, 1)  # the first that a version which is not stated may be
+# engine/arg_utils.py: before, EngineArgs._set_default_args_v1 splits prompts whatever is asked for; since, the default
+# of max_num_batched_tokens makes room for the longest
+_SPLITS_IF_TOLD: Final = (0, 11, 1)
+_MINOR: Final = re.compile(r"v?\d+\.\d+")
 
 
 class Sizes(NamedTuple):
@@ -42,6 +50,8 @@ class Variant(NamedTuple):
         )
         if workload.max_num_batched_tokens is not None:
             tokens = workload.max_num_batched_tokens
+        elif workload.enable_chunked_prefill is False and profile.span[0] >= _SPLITS_IF_TOLD:
+            tokens = max(tokens, context)
         if workload.max_num_seqs is not None:
             sequences = workload.max_num_seqs
         elif profile.seqs_within_tokens:
@@ -55,31 +65,45 @@ class Variant(NamedTuple):
 
 def variants(ask: Ask, loaded: Loaded) -> tuple[Variant, ...]:
     """Every variant that the version may be, the newest last; raises UnprovenError for releases that were not read."""
-    found = dict.fromkeys(
-        Variant(profile, manager, runner)
-        for profile in profiles(ask.workload.engine_version)
-        if not _falls_back(profile, loaded, ask)
-        for manager in _managers(ask.workload.engine_version, profile)
-        for runner in _runners(profile, loaded, ask)
-    )
-    if not found and any(_falls_back(profile, loaded, ask) for profile in profiles(ask.workload.engine_version)):
-        raise UnprovenError(
-            f"vllm {ask.workload.engine_version} has no {ask.workload.kv_cache_dtype} cache on this card"
-        )
+    found: dict[Variant, None] = {}
+    version, lacking = ask.workload.engine_version, None
+    for profile in profiles(version):
+        managers = _managers(version, profile)
+        lacking = lacking or _lacking(profile, loaded, ask)
+        if managers and _lacking(profile, loaded, ask) is None:
+            runners = _runners(profile, loaded, ask)
+            ways = [way for manager in managers for way in _ways(manager, profile, ask.workload)]
+            found |= dict.fromkeys(Variant(profile, way, runner) for way in ways for runner in runners)
+    if lacking is not None and (not found or _MINOR.fullmatch(version or "")):
+        raise UnprovenError(f"vllm {version} {lacking}")
     if not found:
-        raise UnprovenError(f"vllm {ask.workload.engine_version} is not supported, {FIRST} to {LAST} are")
+        raise UnprovenError(f"vllm {version} is not supported, {FIRST} to {LAST} are")
     return tuple(found)
 
 
-def _falls_back(profile: Profile, loaded: Loaded, ask: Ask) -> bool:
-    """Whether a release turns to its V0 engine, which was not read: for an fp8 cache that its kernels have not.
+def _ways(manager: Manager, profile: Profile, workload: Workload) -> tuple[Manager, ...]:
+    """The manager with layers of several kinds, without, or both: connectors and events of the cache forbid them.
 
-    vLLM 0.10.2, engine/arg_utils.py, EngineArgs._is_v1_supported_oracle, and platforms/cuda.py,
-    is_kv_cache_dtype_supported: FlashAttention has one on Hopper alone, every backend of Blackwell has.
+    (config/vllm.py, VllmConfig.__post_init__: whatever is asked for before 0.14; unless they are asked for since;
+    since 0.20 events forbid nothing, and since 0.23 a connector decides, KVConnectorFactory.supports_hma_config.)
     """
-    if not profile.v0_engine or not str(ask.workload.kv_cache_dtype).startswith("fp8"):
-        return False
-    return not latent_attention(loaded.network) and ask.device.compute_capability not in ("9.0", "10.0")
+    said, plain = workload.disable_hybrid_kv_cache_manager, replace(manager, hybrid=False)
+    if said or not (workload.kv_connector or workload.kv_events):
+        return (manager,)
+    first = profile.span[0]
+    if first >= (0, 14) and said is False:
+        return (manager,)
+    if first < (0, 20) or (workload.kv_connector and first < (0, 23)):
+        return (plain,)
+    return (manager, plain) if workload.kv_connector else (manager,)
+
+
+def _lacking(profile: Profile, loaded: Loaded, ask: Ask) -> str | None:
+    """Return why a release is not proved for a deployment, as the end of a sentence."""
+    fallen, unread = older.v0_engine(profile, loaded, ask), older.not_read(profile, loaded, ask)
+    if fallen is not None:
+        return f"leaves {fallen} to its V0 engine, which is not modelled"
+    return None if unread is None else f"was not read for {unread}"
 
 
 def _runners(profile: Profile, loaded: Loaded, ask: Ask) -> tuple[str, ...]:
@@ -94,13 +118,16 @@ def _runners(profile: Profile, loaded: Loaded, ask: Ask) -> tuple[str, ...]:
 
 
 def _managers(version: str | None, profile: Profile) -> tuple[Manager, ...]:
-    """The managers of the releases of a profile that a version may be; none before the first that was read."""
+    """The managers of the releases of a profile that a version may be; none where one of them was not read."""
     low, high = profile.span
-    exact = releases(version)
-    if exact[0] == exact[1]:
-        found = manager_of(exact[0])
+    first, last = releases(version)
+    if first == last:
+        found = manager_of(first)
         return () if found is None else (found,)
-    starts = [low, *(first for first in _FIRST_RELEASES if low < first < high)]
+    low = max(low, first, _ASSUMED if first == (0,) else first)
+    if low >= high or manager_of(low) is None:
+        return ()
+    starts = [low, *(each for each in _FIRST_RELEASES if low < each < high)]
     return tuple(dict.fromkeys(found for found in map(manager_of, starts) if found is not None))
 
 
