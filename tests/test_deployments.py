@@ -211,3 +211,21 @@ def test_the_card_of_a_nim_is_judged_and_its_name_is_not_one_of_the_hub(repo: Re
     (finding,) = judge(repo, {"pod.yaml": text[:start] + text[end:]}, select=("VG107", "VG202")).findings
     assert (finding.id, finding.at.line) == ("VG202", 9)
     assert "vramguard lock" not in finding.message
+
+
+def test_the_model_that_a_controller_mounts_is_the_one_that_its_resource_names(repo: Repo) -> None:
+    text = """\
+apiVersion: serving.kserve.io/v1alpha1
+kind: LLMInferenceService
+metadata: {name: chat}
+spec:
+  model: {uri: hf://acme/chat-7b, name: chat}
+  template:
+    containers:
+    - name: main
+      image: vllm/vllm-openai:v0.19.0
+      command: [sh, -c, "vllm serve /mnt/models --served-model-name chat"]
+      resources: {limits: {nvidia.com/gpu: 1}}
+"""
+    report = judge(repo, {"service.yaml": text}, select=("VG202",))
+    assert [(item.model, item.places["model"].line) for item in report.facts.of(Deployment)] == [("acme/chat-7b", 5)]

@@ -108,17 +108,32 @@ def compare(checkouts: Path, repository: str, files: list[dict[str, Any]]) -> Co
     policy = engine.load_policy(tree)
     _, facts = engine.gather(tree, policy.configuration)
     for file in files:
-        found = [item for item in facts.of(Deployment) if item.at.path == file["path"]]
+        found = [item for item in facts.of(Deployment) if speaks_of(item, file["path"])]
         where = f"{repository} {file['path']}"
         count.add(of_file(where, file, found, facts))
     return count
 
 
+def speaks_of(item: Deployment, path: str) -> bool:
+    """Whether a deployment stands in a file, or the model that it loads is named there."""
+    return item.at.path == path or ("model" in item.places and item.places["model"].path == path)
+
+
+def line(item: Deployment, path: str) -> int:
+    """Its line in that file."""
+    return item.at.line if item.at.path == path else item.places["model"].line
+
+
 def of_file(where: str, file: dict[str, Any], found: list[Deployment], facts: Facts) -> Count:
     labels, count = file.get("deployment", []), Count()
-    pairs = sorted((distance(label, item), n, m) for n, label in enumerate(labels) for m, item in enumerate(found))
+    path = file["path"]
+    pairs = sorted(  # what stands in the file itself comes first
+        (item.at.path != path, distance(label, line(item, path)), n, m)
+        for n, label in enumerate(labels)
+        for m, item in enumerate(found)
+    )
     taken: dict[int, int] = {}
-    for far, n, m in pairs:
+    for _, far, n, m in pairs:
         if far <= REACH and n not in taken and m not in taken.values():
             taken[n] = m
     for n, label in enumerate(labels):
@@ -130,7 +145,12 @@ def of_file(where: str, file: dict[str, Any], found: list[Deployment], facts: Fa
             count.lines.append(f"missed  {at}: {label.get('engine')} {label.get('model')}")
     neutral = set(file.get("neutral_lines", ())) | {n for label in labels for n in label.get("neutral_lines", ())}
     for m, item in enumerate(found):
-        if m not in taken.values() and item.at.line not in neutral and not inside(item, labels):
+        if (
+            item.at.path == path
+            and m not in taken.values()
+            and item.at.line not in neutral
+            and not inside(item, labels)
+        ):
             count.false += 1
             count.lines.append(f"false   {where}:{item.at.line}: {item.engine} {item.model} ({item.form} {item.name})")
     return count
@@ -142,12 +162,12 @@ def inside(item: Deployment, labels: list[dict[str, Any]]) -> bool:
     return any(first <= item.at.line <= last for first, last in spans)
 
 
-def distance(label: dict[str, Any], item: Deployment) -> int:
+def distance(label: dict[str, Any], at: int) -> int:
     """Lines between a label and what is reported; 0 where the label says that the line is as good."""
     first, last = label.get("span", [label["line"], label["line"]])
-    if first <= item.at.line <= last or item.at.line in label.get("also_lines", ()):
+    if first <= at <= last or at in label.get("also_lines", ()):
         return 0
-    return min(abs(item.at.line - line) for line in (label["line"], first, last))
+    return min(abs(at - line) for line in (label["line"], first, last))
 
 
 def matched(at: str, label: dict[str, Any], item: Deployment, facts: Facts, count: Count) -> None:

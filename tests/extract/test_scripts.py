@@ -143,3 +143,28 @@ def test_variables() -> None:
     assert {name: word.value for name, word in found[0].values.items() if word.known} == {"A": "b", "B": "b c"}
     assert found[0].values["B"].at[1:] == (2, 4, 2, 7)
     assert not found[0].values["C"].known
+
+
+def test_manifests_in_here_documents_are_read_where_they_stand() -> None:
+    text = """\
+NAME=chat
+cat <<EOF | kubectl apply -f -
+apiVersion: kubeai.org/v1
+kind: Model
+metadata:
+  name: $NAME
+spec:
+  url: hf://acme/chat-7b
+  engine: VLLM
+  resourceProfile: nvidia-gpu-l4:1
+EOF
+"""
+    script, model = launches("apply.sh", text)
+    assert (script.form, model.form, model.name) == ("shell", "kubeai", "Model/chat")
+    assert (model.given["model"].text, model.given["model"].at.line) == ("hf://acme/chat-7b", 8)
+    assert model.at.path == "apply.sh"
+
+
+def test_a_script_that_installs_a_product_is_no_manifest() -> None:
+    text = "cat <<EOF\napiVersion: kubeai.org/v1\nkind: Model\nspec:\n  url: hf://a/b\n" + "# x\n" * 30_000 + "EOF\n"
+    assert [launch.form for launch in launches("install.sh", text)] == ["shell"]

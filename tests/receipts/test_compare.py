@@ -201,9 +201,9 @@ def test_lines_that_are_not_known_are_shown_harmless() -> None:
 
 @pytest.mark.parametrize("width", [20, 40, 80])
 def test_a_narrow_console_shows_every_term(width: int) -> None:
-    console = Console(file=io.StringIO(), width=width, no_color=True)
-    with console.capture() as captured:
-        print_receipt(receipt(), compare(receipt(), make_proof()), console)
+    shown = io.StringIO()
+    print_receipt(receipt(), compare(receipt(), make_proof()), Console(file=shown, width=width, no_color=True))
+    text = shown.getvalue()
     terms = {row.term for row in compare(receipt(), make_proof())}
-    assert {name for name in terms if all(word in captured.get() for word in name.split())} == terms
-    assert captured.get().count("holds") == len(compare(receipt(), make_proof())) == 9
+    assert {name for name in terms if all(word in text for word in name.split())} == terms
+    assert text.count("holds") == len(compare(receipt(), make_proof())) == 9

@@ -1,8 +1,9 @@
-"""A shell script: a place where something may be started, if it speaks of an engine."""
+"""A shell script: a place where something may be started, and the manifests that it hands to a cluster."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
 
 from vramguard.extract.engines import mentions
 from vramguard.facts import Launch, Word
@@ -11,12 +12,29 @@ from vramguard.source import Location
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vramguard.facts import Fact
     from vramguard.source import Document
 
+_LONGEST: Final = 100_000  # characters; a longer script installs a product, whose manifests are generated
 
-def extract(document: Document) -> Iterator[Launch]:
-    """The script as one launch; what it starts is for `link/launches` to say."""
-    if mentions(document.text):
-        at = Location(document.path)
-        name = document.path.rpartition("/")[2]
-        yield Launch(at, "shell", name, script=Word(document.text, at, first=(1, 1)))
+
+def extract(document: Document) -> Iterator[Fact]:
+    """The script as one launch, whose meaning is for `link/launches`; and the manifests in its here-documents."""
+    text = document.text
+    if not mentions(text):
+        return
+    at = Location(document.path)
+    script = Word(text, at, first=(1, 1))
+    yield Launch(at, "shell", document.path.rpartition("/")[2], script=script)
+    if "<<" in text and "apiVersion:" in text and len(text) < _LONGEST:
+        yield from _manifests(script)
+
+
+def _manifests(script: Word) -> Iterator[Fact]:
+    """What `kubectl apply -f - <<EOF` hands on; what the script does not fill in stays as it is written."""
+    from vramguard.extract.kubernetes import of_text
+    from vramguard.shell import heredocs
+
+    for body in heredocs(script):
+        if "apiVersion:" in body.text and mentions(body.text):
+            yield from of_text(replace(body, known=True))

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _MODULE: Final = re.compile(
     r"([A-Za-z_][\w-]{0,99}(?:\.[A-Za-z_][\w-]{0,99}){0,19})(?::[A-Za-z_][\w.]{0,99}(?:\(\))?)?"
 )
+_NAME: Final = re.compile(r"\w[\w-]*")
 _SUBCOMMANDS: Final = ("run", "start", "serve", "dev", "up", "deploy")
 _RUNS: Final = re.compile(r"\.py\b|\.(?:sh|bash)\b|python|uvicorn|gunicorn|hypercorn|serve|fastapi|streamlit|flask")
 _WORDS: Final = 12  # of a command, in which the code that it runs is named
@@ -59,10 +60,11 @@ class Houses:
     def add(self, ran: Iterable[Launch]) -> None:
         """Take what these launches run."""
         alone: dict[str, list[House]] = defaultdict(list)
-        loads = any(module.loads for module in self._repository.every.values())
-        for launch in ran if loads else ():
+        loading = {_stem(module) for module in self._repository.every.values() if module.loads}
+        for launch in ran if loading else ():
             matched = False
-            for program in self._programs.of(launch) if _may_run(launch) and "module" not in launch.joins else ():
+            worth = "module" not in launch.joins and _may_run(launch) and _is_worth(launch, loading)
+            for program in self._programs.of(launch) if worth else ():
                 for key in dict.fromkeys(self._named(program, launch)):
                     matched = True
                     self._put(key, _house(program, launch, key))
@@ -162,6 +164,19 @@ class Houses:
             if isinstance(folder, Folder):
                 found.add(folder.path)
         return found
+
+
+def _stem(module: PythonModule) -> str:
+    """The last part of its name."""
+    path = module.inside.key if module.inside is not None else module.at.path
+    return posixpath.basename(path).removesuffix(".py")
+
+
+def _is_worth(launch: Launch, loading: set[str]) -> bool:
+    """Whether a script is worth the interpreting: it has cards, or names a module that loads a model."""
+    if launch.script is None or launch.hardware.places or launch.hardware.gpus:
+        return True
+    return not loading.isdisjoint(_NAME.findall(launch.script.text))
 
 
 def _may_run(launch: Launch) -> bool:

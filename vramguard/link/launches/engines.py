@@ -50,6 +50,7 @@ def read(program: Program, launch: Launch, facts: Facts) -> Deployment | None:
     _environment(reading, program)
     _command(reading, said)
     finish(reading)
+    _mounted(reading, launch)
     if "model" not in reading.fields and image.model is not None and program.image is not None:
         reading.set("model", image.model if program.image.known else Unknown(image.model), program.image.at)
         reading.fields["holds"] = ""  # its maker's name of it, which the hub does not know
@@ -70,6 +71,13 @@ def _fill_in(reading: Reading, launch: Launch) -> None:
             reading.set("gpus", Unknown("of the service that uses it"), launch.at)
         return
     reading.set("model", Unknown(model or _MOUNTED), reading.places.get("model", launch.at))
+
+
+def _mounted(reading: Reading, launch: Launch) -> None:
+    """KServe's controller mounts the model that a resource names at `/mnt/models`, and its commands say only that."""
+    model = launch.given.get("model")
+    if model is not None and str(reading.fields.get("model", "")).rstrip("/") == "/mnt/models":
+        reading.given("model", model)
 
 
 def stated(launch: Launch) -> Deployment | None:
