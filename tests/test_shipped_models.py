@@ -68,8 +68,9 @@ def test_names_are_compared_as_the_hub_does() -> None:
     assert data.model("nobody/nothing") is None
 
 
-def test_a_quantized_model_says_so() -> None:
-    assert [data.models()[name].quantized for name in ("qwen/qwen3-32b", "qwen/qwen3-32b-fp8")] == [False, True]
+def test_a_model_that_may_have_a_branch_for_each_width_says_so() -> None:
+    names = ("qwen/qwen3-32b", "qwen/qwen3-32b-fp8", "thebloke/llama-2-13b-chat-gptq")
+    assert [data.models()[name].branched for name in names] == [False, False, True]
 
 
 def test_the_catalogue_is_read_only_where_a_name_is_asked_for(tmp_path: Path) -> None:

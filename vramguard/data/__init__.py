@@ -82,9 +82,9 @@ class CatalogueModel:
     note: str = ""
 
     @property
-    def quantized(self) -> bool:
-        """Whether its weights are stored packed."""
-        return "quantization_config" in self.config or "compression_config" in self.config
+    def branched(self) -> bool:
+        """Whether it is of a kind that often has a branch for each way in which it is quantized."""
+        return self.config.get("quantization_config", {}).get("quant_method") in ("gptq", "awq")
 
     @property
     def read_in(self) -> str:

@@ -81,7 +81,7 @@ def _shipped(asked: Asked, deployment: Deployment) -> ModelConfig | None:
     Another branch may hold another network (GPTQ's are often one for each number of bits).
     """
     row = data.model(asked.model)
-    if row is None or not (asked.key[1] is None or (is_commit(asked.revision) and not row.quantized)):
+    if row is None or not (asked.key[1] is None or (is_commit(asked.revision) and not row.branched)):
         return None
     digest = hashlib.sha256(json.dumps(row.config, sort_keys=True).encode()).hexdigest()
     at = deployment.places.get("model", deployment.at)
