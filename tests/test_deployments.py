@@ -12,6 +12,7 @@ from vramguard import engine
 from vramguard.discover import WorkTree
 from vramguard.facts import Deployment
 from vramguard.memory import Answer
+from vramguard.target import Terms, prove_target
 
 if TYPE_CHECKING:
     from conftest import Repo
@@ -229,3 +230,13 @@ spec:
 """
     report = judge(repo, {"service.yaml": text}, select=("VG202",))
     assert [(item.model, item.places["model"].line) for item in report.facts.of(Deployment)] == [("acme/chat-7b", 5)]
+
+
+def test_a_deployment_is_proved_by_any_line_of_its_file(repo: Repo) -> None:
+    text = "\n".join(
+        ["# a script that starts two", "", "vllm serve a/b --gpu-memory-utilization 0.7", "", "vllm serve c/d"]
+    )
+    root = repo({"serve.sh": text})
+    terms = Terms(None, None)
+    models = [prove_target(f"{root}/serve.sh:{line}", terms, {}).model for line in (1, 3, 4, 5, 9)]
+    assert models == ["a/b", "a/b", "a/b", "c/d", "c/d"]

@@ -94,15 +94,18 @@ def _config(scope: Scope, file: Path, terms: Terms, given: dict[str, Any]) -> Pr
 
 
 def _deployment(scope: Scope, file: Path, line: int, terms: Terms, given: dict[str, Any]) -> Proven:
-    """The deployment that stands at, or nearest above, the line: declared in a configuration, or found in a file."""
+    """The deployment at the line, else nearest above, else the first below: declared in a configuration, or found."""
     name = scope.below(file)
     judging = terms._replace(config=terms.config or (name if file.suffix == ".toml" else None))
     tree, policy = _policy(scope.root, judging)
     _, facts = engine.gather(tree, policy.configuration)
-    above = [item for item in facts.of(Deployment) if item.at.path == name and item.at.line <= line]
-    if not above:
+    there = [item for item in facts.of(Deployment) if item.at.path == name]
+    above = [item for item in there if item.at.line <= line]
+    if not there or line < 1:
         raise ConfigError(f"no deployment at `{file}:{line}`; `vramguard inspect` lists them")
-    chosen = dataclasses.replace(max(above, key=lambda item: item.at.line), **given)
+    # A command in a script stands below the first line of its container, at which a person may well point.
+    chosen = max(above, key=lambda item: item.at.line) if above else min(there, key=lambda item: item.at.line)
+    chosen = dataclasses.replace(chosen, **given)
     return engine.prove_deployment(facts, _judge(policy), chosen, _tracing(terms.method))
 
 
