@@ -114,12 +114,20 @@ def test_an_unknown_card_is_a_reason_and_no_crash(repo: Repo) -> None:
     assert "`NVIDIA-Z9000`, which no row of the GPU catalogue is" in finding.message
 
 
-def test_a_flag_that_no_proof_counts_leaves_an_excess_standing(repo: Repo) -> None:
-    text = (POD % (8192, 1)).replace("    - --gpu-memory", "    - --some-new-buffer=9\n    - --gpu-memory")
+@pytest.mark.parametrize(
+    ("flag", "excess"),
+    [
+        ("--some-new-buffer=9", "VG202"),  # it may take less as well
+        ("--kv-transfer-config={kv_connector: LMCacheConnectorV1}", "VG201"),  # only more
+    ],
+)
+def test_a_flag_that_no_proof_counts(repo: Repo, flag: str, excess: str) -> None:
+    text = (POD % (8192, 1)).replace("    - --gpu-memory", f"    - '{flag}'\n    - --gpu-memory")
     (finding,) = judge(repo, CHAT | {"pod.yaml": text}, select=("VG201", "VG202")).findings
-    assert (finding.id, "`--some-new-buffer=9` may change the peak" in finding.message) == ("VG202", True)
+    assert (finding.id, f"`{flag.partition('=')[0]}" in finding.message) == ("VG202", True)
+    assert "may change the peak, and no proof here counts it" in finding.message
     large = {"models/chat/config.json": json.dumps(LLAMA_70B), "pod.yaml": text}
-    assert [item.id for item in judge(repo, large, select=("VG201", "VG202")).findings] == ["VG201"]
+    assert [item.id for item in judge(repo, large, select=("VG201", "VG202")).findings] == [excess]
 
 
 CODE = """\

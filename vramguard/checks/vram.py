@@ -7,7 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vramguard import data
 from vramguard.checks import Problem, Severity, check, once
@@ -195,11 +195,21 @@ def _grown(proof: Proof, deployment: Deployment | None) -> Proof:
     return replace(proof, answer=Answer.UNKNOWN, reason=kaito.GROWS, pool=None)
 
 
+# What adds buffers, adapters or tenants to a card, and takes nothing off it.
+_ONLY_MORE: Final = (
+    *("--kv-transfer-config", "--enable-lora", "--lora", "--disaggregation", "--kv-offloading", "--enable-sleep-mode"),
+    *("a share of a card", "PeftModel"),
+)
+
+
 def _uncounted(proof: Proof, deployment: Deployment | None) -> Proof:
-    """A proof for a deployment that asks for what no field holds: it may take more, so that no upper bound holds."""
-    if deployment is None or not deployment.unread or proof.answer is not Answer.FITS:
+    """A proof for a deployment that asks for what no field holds: only an excess stands, beside what takes more."""
+    unread = deployment.unread if deployment else ()
+    if proof.answer is Answer.EXCEEDS:
+        unread = tuple(words for words in unread if not words.startswith(_ONLY_MORE))
+    if not unread or proof.answer is Answer.UNKNOWN:
         return proof
-    reason = f"`{deployment.unread[0]}` may change the peak, and no proof here counts it"
+    reason = f"`{unread[0]}` may change the peak, and no proof here counts it"
     return replace(proof, answer=Answer.UNKNOWN, reason=reason, min_fitting_gpus=None, max_fitting_model_len=None)
 
 
