@@ -248,3 +248,18 @@ def test_a_deployment_is_proved_by_any_line_of_its_file(repo: Repo) -> None:
     terms = Terms(None, None)
     models = [prove_target(f"{root}/serve.sh:{line}", terms, {}).model for line in (1, 3, 4, 5, 9)]
     assert models == ["a/b", "a/b", "a/b", "c/d", "c/d"]
+
+
+@pytest.mark.parametrize(
+    ("image", "config"),
+    [
+        ("ghcr.io/huggingface/text-embeddings-inference:1.8", {"architectures": ["BertModel"], "model_type": "bert"}),
+        ("vllm/vllm-openai:v0.19.0", {"architectures": ["BertModel"], "model_type": "bert"}),
+    ],
+)
+def test_what_is_no_language_model_is_said_and_not_judged(repo: Repo, image: str, config: dict[str, Any]) -> None:
+    flag = "--model-id=" if "embeddings" in image else "--model="
+    text = (POD % (512, 1)).replace("vllm/vllm-openai:v0.19.0", image).replace("--model=", flag)
+    report = judge(repo, {"pod.yaml": text, "models/chat/config.json": json.dumps(config)}, select=("VG2", "VG006"))
+    assert [(item.id, item.severity.label) for item in report.findings] == [("VG006", "note")]
+    assert report.proofs == []

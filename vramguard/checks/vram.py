@@ -16,7 +16,16 @@ from vramguard.facts import Deployment, PathClass, Unknown
 from vramguard.link import kaito
 from vramguard.link.advisories import advised
 from vramguard.link.judging import UNSERVED, judged
-from vramguard.link.models import Placement, is_language_model, place, placements, supposed, undeclared
+from vramguard.link.models import (
+    Placement,
+    class_of,
+    is_language_model,
+    other_kind,
+    place,
+    placements,
+    supposed,
+    undeclared,
+)
 from vramguard.memory import Answer, Device, Proof, Workload, prove, share, weigh
 from vramguard.schema import ConfigError, suggestion
 
@@ -135,7 +144,8 @@ def _judged(facts: Facts, terms: Terms) -> Iterator[Placement]:
     unjudged = frozenset(terms.unjudged)
     chosen = {id(deployment) for deployment in judged(facts, unjudged)}
     placed = placements(facts, unjudged, catalogue=terms.catalogue)
-    return (item for item in placed if item.deployment is None or id(item.deployment) in chosen)
+    mine = (item for item in placed if item.deployment is None or id(item.deployment) in chosen)
+    return (item for item in mine if not other_kind(item))
 
 
 def _neighbours(one: Judged, cards: Mapping[str, list[Judged]]) -> list[Proof]:
@@ -281,17 +291,18 @@ def _identity(placement: Placement) -> tuple[Location, str, str | None]:
 @check("language-models-only")
 @dataclass(frozen=True)
 class NotALanguageModel:
-    """A Hugging Face config of another kind of model (encoder, vision, diffusion, adapter) is said not to be judged."""
+    """Another kind of model (encoder, vision, diffusion, adapter), of a config or where it is deployed, is said not to
+    be judged.
+    """
 
     unjudged: tuple[PathClass, ...] = UNSERVED
 
     def find(self, facts: Facts) -> Iterator[Problem]:
-        for found in undeclared(facts, frozenset(self.unjudged)):
+        unjudged = frozenset(self.unjudged)
+        for found in undeclared(facts, unjudged):
             if not is_language_model(found.config):
-                yield Problem(found.at, {"kind": _kind(found.config)})
-
-
-def _kind(config: Mapping[str, object]) -> str:
-    classes = config.get("architectures")
-    first = classes[0] if isinstance(classes, list) and classes else None
-    return str(first or config.get("_class_name") or config.get("peft_type") or config.get("model_type"))
+                yield Problem(found.at, {"kind": class_of(found.config)})
+        for deployment in judged(facts, unjudged):
+            kind = other_kind(place(deployment, facts))
+            if kind:
+                yield Problem(deployment.places.get("model", deployment.at), {"kind": kind}, subject=kind)

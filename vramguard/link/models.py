@@ -7,6 +7,7 @@ the deployment, and then among the configs that `hub` has found elsewhere: cache
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -17,13 +18,14 @@ from vramguard.link.model_lock import locked
 from vramguard.link.names import Named, above, key_of, on_hub
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from vramguard.facts import Facts
     from vramguard.source import Location
 
 # Heads that generate text; a class without one of these endings embeds, classifies or sees.
 _GENERATES = ("ForCausalLM", "LMHeadModel", "ForConditionalGeneration")
+_EMBED: Final = ("tei",)  # engines of embeddings alone
 _DIFFUSERS, _ADAPTER = "_class_name", "peft_type"
 _ORIGINS: Final = ("cache", "hub", "catalogue")  # in the order in which they are believed
 
@@ -187,9 +189,35 @@ def is_language_model(config: Mapping[str, object]) -> bool:
     if _DIFFUSERS in config or _ADAPTER in config:
         return False
     classes = config.get("architectures")
-    if not isinstance(classes, list) or not classes:
+    if not isinstance(classes, list) or not classes or _generates_by_own_code(config):
         return True
     return str(classes[0]).endswith(_GENERATES) or _is_decoder(config)
+
+
+def _generates_by_own_code(config: Mapping[str, object]) -> bool:
+    """Whether the model's own code is loaded to generate: ChatGLM's class is called ChatGLMModel."""
+    own = config.get("auto_map")
+    return isinstance(own, Mapping) and any(str(name).endswith(("CausalLM", "Seq2SeqLM")) for name in own)
+
+
+def other_kind(placement: Placement) -> str:
+    """What a found deployment serves where that is no language model; empty for one, and for what nobody knows."""
+    deployment = placement.deployment
+    if deployment is None or deployment.declared:
+        return ""
+    if deployment.engine in _EMBED:
+        return f"`{deployment.model}`, which embeds,"
+    config = placement.config
+    if config is None or is_language_model(config.config):
+        return ""
+    return f"`{deployment.model}` ({class_of(config.config)})"
+
+
+def class_of(config: Mapping[str, object]) -> str:
+    """The class that a config builds, as far as it says."""
+    classes = config.get("architectures")
+    first = classes[0] if isinstance(classes, list) and classes else None
+    return str(first or config.get("_class_name") or config.get("peft_type") or config.get("model_type"))
 
 
 def _is_decoder(config: Mapping[str, object]) -> bool:
