@@ -76,7 +76,7 @@ def test_a_deployment_of_nothing_in_the_repository_says_why() -> None:
         ({"architectures": [], "model_type": "anything"}, True),
         ({"architectures": "LlamaForCausalLM"}, True),
         ({"architectures": ["BertForMaskedLM"], "model_type": "bert"}, False),
-        ({"architectures": ["ChatGLMModel"], "auto_map": {"AutoModelForCausalLM": "m.ChatGLM"}, "model_type": "c"}, True),
+        ({"architectures": ["ChatGLMModel"], "auto_map": {"AutoModelForCausalLM": "m.C"}, "model_type": "c"}, True),
         ({"architectures": ["NewModel"], "auto_map": {"AutoModel": "m.NewModel"}, "model_type": "new"}, False),
         ({"architectures": ["X"], "auto_map": ["m"], "model_type": ["llama"]}, False),
         ({"architectures": [None], "model_type": {}}, False),
