@@ -263,3 +263,8 @@ def test_what_is_no_language_model_is_said_and_not_judged(repo: Repo, image: str
     report = judge(repo, {"pod.yaml": text, "models/chat/config.json": json.dumps(config)}, select=("VG2", "VG006"))
     assert [(item.id, item.severity.label) for item in report.findings] == [("VG006", "note")]
     assert report.proofs == []
+
+
+def test_a_device_map_of_another_kind_of_model_is_nothing(repo: Repo) -> None:
+    files = {"shop/serve.py": CODE, "models/chat/config.json": '{"architectures": ["BertModel"], "model_type": "bert"}'}
+    assert [item.id for item in judge(repo, files, select=("VG208", "VG006")).findings] == ["VG006"]

@@ -9,7 +9,7 @@ from vramguard.checks import Problem, Severity, check, once
 from vramguard.checks.vram import Judging
 from vramguard.checks.words import assumed, evidence_of, name_of, reason_of, subject_of
 from vramguard.facts import Deployment
-from vramguard.link.judging import serves
+from vramguard.link.judging import serves, withheld
 from vramguard.memory import Answer
 from vramguard.units import gib
 
@@ -45,6 +45,8 @@ class UnboundedDeviceMap(Judging):
             if not self._asked(found, facts):
                 continue
             judged = proved.get(id(found))
+            if judged is None and not withheld(found):
+                continue  # another kind of model
             if judged is None or judged.proof.answer is not Answer.FITS:
                 yield self._problem(found, judged)
 
