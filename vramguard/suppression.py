@@ -11,7 +11,7 @@ import io
 import re
 import tokenize
 from bisect import bisect_right
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from vramguard.checks import Problem
 from vramguard.discover import matcher
 from vramguard.policy import Finding
-from vramguard.source import Location
+from vramguard.source import Location, under
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -126,7 +126,7 @@ def _values(document: Document) -> Callable[[tuple[int, int]], bool]:
         return lambda place: place not in real
     places = document.places.items()
     spans = {place.key for keys, place in places if keys and isinstance(keys[-1], str)}
-    spans |= {place.value for keys, place in places if isinstance(_under(document.value, keys), str)}
+    spans |= {place.value for keys, place in places if isinstance(under(document.value, keys), str)}
     ordered = sorted(((span.line, span.column), (span.end_line, span.end_column)) for span in spans)
 
     def inside(place: tuple[int, int]) -> bool:
@@ -146,17 +146,6 @@ def _python_comments(text: str) -> set[tuple[int, int]]:
     except (tokenize.TokenError, SyntaxError):  # the rest is no Python; what came before is
         pass
     return found
-
-
-def _under(value: object, keys: Iterable[str | int]) -> object:
-    for key in keys:
-        if isinstance(value, Mapping):
-            value = value.get(key)
-        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
-            value = value[key]
-        else:
-            return None
-    return value
 
 
 class Outcome(NamedTuple):

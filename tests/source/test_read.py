@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vramguard.source import (
+    LENIENT,
     MAX_BYTES,
     PARSERS,
     Document,
@@ -84,13 +85,20 @@ def test_byte_order_marks_are_honoured(mark: bytes, encoding: str, kind: str, te
         (b"{{ a }}\0", 1, "binary, not text"),
     ],
 )
-@pytest.mark.parametrize("kind", PARSERS)
+@pytest.mark.parametrize("kind", [kind for kind in PARSERS if kind not in LENIENT])
 def test_bytes_that_are_no_text(data: bytes, line: int, reason: str, kind: str) -> None:
     found = read("x", data, kind=kind)
     assert isinstance(found, Unreadable)
     assert reason in found.reason
     assert found.at.line == line
     assert not found.template, "what is no text is no template"
+
+
+@pytest.mark.parametrize("kind", sorted(LENIENT))
+def test_bytes_of_a_kind_that_is_mostly_no_concern_of_ours_say_nothing(kind: str) -> None:
+    found = read("x", b"\xff\xfe\0binary", kind=kind)
+    assert isinstance(found, Document)
+    assert found.text == ""
 
 
 @pytest.mark.parametrize("kind", PARSERS)

@@ -164,34 +164,17 @@ def _prove(facts: Facts, placement: Placement, terms: Terms, tracing: Tracing | 
     if tracing:
         proof = prove(config, workload, card, terms.budget, tracing)
     else:
-        text = json.dumps(config, sort_keys=True, default=str)
-        proof = _proved(_Asked(config, workload, card, terms.budget, text))
+        proof = _proved(json.dumps(config), workload, card, terms.budget)
     if proof.parameters is None and placement.config.tensors:
         proof = weigh(proof, placement.config.config, placement.config.tensors)
     assumed = (*(deployment.assumed if deployment else ()), *supposed(placement.config))
     return _grown(_uncounted(replace(proof, assumptions=(*proof.assumptions, *assumed)), deployment), deployment)
 
 
-class _Asked(NamedTuple):
-    """What a proof is asked of; `text` is the config's, by which two are told apart."""
-
-    config: Mapping[str, Any]
-    workload: Workload
-    card: Device
-    budget: Fraction
-
-    text: str
-
-    def __hash__(self) -> int:
-        return hash(self[1:])
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Asked) and self[1:] == other[1:]
-
-
 @lru_cache(maxsize=1024)  # a model is often served alike in many places
-def _proved(asked: _Asked) -> Proof:
-    return prove(asked.config, asked.workload, asked.card, asked.budget)
+def _proved(config: str, workload: Workload, card: Device, budget: Fraction) -> Proof:
+    """The proof for a config, given as JSON so that equal ones are told to be."""
+    return prove(json.loads(config), workload, card, budget)
 
 
 def _grown(proof: Proof, deployment: Deployment | None) -> Proof:

@@ -12,14 +12,14 @@ import codecs
 import hashlib
 import re
 from bisect import bisect_left
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from typing import Any
+    from collections.abc import Callable
 
 KeyPath = tuple[str | int, ...]
 
@@ -71,7 +71,7 @@ _BY_PATTERN = (
 _INDEX = ".safetensors.index.json"  # names the file of each tensor
 _ARGUMENTS = re.compile(r"/[0-9]/model\.json$")  # in the version folder of a model of Triton: an engine's arguments
 _EXPLICIT = {".txt": "requirements", ".in": "requirements", ".json": "json"}
-PARSERS = ("requirements", "toml", "yaml", "json")
+PARSERS = ("requirements", "toml", "yaml", "json", "pbtxt", *sorted(LENIENT))
 # What git-lfs, git-annex and git-xet commit in the place of a large file: the file itself is not here.
 POINTERS = (
     b"version https://git-lfs.github.com/spec/",
@@ -199,7 +199,8 @@ class Document:
         place = self.places.get(keys)
         if place is None or self.kind != "yaml":
             return None
-        literal: Callable[[list[str], Span], tuple[int, int] | None] = import_module(f"{__name__}.yaml").literal
+        from vramguard.source.yaml import literal
+
         return literal(self.lines, place.value)
 
     @cached_property
@@ -234,6 +235,18 @@ class _Found(NamedTuple):
 
     def key_at(self, path: str) -> Location:
         return Location(path, *self.place.key)
+
+
+def under(value: object, keys: KeyPath) -> Any:  # noqa: ANN401 - untyped text
+    """What stands under these keys of mappings and lists; None where nothing does."""
+    for key in keys:
+        if isinstance(value, Mapping):
+            value = value.get(key)
+        elif isinstance(value, list) and isinstance(key, int) and key < len(value):
+            value = value[key]
+        else:
+            return None
+    return value
 
 
 def kind_of(path: str, *, explicit: bool = False) -> str | None:

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
+from vramguard.extract.kubernetes import node as kubernetes
 from vramguard.extract.tools.layout import shell_words
-from vramguard.extract.tools.values import Node, joined, nested, pinned, top
+from vramguard.extract.tools.values import Node, joined, pinned, top
 from vramguard.facts import Word
 from vramguard.source import Document, Location, read
 
@@ -80,15 +81,12 @@ def test_commands_of_one_shell_keep_their_lines() -> None:
 
 
 def test_a_text_inside_has_the_places_of_the_file() -> None:
-    outer = node("spec:\n  config: |\n    a:\n      - b: 7\n")
-    script = outer.get("spec", "config").script()
-    assert script is not None
-    inner = nested(outer.document, script)
-    assert inner is not None
-    found = top(inner)[0].get("a", 0, "b")
-    assert (found.integer, found.at) == (7, Location("a.yaml", 4, 12, 4, 13))
+    document = node("spec:\n  config: |\n    a:\n      - b: 7\n").document
+    (inner,) = kubernetes.Node(document, (0,), document.value[0]).get("spec", "config").parsed()
+    found = inner.get("a", 0, "b")
+    assert (found.number(), found.at) == (7, Location("a.yaml", 4, 12, 4, 13))
     assert found.word() == Word("7", Location("a.yaml", 4, 12, 4, 13), first=(4, 12))
-    assert nested(outer.document, Word("a: [", script.at)) is None
+    assert list(kubernetes.within(Word("a: [", found.at))) == []
 
 
 def test_a_pinned_engine() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from vramguard.facts import Unknown, Word
-from vramguard.source import Document, KeyPath, Location, Parsed
+from vramguard.source import Document, KeyPath, Location, Parsed, under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,15 +31,7 @@ class Node:
 
     def get(self, *keys: str | int) -> Node:
         """What stands under these keys; a node without a value where nothing does."""
-        value = self.value
-        for key in keys:
-            if isinstance(value, dict):
-                value = value.get(key)
-            elif isinstance(value, list) and isinstance(key, int) and key < len(value):
-                value = value[key]
-            else:
-                value = None
-        return Node(self.document, (*self.keys, *keys), value, self.inside)
+        return Node(self.document, (*self.keys, *keys), under(self.value, keys), self.inside)
 
     def items(self) -> Iterator[tuple[str, Node]]:
         """The entries of a mapping, whose keys are read as text; none of anything else."""

@@ -35,10 +35,7 @@ def config(document: Node) -> Iterator[Launch]:
 
 
 def serve_applications(config: Node) -> Iterator[Launch]:
-    """Every launch of a Serve config (`applications:`), which may also stand in a RayService's `serveConfigV2`.
-
-    `config` is the mapping that holds `applications`: `top(nested(document, script))[0]` for a text inside YAML.
-    """
+    """Every launch of a Serve config, the mapping that holds `applications`."""
     for application in config.get("applications") if isinstance(config.get("applications").value, list) else ():
         if not isinstance(application.get("import_path").value, str):
             continue

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vramguard.extract.tools.layout import block_of, matched, shell_words, unfolded
 from vramguard.facts import Unknown, Word
-from vramguard.source import Document, KeyPath, Location, Parsed, ParseError, Place, Ruler, Span
+from vramguard.source import Document, KeyPath, Location, Ruler, under
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -36,15 +36,7 @@ class Node:
 
     def get(self, *keys: str | int) -> Node:
         """The value under keys, or a node of None."""
-        value = self.value
-        for key in keys:
-            if isinstance(value, Mapping):
-                value = value.get(key)
-            elif isinstance(value, list) and isinstance(key, int) and key < len(value):
-                value = value[key]
-            else:
-                value = None
-        return Node(self.document, (*self.keys, *keys), value)
+        return Node(self.document, (*self.keys, *keys), under(self.value, keys))
 
     def first(self, *keys: str) -> Node:
         """The first of several keys that is there."""
@@ -210,28 +202,6 @@ def top(document: Document) -> list[Node]:
     if document.kind == "yaml":
         return [Node(document, (number,), value) for number, value in enumerate(document.value)]
     return [Node(document, (), document.value)]
-
-
-def nested(document: Document, script: Word) -> Document | None:
-    """A YAML text inside a document, as a document whose places are those of the file; None if it is no YAML."""
-    from vramguard.source import yaml
-
-    try:
-        parsed = yaml.parse(script.text)
-    except (ParseError, RecursionError):
-        return None
-
-    def moved(span: Span) -> Span:
-        if script.first is None:
-            return Span(*script.at[1:])
-        row, column = script.first[0] - 1, script.first[1] - 1
-        return Span(span.line + row, span.column + column, span.end_line + row, span.end_column + column)
-
-    def locate() -> dict[KeyPath, Place]:
-        return {keys: Place(moved(place.key), moved(place.value)) for keys, place in parsed.locate().items()}
-
-    inner = Parsed(parsed.value, locate)
-    return Document(document.path, "yaml", document.text, document.sha256, inner)
 
 
 _PROPERTIES = re.compile(r"(?:[&!][^\s]*+\s++)++")  # an anchor and a tag, which stand before a value and in its place

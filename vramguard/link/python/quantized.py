@@ -12,7 +12,6 @@ from vramguard.link.python.names import Made, Options, text_of
 if TYPE_CHECKING:
     from vramguard.link.python.fields import Arguments, Fields
     from vramguard.link.python.values import Reader
-    from vramguard.source import Location
 
 # Configurations of checkpoints that are quantized already: transformers 5.23.0, utils/quantization_config.py.
 _METHODS: Final = {
@@ -79,9 +78,3 @@ def _bitsandbytes(given: dict[str, object]) -> str | Unknown | None:
     if not isinstance(kind, str) or isinstance(double, Unknown):
         return Unknown(f"BitsAndBytesConfig(bnb_4bit_quant_type={text_of(kind)})")
     return f"bnb-{kind}-dq" if double else f"bnb-{kind}"
-
-
-def place_of(arguments: Arguments) -> Location | None:
-    """Where the quantization is asked for."""
-    names = ("quantization_config", "load_in_4bit", "load_in_8bit")
-    return next((arguments.places[name] for name in names if name in arguments.places), None)
