@@ -68,7 +68,20 @@ class Check(Protocol):
 
 
 CHECKS: dict[str, type[Check]] = {}
-_MODULES = ("vram", "serving", "training", "deployments", "weights", "files", "pinning", "models", "helm")
+_ARTEFACTS = ("installs", "images", "combinations", "audit", "artefacts")
+_MODULES = (
+    "vram",
+    "serving",
+    "training",
+    "deployments",
+    "weights",
+    "files",
+    "pinning",
+    "locks",
+    "models",
+    "helm",
+    *_ARTEFACTS,
+)
 
 
 def check(name: str) -> Callable[[type[Check]], type[Check]]:

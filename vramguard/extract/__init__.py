@@ -24,8 +24,21 @@ if TYPE_CHECKING:
 EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("requirements", re.compile(""), "requirements"),
     ("toml", re.compile(r"(?:^|/)pyproject\.toml$"), "pyproject"),
-    ("toml", re.compile(r"(?:^|/)(?:poetry\.lock|uv\.lock|pylock(?:\.[^./]+)?\.toml)$"), "locks"),
-    ("json", re.compile(r"(?<!\.safetensors\.index\.json)(?<!vramguard\.lock)(?<!/[0-9]/model\.json)$"), "models"),
+    ("toml", re.compile(r"(?:^|/)(?:poetry\.lock|uv\.lock|pdm\.lock|pylock(?:\.[^./]+)?\.toml)$"), "locks"),
+    ("json", re.compile(r"(?:^|/)Pipfile\.lock$"), "locks"),
+    ("yaml", re.compile(r"(?:^|/)(?:pixi\.lock|(?:[^/]+\.)?conda-lock\.ya?ml)$"), "locks"),
+    ("toml", re.compile(r"(?:^|/)Pipfile$"), "pipfile"),
+    ("toml", re.compile(r"(?:^|/)pixi\.toml$"), "pixi"),
+    ("python", re.compile(r"(?:^|/)setup\.py$"), "setuptools"),
+    ("ini", re.compile(r"(?:^|/)setup\.cfg$"), "setuptools"),
+    ("yaml", re.compile(""), "conda"),
+    ("python", re.compile(""), "inline"),
+    ("yaml", re.compile(r"(?:^|/)\.pre-commit-config\.ya?ml$"), "precommit"),
+    (
+        "json",
+        re.compile(r"(?<!\.safetensors\.index\.json)(?<!vramguard\.lock)(?<!Pipfile\.lock)(?<!/[0-9]/model\.json)$"),
+        "models",
+    ),
     ("json", re.compile(r"(?:^|/)vramguard\.lock$"), "model_lock"),
     ("json", re.compile(r"\.safetensors\.index\.json$"), "weights"),
     ("yaml", re.compile(""), "kubernetes"),
@@ -47,6 +60,10 @@ EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("json", re.compile(""), "modes"),
     ("python", re.compile(""), "python"),
     ("notebook", re.compile(""), "python"),
+    *((kind, re.compile(""), "installs") for kind in ("dockerfile", "shell", "makefile", "justfile", "ini", "yaml")),
+    *((kind, re.compile(""), "installs") for kind in ("notebook", "python")),
+    *((kind, re.compile(""), "images") for kind in ("dockerfile", "yaml", "python")),
+    *((kind, re.compile(""), "runtime") for kind in ("python", "notebook", "yaml", "frontmatter")),
 )
 
 

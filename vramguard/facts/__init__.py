@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from vramguard.facts.charts import HelmChart, HelmKey, HelmRelease, HelmUnread, HelmUnrendered, Kustomization, Subchart
 from vramguard.facts.launches import Deployment, Hardware, Launch, Texts
 from vramguard.facts.models import LockedModel, LockedTensor, ModelConfig, ModelMissing, WeightFile, WeightIndex
-from vramguard.facts.packages import Declared, Include, Lock, LockedPackage, Project, Requirement, RequirementOption
+from vramguard.facts.packages import (
+    Action,
+    Channels,
+    Declared,
+    Fetch,
+    Image,
+    Include,
+    Install,
+    Lock,
+    LockedPackage,
+    Project,
+    Requirement,
+    RequirementOption,
+)
 from vramguard.facts.values import PathClass, Reference, Unknown, Word
 from vramguard.source import Location, Unreadable
 from vramguard.source.program import PythonModule, TrainingMode
@@ -22,18 +35,23 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
+    "Action",
+    "Channels",
     "Declared",
     "Deployment",
     "DuplicateKey",
     "Fact",
     "Facts",
+    "Fetch",
     "Hardware",
     "HelmChart",
     "HelmKey",
     "HelmRelease",
     "HelmUnread",
     "HelmUnrendered",
+    "Image",
     "Include",
+    "Install",
     "Kustomization",
     "Launch",
     "Lock",
@@ -70,6 +88,11 @@ class DuplicateKey:
 Fact = (
     Requirement
     | Include
+    | Install
+    | Fetch
+    | Image
+    | Action
+    | Channels
     | RequirementOption
     | Project
     | Lock

@@ -22,12 +22,93 @@ class Requirement:
     specifier: str  # as written: `>=2,<3`, `^1.2`, or the URL
     pinned: bool | Unknown | None
     hashed: bool
-    form: str  # requirements, pyproject
+    form: (
+        str  # requirements, pyproject, setup.py, conda, dockerfile, workflow, notebook, kfp …: docs/pinning.md has all
+    )
     reason: str = ""  # why it is not pinned, in words that complete "… is not exact: "
     section: str = ""  # where in its file: project.dependencies, dependency-groups.dev, build-system.requires
     extras: tuple[str, ...] = ()
     marker: str = ""
     editable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """A command, or a call, that installs packages: `pip install -r requirements.txt vllm==0.10.2`.
+
+    `options` are by their long name without dashes, a switch with an empty value; what the environment sets
+    (`PIP_EXTRA_INDEX_URL`, `UV_FROZEN`) is an option too. `place` is what is installed into.
+    """
+
+    at: Location
+    form: str  # that of its requirements: dockerfile, workflow, shell, notebook …
+    tool: str  # pip, uv, poetry, pdm, pipenv, conda, pixi, pipx
+    action: str  # install, sync, update, add, run …; of pip within uv, too
+    place: str  # `Dockerfile#2` (a stage), `.github/workflows/ci.yml#test` (a job), a notebook's or a script's path
+    requirements: tuple[Requirement, ...] = ()  # those that the command itself names
+    files: tuple[str | Unknown, ...] = ()  # `-r`, `--file`: as written, from the folder that the command runs in
+    constraints: tuple[str | Unknown, ...] = ()
+    local: tuple[str, ...] = ()  # `.`, `./package[extra]`, `dist/x.whl`
+    options: tuple[tuple[str, str], ...] = ()
+    copied: tuple[
+        tuple[str, str], ...
+    ] = ()  # of a Dockerfile's stage: what was copied into it until then, and where to
+
+    def option(self, *names: str) -> str | None:
+        """The last value given for an option under one of these names; None where it is not given."""
+        return next((value for name, value in reversed(self.options) if name in names), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """Something taken from elsewhere that is no package: a clone, a script piped into a shell, an archive."""
+
+    at: Location
+    form: str  # as of Install
+    kind: str  # clone, script, archive, add
+    url: str
+    pinned: bool | Unknown
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A container image that is started, built on or copied from.
+
+    `pinned`: True with a digest, Unknown where a renderer or a variable fills it in, None for what has no digest by
+    nature: `scratch`, a stage of the same file, an image that this repository builds.
+    """
+
+    at: Location
+    form: str  # dockerfile, kubernetes, helm, compose, workflow, kfp, python …
+    name: str  # registry and repository as written, without tag and digest
+    tag: str | Unknown | None
+    digest: str | Unknown | None  # sha256:…
+    pinned: bool | Unknown | None
+    reason: str = ""
+    use: str = ""  # base, copy, container, init-container, service, component …
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Code of another repository that a pipeline runs: `uses: actions/checkout@v4`."""
+
+    at: Location
+    form: str  # workflow, action
+    name: str  # actions/checkout
+    reference: str | Unknown | None
+    pinned: bool | Unknown | None
+    reason: str = ""
+    comment: str = ""  # what stands behind it: `v4.2.2`
+
+
+@dataclass(frozen=True, slots=True)
+class Channels:
+    """Where conda takes packages from, in order, and how strictly; `priority` None where nothing says it."""
+
+    at: Location
+    channels: tuple[str, ...]
+    priority: str | None = None  # strict, flexible, disabled
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +140,7 @@ class Declared(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """A pyproject.toml: what a lock beside it must cover."""
+    """What declares dependencies that a lock beside it must cover: a pyproject.toml, a Pipfile, a conda environment."""
 
     at: Location
     name: str | None
@@ -69,6 +150,7 @@ class Project:
     declared: frozenset[Declared] | None = None  # as uv.lock repeats it; None where it cannot be told from the text
     members: tuple[str, ...] = ()  # globs of the workspace that this project is the root of
     excluded: tuple[str, ...] = ()  # globs of what is no member all the same
+    form: str = "pyproject"  # pyproject, setup.py, setup.cfg, pipfile, conda, pixi
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +172,6 @@ class Lock:
     """A lock file, and what it was made from."""
 
     at: Location
-    form: str  # poetry, uv, pylock
+    form: str  # poetry, uv, pylock, pdm, pipenv, conda-lock, conda-explicit, pixi
     packages: tuple[LockedPackage, ...]
     content_hash: str | None = None  # poetry

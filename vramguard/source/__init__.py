@@ -44,6 +44,17 @@ _BY_NAME = {
     "Makefile": "makefile",
     "makefile": "makefile",
     "GNUmakefile": "makefile",
+    "Pipfile": "toml",
+    "pdm.lock": "toml",
+    "Pipfile.lock": "json",
+    "pixi.lock": "yaml",
+    ".condarc": "yaml",
+    "setup.cfg": "ini",
+    "tox.ini": "ini",
+    "justfile": "justfile",
+    "Justfile": "justfile",
+    ".justfile": "justfile",
+    "README.md": "frontmatter",  # a Space of the hub says there what it runs on
 }
 _BY_SUFFIX = {
     ".toml": "toml",
@@ -59,7 +70,9 @@ _BY_SUFFIX = {
     ".env": "dotenv",
 }
 # Kinds of which most files are no concern of ours: one that is no text says nothing, and is nobody's error.
-LENIENT = frozenset({"python", "notebook", "shell", "dockerfile", "makefile", "dotenv"})
+LENIENT = frozenset(
+    {"python", "notebook", "shell", "dockerfile", "makefile", "dotenv", "ini", "justfile", "frontmatter"}
+)
 # `Dockerfile`, `Dockerfile.gpu`, `gpu.Dockerfile`, `Containerfile`; `.env`, `.env.prod`.
 _BY_PATTERN = (
     (

@@ -1,0 +1,3 @@
+"""Demand 1: versions that are exact, and wrong together."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Demand 1: container images and the code of pipelines, each at a digest."""
+
+from __future__ import annotations

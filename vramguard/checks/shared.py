@@ -1,0 +1,44 @@
+"""What the checks of demand 1 share: which paths they judge, and how they name a list."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+from vramguard.checks import Severity
+from vramguard.facts import PathClass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from vramguard.facts import Facts, LockedPackage, Requirement
+
+_NAMED = 3  # how many of a list are named before "and N more"
+JUDGED = (PathClass.SERVING, PathClass.TRAINING)
+WEAKER = (PathClass.EXAMPLE, PathClass.TEST, PathClass.DOCS)  # run by people, not by customers: a warning
+
+
+class Judging(Protocol):
+    """A check that treats classes of paths apart."""
+
+    @property
+    def classes(self) -> tuple[PathClass, ...]: ...
+    @property
+    def warnings(self) -> tuple[PathClass, ...]: ...
+
+
+def weight(rule: Judging, facts: Facts, path: str) -> tuple[bool, Severity | None]:
+    """Whether the rule judges the path at all, and the severity that takes the rule's own place."""
+    found = facts.classify(path)
+    return found in (*rule.classes, *rule.warnings), Severity.WARNING if found in rule.warnings else None
+
+
+def names(found: Iterable[Requirement | LockedPackage]) -> str:
+    """The names of the first few, and how many more there are."""
+    return some(dict.fromkeys(item.name for item in found), ", ")
+
+
+def some(words: Iterable[str], joint: str) -> str:
+    """The first few, and how many more there are."""
+    listed = list(words)
+    rest = len(listed) - _NAMED
+    return joint.join(listed[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

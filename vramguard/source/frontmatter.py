@@ -1,0 +1,10 @@
+"""The YAML block at the top of a Markdown file."""
+
+from __future__ import annotations
+
+from vramguard.source import Parsed
+
+
+def parse(text: str) -> Parsed:
+    """The text."""
+    return Parsed(text, dict)
