@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vramguard.checks import Severity, load
-from vramguard.checks.pinning import (
-    LockEntryWithoutHash,
-    MissingLockFile,
-    RequirementWithoutHash,
-    StaleLockFile,
-    UnpinnedRequirement,
-)
+from vramguard.checks.locks import LockEntryWithoutHash, MissingLockFile, StaleLockFile
+from vramguard.checks.pinning import RequirementWithoutHash, UnpinnedRequirement
 from vramguard.extract import extract
 from vramguard.facts import Facts, PathClass
 from vramguard.source import Document, kind_of, read
