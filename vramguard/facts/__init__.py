@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vramguard.facts.charts import HelmChart, HelmKey, HelmRelease, HelmUnread, HelmUnrendered, Kustomization, Subchart
 from vramguard.facts.launches import Deployment, Hardware, Launch, Texts
-from vramguard.facts.models import LockedModel, LockedTensor, ModelConfig, ModelMissing, WeightFile, WeightIndex
+from vramguard.facts.models import (
+    Artefact,
+    LockedModel,
+    LockedTensor,
+    ModelConfig,
+    ModelMissing,
+    WeightFile,
+    WeightIndex,
+)
 from vramguard.facts.packages import (
     Action,
     Channels,
@@ -26,16 +34,19 @@ from vramguard.facts.packages import (
     Project,
     Requirement,
     RequirementOption,
+    Unaudited,
+    Vulnerability,
 )
 from vramguard.facts.values import PathClass, Reference, Unknown, Word
 from vramguard.source import Location, Unreadable
-from vramguard.source.program import PythonModule, TrainingMode
+from vramguard.source.program import PythonModule, PythonText, TrainingMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
 __all__ = [
     "Action",
+    "Artefact",
     "Channels",
     "Declared",
     "Deployment",
@@ -63,14 +74,17 @@ __all__ = [
     "PathClass",
     "Project",
     "PythonModule",
+    "PythonText",
     "Reference",
     "Requirement",
     "RequirementOption",
     "Subchart",
     "Texts",
     "TrainingMode",
+    "Unaudited",
     "Unknown",
     "Unreadable",
+    "Vulnerability",
     "WeightFile",
     "WeightIndex",
     "Word",
@@ -93,17 +107,21 @@ Fact = (
     | Image
     | Action
     | Channels
+    | Vulnerability
+    | Unaudited
     | RequirementOption
     | Project
     | Lock
     | ModelConfig
     | LockedModel
     | ModelMissing
+    | Artefact
     | WeightFile
     | WeightIndex
     | Launch
     | Texts
     | PythonModule
+    | PythonText
     | TrainingMode
     | Deployment
     | HelmChart

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from vramguard.facts.values import Unknown
 from vramguard.source import Location
 from vramguard.source.heads import StoredTensor
 
@@ -92,3 +93,23 @@ class WeightIndex:
     total_size: int | None = None
     total_parameters: int | None = None
     places: Mapping[str, Location] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """A model, tokenizer, data set, adapter or code that is taken from elsewhere by its name when something runs.
+
+    `at` is where it is named. `trusted`: whether code that lies beside it is run, None where nothing asks for that.
+    """
+
+    at: Location
+    kind: str  # model, tokenizer, dataset, adapter, file, code
+    form: str  # python, truss, yaml
+    name: str | Unknown
+    revision: str | Unknown | None = None  # as written; of MLflow's registry, a version, a stage or `@alias`
+    loader: str = ""  # what loads it, as written: `AutoTokenizer.from_pretrained`, `model_cache`
+    source: str = "hub"  # hub, torch-hub, mlflow, bucket
+    trusted: bool | Unknown | None = None
+    code_revision: str | Unknown | None = None  # of code that lies in another repository than the weights
+    revision_at: Location | None = None
+    trusted_at: Location | None = None

@@ -112,6 +112,28 @@ class Channels:
 
 
 @dataclass(frozen=True, slots=True)
+class Vulnerability:
+    """A version that a lock holds, and an advisory that speaks of it. `ids`: the advisory's own and its aliases."""
+
+    at: Location
+    name: str
+    version: str
+    ids: tuple[str, ...]
+    fixed: tuple[str, ...]  # versions that are mended
+    summary: str
+    asked: str  # when, in UTC
+
+
+@dataclass(frozen=True, slots=True)
+class Unaudited:
+    """What nobody could tell of a lock's packages, and why; without packages, of the whole lock."""
+
+    at: Location
+    reason: str
+    packages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Include:
     """A requirements file that takes in another; `target` is its path in the repository, Unknown if it is not there."""
 
@@ -165,6 +187,8 @@ class LockedPackage:
     local: str | None = None  # folder or file in the repository, which can have no hash: the project itself, a path
     commit: str | None = None  # of a version control source
     declared: frozenset[Declared] | None = None  # uv: what the pyproject.toml in `local` declared when it was locked
+    manager: str = "pip"  # whose name it is: pip's, or conda's
+    also: tuple[str, ...] = ()  # what it is called on the index of the other: conda's pytorch is pip's torch
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,4 +198,7 @@ class Lock:
     at: Location
     form: str  # poetry, uv, pylock, pdm, pipenv, conda-lock, conda-explicit, pixi
     packages: tuple[LockedPackage, ...]
-    content_hash: str | None = None  # poetry
+    content_hash: str | None = None  # of what it was made from: poetry and pipenv bare, pdm as `sha256:…`
+    sources: tuple[str, ...] = ()  # paths in the repository that it says it was made from: conda-lock
+    groups: frozenset[str] | None = None  # the groups and extras that it holds; None where it does not say: all
+    manifest: frozenset[Declared] | None = None  # uv: the constraints and overrides of the workspace's root

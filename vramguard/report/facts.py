@@ -20,6 +20,7 @@ from vramguard.facts import (
     ModelConfig,
     Project,
     PythonModule,
+    PythonText,
     Texts,
     WeightFile,
     WeightIndex,
@@ -41,6 +42,7 @@ _MEANS: Final = (
     Launch,
     Texts,
     PythonModule,
+    PythonText,
     *_CHARTS,
 )  # what deployments are made of: said in theirs, by the name of its place
 

@@ -140,6 +140,15 @@ class PythonModule:
 
 
 @dataclass(frozen=True, slots=True)
+class PythonText:
+    """A module that loads no model itself, but may hold a setting of one, or call what does: not parsed yet."""
+
+    at: Location
+    kind: str  # python, notebook
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingMode:
     """Something that leaves a model in training's ways: dropout on, gradients kept.
 

@@ -15,7 +15,9 @@ from vramguard.source import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, Flaw, KeyPath, P
 if TYPE_CHECKING:
     from typing import Any
 
-_SAFE = 500  # brackets, or characters of a line: text with fewer of both nests less than the composer's stack can bear
+# Brackets, or characters of a line. Text with fewer of both nests less than 5,000 levels (brackets, dashes of a line,
+# and indentation), and libyaml's composer bears 20,000 on a stack of 8 MiB (tried with PyYAML 6.0.3).
+_SAFE = 2000
 _MERGE = "<<"
 _PLAIN = "!plain"  # the tag that we give to a scalar that is neither quoted nor tagged
 _TEXT, _MAPPING, _SEQUENCE = (f"tag:yaml.org,2002:{name}" for name in ("str", "map", "seq"))
@@ -110,10 +112,12 @@ class _Reader:
         return self._read(node)[0]
 
     def _read(self, node: yaml.Node) -> tuple[Any, int]:
+        if not isinstance(node, yaml.CollectionNode):
+            return _scalar(node), 1
         known = self.done.get(id(node))
         if known:
             return known
-        result = self._collection(node) if isinstance(node, yaml.CollectionNode) else (_scalar(node), 1)
+        result = self._collection(node)
         self.done[id(node)] = result
         return result
 
@@ -144,8 +148,8 @@ class _Reader:
         for key_node, value_node in node.value:
             value, size = self._read(value_node)
             total += 1 + size
-            self._weigh(node, total)  # before anything is merged that much
-            if _is_merge(key_node):
+            if key_node.value == _MERGE and _is_merge(key_node):
+                self._weigh(node, total)  # before anything is merged that much
                 merged = {**_merge_sources(value), **merged}
                 continue
             key = _key(key_node)
@@ -165,6 +169,8 @@ def _key(node: yaml.Node) -> str | int:
     """A key as text, or as an integer; a collection that serves as a key goes by its place."""
     if not isinstance(node, yaml.ScalarNode):
         return f"?{node.start_mark.index}"
+    if node.tag != _PLAIN or not _MAYBE_INTEGER.match(node.value):
+        return str(node.value)
     key = _scalar(node)
     return key if type(key) is int else str(node.value)
 
@@ -178,6 +184,7 @@ def _merge_sources(value: object) -> dict[Any, Any]:
     return result
 
 
+_MAYBE_INTEGER = re.compile(r"[-+0-9]")
 _MAYBE_TYPED = re.compile(r"[-+.~0-9nNtTfF]|\Z")  # what a scalar that is no text can begin with
 _NULL = re.compile(r"(?:~|null|Null|NULL)?\Z")
 _BOOL = re.compile(r"(?:true|True|TRUE)\Z|(?:false|False|FALSE)\Z")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from vramguard.extract import extract
+from vramguard.extract.python import parsed
 from vramguard.source import Document, Unreadable, read
 from vramguard.source.expression import Literal, written
-from vramguard.source.program import PythonModule
+from vramguard.source.program import PythonModule, PythonText
 
 
 def facts(text: str, path: str = "app.py") -> list[object]:
@@ -32,10 +33,19 @@ def test_python_2_with_a_loader_is_a_note() -> None:
 
 
 def test_settings_are_read_for_their_constants() -> None:
-    (found,) = facts('MODEL_ID = "org/model"\n')
-    assert isinstance(found, PythonModule)
+    (text,) = facts('MODEL_ID = "org/model"\n')
+    assert isinstance(text, PythonText)
+    found = parsed(text)
+    assert found is not None
     assert not found.loads
     assert [written(one.value) for one in found.bindings[0]["MODEL_ID"]] == ['"org/model"']
+
+
+def test_a_pipeline_of_another_library_loads_nothing() -> None:
+    assert facts("from kfp import dsl\n@dsl.pipeline(name='x')\ndef f(): ...\n") == []
+    (found,) = facts("from transformers import pipeline\npipeline('summarization')\n")
+    assert isinstance(found, PythonModule)
+    assert found.loads
 
 
 def test_imports_are_known_by_scope() -> None:

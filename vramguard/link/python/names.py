@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import posixpath
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from vramguard.facts import Unknown
+from vramguard.link.python.needed import modules
 from vramguard.link.python.operations import PLAIN
 from vramguard.link.python.settings import Settings
 from vramguard.source.expression import Call, written
-from vramguard.source.program import PythonModule
+from vramguard.source.program import MODULE, PythonModule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from vramguard.facts import Facts
     from vramguard.source.program import Called, Import
@@ -84,7 +86,7 @@ class Repository:
     """The modules of the repository, by path."""
 
     def __init__(self, facts: Facts) -> None:
-        self.every = {module.key: module for module in facts.of(PythonModule)}
+        self.every = {module.key: module for module in modules(facts)}
         self.modules = {path: module for path, module in self.every.items() if module.inside is None}
         self.paths = facts.paths | self.modules.keys()
         self.classify = facts.classify
@@ -168,6 +170,25 @@ class Repository:
             if path in self.paths:
                 return Folder(path, self.modules.get(path))
         return Folder(base, None) if base in self._folders else None
+
+
+class Names(NamedTuple):
+    """What each scope of a module (by its number) defines and imports under a name."""
+
+    scopes: Mapping[tuple[int, str], list[int]]
+    imports: Mapping[tuple[int, str], list[Import]]
+
+
+def names_of(module: PythonModule) -> Names:
+    """The names of a module."""
+    scopes: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for number, scope in enumerate(module.scopes):
+        if number != MODULE:
+            scopes[scope.parent, scope.name].append(number)
+    imports: dict[tuple[int, str], list[Import]] = defaultdict(list)
+    for one in module.imports:
+        imports[one.scope, one.name].append(one)
+    return Names(dict(scopes), dict(imports))
 
 
 def one_of(values: Iterable[object]) -> object:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from vramguard.facts import Unknown
 from vramguard.link.python.arguments import command_line, option, setting, variable
 from vramguard.link.python.house import House
-from vramguard.link.python.names import Defined, External, Folder, Made, Options, Repository, one_of
+from vramguard.link.python.names import Defined, External, Folder, Made, Options, Repository, names_of, one_of
 from vramguard.link.python.operations import PLAIN, attribute_of_plain, item_of, joined, operate
 from vramguard.link.python.settings import Placed
 from vramguard.source import Location, Span
@@ -182,12 +182,9 @@ class Reader:
 
     def _inner(self, module: PythonModule, owner: int, name: str) -> list[object]:
         """Classes and functions of that name in a scope, else what is imported under it."""
-        found: list[object] = [
-            Defined(module, number)
-            for number, scope in enumerate(module.scopes)
-            if number != MODULE and scope.parent == owner and scope.name == name
-        ]
-        imports = [one for one in module.imports if one.scope == owner and one.name == name]
+        names = self.repository.once("names", module, names_of)
+        found: list[object] = [Defined(module, number) for number in names.scopes.get((owner, name), ())]
+        imports = names.imports.get((owner, name), [])
         for one in [] if found else imports[:1]:
             target = self.repository.imported(module, one)
             found.append(self.member(*target) if isinstance(target, tuple) else target)
