@@ -32,7 +32,7 @@ ORDER = (
     ("discover",),
     ("classes", "extract"),
     ("link",),
-    ("checks", "hub", "render"),
+    ("audit", "checks", "hub", "render"),
     ("settings",),
     ("policy", "scope"),
     ("suppression",),

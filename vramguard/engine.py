@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 from collections.abc import Mapping
 from functools import lru_cache
 from itertools import repeat
@@ -45,6 +47,7 @@ class Policy:
 
 
 _WORTH_PROCESSES = 256  # files
+_MOST_JOBS = 8  # of those that nobody asked for: joining what more of them read takes longer than reading it
 
 
 class Extracted(NamedTuple):
@@ -102,11 +105,14 @@ def load_policy(
     `only`: the kinds of check whose rules are asked for, where those of others need not be read.
     """
     configuration = settings.load(tree.read, path)
-    online = bool(overrides.pop("online", False))
+    online, audit = bool(overrides.pop("online", False)), bool(overrides.pop("audit", False))
+    osv_url = overrides.pop("osv_url", None)
     chosen = {key: value for key, value in overrides.items() if value is not None}
     configuration = dataclasses.replace(
         configuration,
         online=online,
+        audit=audit or osv_url is not None,
+        osv_url=osv_url,
         settings=dataclasses.replace(configuration.settings, **chosen),
         places={key: place for key, place in configuration.places.items() if key not in chosen},
     )
@@ -175,7 +181,17 @@ def gather(
     facts = Facts([*said, *configuration.deployments], classifier(configuration.settings.classes), paths)
     facts = _assembled(facts, tree, excluded, configuration)
     facts = facts.adding(_told(deployments(facts), configuration))
-    return done, facts.adding(resolved(facts, online=configuration.online))
+    facts = facts.adding(resolved(facts, online=configuration.online))
+    return done, facts.adding(_audited(facts, configuration))
+
+
+def _audited(facts: Facts, configuration: Configuration) -> Iterable[Fact]:
+    """What a service knows of the locked versions, where the command line lets one be asked."""
+    if not configuration.audit:
+        return ()
+    from vramguard.audit import Service, audited
+
+    return audited(facts, Service(configuration.osv_url))
 
 
 def _told(found: Iterable[Deployment], configuration: Configuration) -> Iterator[Deployment]:
@@ -213,16 +229,24 @@ def _assembled(facts: Facts, tree: Tree, excluded: Callable[[str], bool], config
 
 
 def _all_extracted(tree: Tree, pending: Mapping[str, str], jobs: int) -> dict[str, Extracted | None]:
-    """What each file says. Processes are worth their start only for many files."""
+    """What each file says. Processes are worth their start only for many files; `jobs` 0: one for each core."""
+    jobs = jobs or min(_cores(), _MOST_JOBS)
     if jobs == 1 or len(pending) < _WORTH_PROCESSES:
         return {path: _extracted(tree, path, kind) for path, kind in pending.items()}
+    import threading
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    # spawn: a fork would copy the threads of a progress display as they stand
-    with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-        found = pool.map(_extracted, repeat(tree), pending, pending.values(), chunksize=64)
+    # A fork starts at once, but would copy the threads of a progress display as they stand.
+    alone = sys.platform == "linux" and threading.active_count() == 1
+    with ProcessPoolExecutor(jobs, get_context("fork" if alone else "spawn")) as pool:
+        found = pool.map(_extracted, repeat(tree), pending, pending.values(), chunksize=32)
         return dict(zip(pending, found, strict=True))
+
+
+def _cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def _is_there(tree: Tree, path: str) -> bool:
@@ -265,7 +289,7 @@ def facts_of(tree: Tree, by: Policy, only: Iterable[str] = ()) -> list[Fact]:
     """Every fact of a tree in the order of their places, narrowed to `only`."""
     only = tuple(only)
     within = _within(only)
-    _, facts = gather(tree, by.configuration, only)
+    _, facts = gather(tree, by.configuration, only, jobs=0)
     return [fact for fact in facts if within(fact.at.path)]
 
 

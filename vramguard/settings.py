@@ -58,7 +58,10 @@ class Waiver:
         "Patterns as in .gitignore, from the repository's root", limit=FILLED, each=_PATTERN
     )
     reason: str = option("Why this is accepted; required, and printed", limit=NOT_BLANK)
-    until: date | None = option("The last day on which the waiver holds", None)
+    until: date | None = option("The last day on which the waiver holds; required for VG118", None)
+    advisories: tuple[str, ...] = option(
+        "Of VG118, the advisories that are accepted; all where absent", (), each=NOT_BLANK
+    )
 
 
 @dataclass(frozen=True)
@@ -150,7 +153,9 @@ class Configuration:
     deployments: tuple[Deployment, ...] = ()
     places: Mapping[str, Location] = dataclasses.field(default_factory=dict)
     parameters: Mapping[str, tuple[Document, tuple[str, ...]]] = dataclasses.field(default_factory=dict)
-    online: bool = False  # whether a network may be asked: the command line's to say, never a file's
+    online: bool = False  # whether the hub may be asked: the command line's to say, never a file's
+    audit: bool = False  # whether a service may be asked for advisories; the command line's too
+    osv_url: str | None = None  # which one, other than OSV's own
 
     def resolve(self, path: str) -> str:
         """A path given in the configuration, from the repository's root."""
@@ -223,6 +228,7 @@ def _configuration(
 ) -> Configuration:
     settings = decode(Settings, document, keys, table)
     deployments = _deployments(document, keys, settings)
+    _lapsing(document, keys, settings)
     for key in ("policies", "baseline"):
         _from_root(document, (*keys, key), getattr(settings, key))
     places = {key: document.key_at(*keys, key) for key in table}
@@ -233,6 +239,14 @@ def _configuration(
         deployments = (*base.deployments, *deployments)
         parameters = {**base.parameters, **parameters}
     return Configuration(settings, document.path, deployments, places, parameters)
+
+
+def _lapsing(document: Document, keys: tuple[str, ...], settings: Settings) -> None:
+    """Raises `ConfigError` for a waiver of advisories that would hold for ever."""
+    for number, waiver in enumerate(settings.waiver):
+        if waiver.until is None and (waiver.advisories or "VG118" in waiver.rules):
+            at = document.at(*keys, "waiver", number)
+            raise ConfigError("a waiver of VG118 needs `until`: an advisory is looked at again", at)
 
 
 def _inherited(

@@ -92,6 +92,8 @@ def _comment(at: Location, lines: tuple[int, int], body: str) -> Comment:
     until = _date(dates[0]) if dates else None
     if dates and until is None:
         return Comment(at, lines, rules, flaw=f"`{dates[0]}` is no date such as 2027-01-31")
+    if until is None and "VG118" in rules:
+        return Comment(at, lines, rules, flaw="an advisory is looked at again: VG118 needs `until=YYYY-MM-DD`")
     reason = _UNTIL.sub(" ", match["rest"]).strip(" \t-—:,")
     return Comment(at, lines, rules, reason, until, "" if reason else "it gives no reason")
 
@@ -205,7 +207,8 @@ def _of_waiver(waiver: Waiver, configuration: Configuration, today: date) -> _Ex
     matches = matcher(waiver.paths)
 
     def covers(finding: Finding) -> bool:
-        return finding.id.startswith(waiver.rules) and matches(finding.at.path)
+        meant = not waiver.advisories or not set(waiver.advisories).isdisjoint(finding.data.get("advisories", ()))
+        return finding.id.startswith(waiver.rules) and meant and matches(finding.at.path)
 
     flaw = _lapsed(waiver.until, today)
     return _Exemption(configuration.at("waiver"), waiver.rules, waiver.reason, flaw, covers, written=False)

@@ -10,15 +10,19 @@ import typer
 
 from vramguard.checks import Severity
 from vramguard.cli.options import (
+    Audit,
     Budget,
     Concurrency,
     Config,
     Exit,
     Format,
     Gpu,
+    Jobs,
     Level,
     Online,
+    OsvUrl,
     Output,
+    Render,
     console,
     named,
     say,
@@ -58,10 +62,10 @@ def check(  # noqa: PLR0913 - one parameter per option
     concurrency: Concurrency = None,
     config: Config = None,
     online: Online = False,
-    render: Annotated[
-        bool | None, typer.Option("--render/--no-render", help="Let helm render the charts, where it is on PATH.")
-    ] = None,
-    jobs: Annotated[int, typer.Option(min=1, help="Processes that read the files of a large repository.")] = 1,
+    audit: Audit = False,
+    osv_url: OsvUrl = None,
+    render: Render = None,
+    jobs: Jobs = 0,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Also list suppressed findings.")] = False,
 ) -> None:
     """Judge a repository: exit 0 if it may be merged, 1 if not."""
@@ -77,6 +81,8 @@ def check(  # noqa: PLR0913 - one parameter per option
         "concurrency": concurrency,
         "baseline": str(Path(baseline).absolute()) if baseline else None,
         "online": online,
+        "audit": audit,
+        "osv_url": osv_url,
         "render": render,
     }
     with working(f"reading {scope.shown}"):

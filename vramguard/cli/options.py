@@ -65,6 +65,18 @@ Budget = Annotated[
     typer.Option(help="Share of the card that the peak may take.", parser=fraction, metavar="FRACTION"),
 ]
 Online = Annotated[bool, typer.Option("--online", help="Ask the hub for models that neither a lock nor the cache has.")]
+Audit = Annotated[
+    bool, typer.Option("--audit", help="Ask OSV, through pip-audit, for advisories on the locked versions.")
+]
+OsvUrl = Annotated[
+    str | None, typer.Option(help="A service that speaks OSV's protocol, asked instead of it.", metavar="URL")
+]
+Render = Annotated[
+    bool | None, typer.Option("--render/--no-render", help="Let helm render the charts, where it is on PATH.")
+]
+Jobs = Annotated[
+    int, typer.Option(min=0, help="Processes that read the files of a large repository; 0 for one on each core.")
+]
 Concurrency = Annotated[int | None, typer.Option(min=1, help="Full-length sequences that must fit at once.")]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write the chosen format here; the terminal gets text.")

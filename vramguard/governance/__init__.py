@@ -41,7 +41,7 @@ class Question(NamedTuple):
     revision: str | None = None
     config: str | None = None
     overrides: Mapping[str, Any] = {}
-    jobs: int = 1  # processes that read; with a revision one, since base and head share what was read
+    jobs: int = 0  # processes that read, 0 for one on each core; with a revision one: base and head share what was read
 
 
 def judge(asked: Question, *, accepting: bool = True) -> tuple[Report, Policy]:
