@@ -36,7 +36,10 @@ class Expander:
         self.script, self.word, self.state = script, word, state
         self._substituted = substituted
         self._work = 0
-        self._literals: dict[tuple[int, int, re.Pattern[str] | None], Piece] = {}  # functions are read at every call
+        # Functions are read at every call.
+        self._literals: dict[tuple[int, int, re.Pattern[str] | None], Piece] = {}
+        self._places: dict[tuple[int, int], Location] = {}
+        self._written: dict[tuple[int, int], Piece] = {}
         self._readers: dict[str, Callable[[Node, bool, int], Iterator[Piece | None]]] = {
             "raw_string": self._raw,
             "ansi_c_string": self._ansi,
@@ -88,9 +91,12 @@ class Expander:
 
     def at(self, start: int, end: int) -> Location:
         """Where a stretch of the script's bytes stands; of several lines, the first."""
-        row, column = self.script.position(start)
-        last = self.script.position(max(start + 1, min(end, self.script.line_end(row))))[1]
-        return self.word.place(row, column, max(1, last - column))
+        found = self._places.get((start, end))
+        if found is None:
+            row, column = self.script.position(start)
+            last = self.script.position(max(start + 1, min(end, self.script.line_end(row))))[1]
+            found = self._places[start, end] = self.word.place(row, column, max(1, last - column))
+        return found
 
     def _literal(self, start: int, end: int, escapes: re.Pattern[str] | None) -> Iterator[Piece]:
         """Text as it is written, escapes taken out."""
@@ -255,8 +261,13 @@ class Expander:
         return variable.plain if variable else None
 
     def _unknown(self, node: Node) -> Piece:
-        start = self._begin(node)
-        return Piece(self.script.text(start, node.end_byte), self.at(start, node.end_byte), known=False)
+        key = node.start_byte, node.end_byte
+        found = self._written.get(key)
+        if found is None:
+            start = self._begin(node)
+            found = Piece(self.script.text(start, key[1]), self.at(start, key[1]), known=False)
+            self._written[key] = found
+        return found
 
     def plain(self, node: Node) -> str | None:
         """The text of a node, None if it is not known."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from vramguard.shell.expansion import Expander
     from vramguard.source import Location
+    from vramguard.source.shell import Script
 
 
 class Command(NamedTuple):
@@ -34,6 +35,41 @@ class Command(NamedTuple):
 def span(node: Node | None) -> tuple[int, int]:
     """Where a node begins and ends, in bytes."""
     return (node.start_byte, node.end_byte) if node else (0, 0)
+
+
+_PLAIN = frozenset({
+    "compound_statement", "command", "command_name", "word", "number", "string", "string_content", "raw_string",
+    "ansi_c_string", "concatenation", "simple_expansion", "expansion", "variable_name", "special_variable_name",
+    "subscript", "comment", "list", "if_statement", "test_command", "unary_expression", "binary_expression",
+    "test_operator", "file_redirect", "file_descriptor", "redirected_statement", "case_statement", "case_item",
+    "extglob_pattern", "regex", "declaration_command", "variable_assignment",
+})  # fmt: skip
+_SPEAKING = frozenset({"echo", "printf", "return", "true", ":"})
+_MOST_NODES = 400
+
+
+def only_speaks(body: Node, script: Script) -> bool:
+    """Whether a function prints to the terminal, or tests, and does nothing else: its calls need not be read."""
+    pending, number = [body], 0
+    while pending:
+        node = pending.pop()
+        number += 1
+        if number > _MOST_NODES or (node.is_named and not _speaks(node, script)):
+            return False
+        pending += node.children
+    return True
+
+
+def _speaks(node: Node, script: Script) -> bool:
+    if node.type == "command_name":
+        return script.of(node) in _SPEAKING
+    if node.type == "file_redirect":
+        return script.of(node).lstrip("12").startswith(">&")
+    if node.type == "declaration_command":
+        return node.children[0].type == "local"
+    if node.type == "variable_assignment":
+        return node.parent is not None and node.parent.type == "declaration_command"
+    return node.type in _PLAIN and not (node.type == "expansion" and "=" in script.of(node))
 
 
 def parts(node: Node) -> tuple[list[Node], list[Node]]:

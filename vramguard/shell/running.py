@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vramguard.facts import Word
 from vramguard.shell.conditions import decide, is_test, matches, of_arguments
 from vramguard.shell.expansion import Expander
-from vramguard.shell.parts import Command, heredoc, parts, span, target
+from vramguard.shell.parts import Command, heredoc, only_speaks, parts, span, target
 from vramguard.shell.prefixes import assignment, unwrapped
 from vramguard.shell.values import MAX_FIELDS, ExhaustedError, Piece, State, Variable, bounded, plain, word
 from vramguard.source.shell import Script
@@ -42,7 +42,7 @@ class Run:
         self._word = script
         self._state = State(variables)
         self._expander = Expander(self._script, script, self._state, self._substituted)
-        self._functions: dict[str, Node] = {}
+        self._functions: dict[str, Node | None] = {}  # None for one that only prints
         self._called: set[str] = set()
         self._open: list[str] = []
         self._locals: dict[str, set[str]] = {}
@@ -225,20 +225,20 @@ class Run:
         self._state.merge([branch, {}], self._at(node))
 
     def _define(self, node: Node) -> None:
-        name, body = node.child_by_field_name("name"), node.child_by_field_name("body")
-        if name is not None and body is not None:
-            self._functions[self._script.text(*span(name))] = body
+        if (name := node.child_by_field_name("name")) and (body := node.child_by_field_name("body")):
+            self._functions[self._script.text(*span(name))] = None if only_speaks(body, self._script) else body
 
     def _call(self, name: str, arguments: Sequence[Sequence[Piece]] | None) -> None:
         """Read a function's body, with the arguments of the call; without, as if they were still to be given."""
         self._called.add(name)
-        if name in self._open or len(self._open) > MAX_DEPTH // 4:
+        body = self._functions[name]
+        if body is None or name in self._open or len(self._open) > MAX_DEPTH // 4:
             return
         self._open.append(name)
         given = None if arguments is None else Variable(tuple(tuple(field) for field in arguments), array=True)
         self._state.enter()
         self._state.set(_ARGUMENTS, given)
-        self._do(self._functions[name])
+        self._do(body)
         branch = dict(self._state.leave())
         own = self._locals.pop(name, set()) | {_ARGUMENTS}
         self._open.pop()
