@@ -35,7 +35,7 @@ ORDER = (
     ("audit", "checks", "hub", "render"),
     ("settings",),
     ("policy", "scope"),
-    ("suppression",),
+    ("fixing", "suppression"),
     ("engine",),
     ("governance", "target"),
     ("report", "scaffold"),

@@ -15,6 +15,7 @@ from vramguard.classes import classifier
 from vramguard.discover import matcher
 from vramguard.extract import extract
 from vramguard.facts import Facts, HelmChart, HelmRelease, Include, Kustomization
+from vramguard.fixing import mended
 from vramguard.hub import resolved
 from vramguard.link.deployments import deployments
 from vramguard.link.judging import UNSERVED, not_judged
@@ -141,7 +142,9 @@ def check(tree: Tree, by: Policy, only: Iterable[str] = (), jobs: int = 1) -> Re
     kept = [*outcome.kept, *own_findings(by, facts, outcome.problems)]
     within = _within(only)
     return Report(
-        findings=sorted((found for found in kept if _concerns(found, within)), key=lambda found: found.order),
+        findings=sorted(
+            mended((found for found in kept if _concerns(found, within)), tree.read), key=lambda found: found.order
+        ),
         suppressed=[item for item in outcome.suppressed if _concerns(item.finding, within)],
         facts=facts,
         files=sum(map(within, files)),

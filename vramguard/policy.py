@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramguard import checks
-from vramguard.checks import Check, Evidence, Severity
+from vramguard.checks import Check, Evidence, Pin, Severity
 from vramguard.memory import Proof
 from vramguard.schema import ConfigError, decode, partial, suggestion
 from vramguard.source import Document, Location, Unreadable, read
@@ -49,6 +49,20 @@ class Stanza:
     example: tuple[Example, ...] = ()
 
 
+class Edit(NamedTuple):
+    """A stretch of a file, and the text that takes its place."""
+
+    at: Location
+    text: str
+
+
+class Fix(NamedTuple):
+    """Edits that mend a finding; the file's comments and layout stay."""
+
+    what: str
+    edits: tuple[Edit, ...]
+
+
 @dataclass(frozen=True)
 class Finding:
     """A rule's word on a problem, ready for any report."""
@@ -63,7 +77,8 @@ class Finding:
     evidence: tuple[Evidence, ...] = ()
     fingerprint: str = ""
     amount: int = 1
-    fix: None = None
+    pins: tuple[Pin, ...] = ()
+    fix: Fix | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     proof: Proof | None = None
 
@@ -118,6 +133,7 @@ class Rule:
             amount=problem.amount,
             data={"path_class": path_class, **problem.data},
             proof=problem.proof,
+            pins=problem.pins,
         )
 
     def _words(self, text: str, values: Mapping[str, Any]) -> str:

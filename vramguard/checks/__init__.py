@@ -41,6 +41,15 @@ class Evidence(NamedTuple):
     what: str
 
 
+class Pin(NamedTuple):
+    """What would make a requirement exact: the version that a lock holds, and its hashes where the file has some."""
+
+    at: Location
+    name: str
+    version: str
+    hashes: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """Where a demand is broken, and the values that the rule's words name.
@@ -57,6 +66,7 @@ class Problem:
     subject: str = ""  # what the problem is about; with the rule and the path it identifies it when lines move
     data: Mapping[str, Any] = field(default_factory=dict)
     proof: Proof | None = None
+    pins: tuple[Pin, ...] = ()  # what would mend it, without asking anybody
 
 
 class Check(Protocol):

@@ -15,6 +15,7 @@ from vramguard.cli.options import (
     Concurrency,
     Config,
     Exit,
+    Fix,
     Format,
     Gpu,
     Jobs,
@@ -30,11 +31,13 @@ from vramguard.cli.options import (
     write,
     write_within,
 )
+from vramguard.report.escape import visible
 from vramguard.scope import Scope, find_scope
 from vramguard.units import plural
 
 if TYPE_CHECKING:
     from vramguard.engine import Policy, Report
+    from vramguard.policy import Edit
 
 
 def check(  # noqa: PLR0913 - one parameter per option
@@ -62,6 +65,7 @@ def check(  # noqa: PLR0913 - one parameter per option
     concurrency: Concurrency = None,
     config: Config = None,
     online: Online = False,
+    fix: Fix = False,
     audit: Audit = False,
     osv_url: OsvUrl = None,
     render: Render = None,
@@ -88,6 +92,8 @@ def check(  # noqa: PLR0913 - one parameter per option
     with working(f"reading {scope.shown}"):
         asked = governance.Question(scope, diff_base, named(scope, config), overrides, jobs)
         report, policy = governance.judge(asked, accepting=not write_baseline)
+        if fix and fix_files(scope, report):
+            report, policy = governance.judge(asked, accepting=not write_baseline)
     threshold = policy.configuration.settings.fail_on
     if write_baseline:
         accept(scope, policy, report)
@@ -95,6 +101,22 @@ def check(  # noqa: PLR0913 - one parameter per option
     _print_report(scope, report, _chosen(output_format, output), output, threshold, verbose=verbose)
     failed = any(finding.severity >= threshold for finding in report.findings)
     raise typer.Exit(Exit.FINDINGS if failed and not exit_zero else Exit.CLEAN)
+
+
+def fix_files(scope: Scope, report: Report) -> bool:
+    """Make the edits of every finding that has some, and say so; False where there is nothing to edit."""
+    from vramguard import fixing
+    from vramguard.discover import WorkTree
+
+    edits: dict[str, list[Edit]] = {}
+    for finding in report.findings:
+        for edit in finding.fix.edits if finding.fix else ():
+            edits.setdefault(edit.at.path, []).append(edit)
+    tree = WorkTree(scope.root)
+    for path, found in edits.items():
+        write_within(scope.root, scope.root / path, fixing.rewritten(tree.read(path) or b"", found))
+        sys.stderr.write(f"vramguard: {visible(path)}: {plural(len(set(found)), 'line')} mended\n")
+    return bool(edits)
 
 
 def _words(values: list[str] | None) -> tuple[str, ...] | None:

@@ -65,6 +65,9 @@ Budget = Annotated[
     typer.Option(help="Share of the card that the peak may take.", parser=fraction, metavar="FRACTION"),
 ]
 Online = Annotated[bool, typer.Option("--online", help="Ask the hub for models that neither a lock nor the cache has.")]
+Fix = Annotated[
+    bool, typer.Option("--fix", help="Pin what the lock holds, in the files themselves, and judge what is left.")
+]
 Audit = Annotated[
     bool, typer.Option("--audit", help="Ask OSV, through pip-audit, for advisories on the locked versions.")
 ]
@@ -88,18 +91,18 @@ def named(scope: Scope, config: str | None) -> str | None:
     return None if config is None else scope.below(Path(config))
 
 
-def write(path: Path, text: str) -> None:
+def write(path: Path, content: str | bytes) -> None:
     try:
-        path.write_text(text, encoding="utf-8")
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as error:
         raise ConfigError(f"cannot write `{path}`: {error.strerror}") from error
 
 
-def write_within(root: Path, path: Path, text: str) -> None:
+def write_within(root: Path, path: Path, content: str | bytes) -> None:
     """Write a file of the repository; a link in its place, which may lead anywhere, is refused."""
     if path.is_symlink() or not path.resolve().is_relative_to(root.resolve()):
         raise ConfigError(f"`{path}` is a link, or leads out of the repository: nothing is written through it")
-    write(path, text)
+    write(path, content)
 
 
 def say(line: str) -> None:

@@ -11,7 +11,7 @@ from vramguard.report.escape import to_json
 
 if TYPE_CHECKING:
     from vramguard.engine import Report
-    from vramguard.policy import Finding
+    from vramguard.policy import Finding, Fix
     from vramguard.report import Context
 
 SCHEMA: Final = "vramguard.report/1"
@@ -58,6 +58,22 @@ def _finding(finding: Finding, context: Context) -> dict[str, Any]:
             {"path": context.path(link.at.path), "line": link.at.line, "what": link.what} for link in finding.evidence
         ],
         "fingerprint": finding.fingerprint,
-        "fix": finding.fix,
+        "fix": None if finding.fix is None else _fix(finding.fix, context),
         "data": finding.data,
     }
+
+
+def _fix(fix: Fix, context: Context) -> dict[str, Any]:
+    """What `--fix` would write: each edit replaces the stretch from `line` and `column` to the exclusive end."""
+    edits = [
+        {
+            "path": context.path(edit.at.path),
+            "line": edit.at.line,
+            "column": edit.at.column,
+            "end_line": edit.at.end_line,
+            "end_column": edit.at.end_column,
+            "text": edit.text,
+        }
+        for edit in fix.edits
+    ]
+    return {"description": fix.what, "edits": edits}

@@ -17,7 +17,7 @@ from vramguard.report.rules import demand_name, page, title
 
 if TYPE_CHECKING:
     from vramguard.engine import Report
-    from vramguard.policy import Finding, Rule
+    from vramguard.policy import Finding, Fix, Rule
     from vramguard.report import Context
     from vramguard.source import Location
     from vramguard.suppression import Suppressed
@@ -89,7 +89,20 @@ def _result(finding: Finding, index: dict[str, int], context: Context) -> dict[s
         result["partialFingerprints"] = {"vramguard/v1": finding.fingerprint}
     if finding.evidence:
         result |= _evidence(finding, context)
+    if finding.fix is not None:
+        result["fixes"] = [_fix(finding.fix, context)]
     return result
+
+
+def _fix(fix: Fix, context: Context) -> dict[str, Any]:
+    """One change of each file; a fix of ours changes one."""
+    places = [_place(edit.at, context) for edit in fix.edits]
+    replacements = [
+        {"deletedRegion": place["region"], "insertedContent": {"text": edit.text}}
+        for edit, place in zip(fix.edits, places, strict=True)
+    ]
+    change = {"artifactLocation": places[0]["artifactLocation"], "replacements": replacements}
+    return {"description": {"text": visible(fix.what)}, "artifactChanges": [change]}
 
 
 def _evidence(finding: Finding, context: Context) -> dict[str, Any]:

@@ -31,7 +31,8 @@ MAX_DIGITS = 3000  # of an integer, in any base: Python refuses to print much lo
 
 # Kinds of file by their whole name, then by their suffix; an explicitly named .txt or .in file is requirements.
 _REQUIREMENTS = re.compile(
-    r"(?:^|/)(?:[^/]*(?:requirements|constraints)[^/]*\.(?:txt|in|pip|lock)|requirements/[^/]+\.(?:txt|in))$",
+    r"(?:^|/)(?:[^/]*(?:requirements|constraints)[^/]*\.(?:txt|in|pip|lock)|requirements/[^/]+\.(?:txt|in)"
+    r"|(?:[^/]*[-_.])?(?:linux|osx|win)-(?:32|64|aarch64|arm64|ppc64le|s390x)\.(?:lock|txt))$",  # conda's own lists
     re.IGNORECASE,
 )
 _BY_NAME = {
@@ -319,12 +320,17 @@ _BOMS = (
 )
 
 
+def encoding_of(data: bytes) -> tuple[str, bytes]:
+    """The encoding of a text by its byte-order mark, and that mark."""
+    return next(((name, mark) for mark, name in _BOMS if data.startswith(mark)), ("utf-8", b""))
+
+
 def decode(data: bytes) -> str:
     """The text of `data`, its byte-order mark honoured and each line ended by a line feed.
 
     Raises `ParseError` for bytes that are no text.
     """
-    encoding, mark = next(((name, mark) for mark, name in _BOMS if data.startswith(mark)), ("utf-8", b""))
+    encoding, mark = encoding_of(data)
     try:
         text = data[len(mark) :].decode(encoding)
     except UnicodeDecodeError as error:
