@@ -32,7 +32,7 @@ ORDER = (
     ("discover",),
     ("classes", "extract"),
     ("link",),
-    ("audit", "checks", "hub", "render"),
+    ("attest", "audit", "checks", "hub", "render"),
     ("settings",),
     ("policy", "scope"),
     ("fixing", "suppression"),
