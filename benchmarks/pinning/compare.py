@@ -44,7 +44,8 @@ def labels(half: str | None) -> dict[str, list[Row]]:
             for row in csv.DictReader(stream):
                 given = row.get("kind") or kind or ""
                 row["kind"] = "absent" if row["form"] == "absent" else given
-                if not row["form"].startswith("lock:") and half in (None, row["half"]):
+                left_out = row["form"].startswith("lock:") or row["form"] == "other" or "[ambiguous]" in row["note"]
+                if not left_out and half in (None, row["half"]):
                     found[row["repository"]].append(row)
     return found
 
@@ -63,7 +64,8 @@ def differences(row: Row, fact: Fact) -> list[str]:
     found = []
     if row["form"] != fact.get("form"):
         found.append(f"form {fact.get('form')} for {row['form']}")
-    if row["pinned"] and row["pinned"] != word(fact.get("pinned")):
+    either = re.findall(r"\[either-(\w+)\]", row["note"])
+    if row["pinned"] and word(fact.get("pinned")) not in (row["pinned"], *either):
         found.append(f"pinned {word(fact.get('pinned'))} for {row['pinned']}")
     if row["kind"] == "requirement":
         if row["hashed"] and row["hashed"] != word(fact.get("hashed")):

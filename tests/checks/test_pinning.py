@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from vramguard.checks import Severity, load
-from vramguard.checks.locks import LockEntryWithoutHash, MissingLockFile, StaleLockFile
 from vramguard.checks.pinning import RequirementWithoutHash, UnpinnedRequirement
 from vramguard.extract import extract
-from vramguard.facts import Facts, PathClass
-from vramguard.source import Document, kind_of, read
+from vramguard.facts import Facts, Install, PathClass, Requirement, Unknown
+from vramguard.source import Document, Location, kind_of, read
 
 if TYPE_CHECKING:
     from vramguard.checks import Check, Problem
@@ -34,8 +33,7 @@ def problems(check: Check, files: dict[str, str]) -> list[Problem]:
 
 
 def test_the_checks_are_registered() -> None:
-    kinds = {"unpinned-requirement", "requirement-without-hash", "missing-lock-file", "stale-lock-file"}
-    assert kinds | {"lock-entry-without-hash"} <= load().keys()
+    assert {"unpinned-requirement", "requirement-without-hash"} <= load().keys()
 
 
 def test_one_problem_for_each_unpinned_requirement() -> None:
@@ -45,7 +43,6 @@ def test_one_problem_for_each_unpinned_requirement() -> None:
     assert [(p.at.line, p.at.column, p.values["requirement"], p.subject) for p in found] == [
         (1, 1, "a", "a;"),
         (3, 1, "C[x]>=2", "c;"),
-        (5, 1, "git+https://h/d@main", "d;"),
         (6, 1, "e=1", "e;"),
     ]
     assert all(p.severity is None for p in found)
@@ -56,10 +53,6 @@ def test_one_problem_for_each_unpinned_requirement() -> None:
     [
         ("torch[x]>=2", "torch[x]==VERSION"),
         ("torch=2", "torch==VERSION"),
-        ("git+https://h/o/r", "git+https://h/o/r@COMMIT"),
-        ("git+ssh://git@h/o/r.git@a/b#egg=r", "git+ssh://git@h/o/r.git@COMMIT#egg=r"),
-        ("r @ git+ssh://git@h/o/r.git", "git+ssh://git@h/o/r.git@COMMIT"),
-        ("https://h/r.whl#md5=00", "https://h/r.whl#sha256=DIGEST"),
     ],
 )
 def test_what_to_write_instead(text: str, exact: str) -> None:
@@ -99,8 +92,6 @@ def test_constraints_weigh_less() -> None:
     [
         (UnpinnedRequirement(), "requirements.txt", "a\n"),
         (RequirementWithoutHash(), "requirements.txt", "a==1\n"),
-        (MissingLockFile(), "pyproject.toml", '[project]\ndependencies = ["a"]\n'),
-        (LockEntryWithoutHash(), "poetry.lock", '[[package]]\nname = "a"\n'),
     ],
 )
 def test_path_classes(check: Check, name: str, text: str) -> None:
@@ -132,59 +123,6 @@ def test_hash_lines_that_pip_ignores_are_told() -> None:
     assert found.values["note"] == "; 2 `--hash` lines belong to no requirement, so pip ignores them"
 
 
-@pytest.mark.parametrize(
-    ("text", "command"),
-    [
-        ('[project]\nname = "a"\ndependencies = ["b"]\n', "uv lock"),
-        ('[tool.poetry]\nname = "a"\n[tool.poetry.dependencies]\nb = "1"\n', "poetry lock"),
-        ('[project]\nname = "a"\ndependencies = ["b"]\n[tool.pdm]\n', "pdm lock"),
-    ],
-)
-def test_one_problem_for_a_project_without_a_lock(text: str, command: str) -> None:
-    (found,) = problems(MissingLockFile(), {"pyproject.toml": text})
-    assert dict(found.values) == {"name": "a", "dependencies": "1 dependency", "command": command}
-
-
-def test_a_project_of_paths_alone_needs_no_lock() -> None:
-    assert problems(MissingLockFile(), {"pyproject.toml": '[tool.poetry.dependencies]\nb = { path = "b" }\n'}) == []
-
-
-def test_a_stale_lock_names_what_differs() -> None:
-    names = ", ".join(f'"p{n}"' for n in range(5))
-    files = {
-        "ml/pyproject.toml": f'[project]\nname = "a"\ndependencies = [{names}]\n',
-        "ml/uv.lock": '[[package]]\nname = "a"\nsource = { virtual = "." }\n',
-    }
-    (found,) = problems(StaleLockFile(), files)
-    assert (found.at.path, found.amount, found.values["folder"]) == ("ml/pyproject.toml", 5, "ml")
-    assert found.values["differences"] == "p0 is not in it; p1 is not in it; p2 is not in it and 2 more"
-    assert [link.at.path for link in found.evidence] == ["ml/pyproject.toml", "ml/uv.lock"]
-
-
-LIBRARY = {"pyproject.toml": '[project]\nname = "a"\ndependencies = ["b"]\n'}
-DOCS_LOCK = {"docs/uv.lock": 'version = 1\n\n[[package]]\nname = "a"\nsource = { editable = ".." }\n'}
-
-
-def test_a_lock_elsewhere_is_to_blame_for_its_own_age() -> None:
-    (found,) = problems(StaleLockFile(), {**LIBRARY, **DOCS_LOCK})
-    assert (found.at.path, found.at.line, found.severity) == ("docs/uv.lock", 3, Severity.WARNING)
-
-
-def test_the_lock_of_the_documentation_is_none_for_what_serves() -> None:
-    assert len(problems(MissingLockFile(), {**LIBRARY, **DOCS_LOCK})) == 1
-    application = {"app/uv.lock": DOCS_LOCK["docs/uv.lock"]}
-    assert problems(MissingLockFile(), {**LIBRARY, **application}) == []
-    docs = {f"docs/{path}": text for path, text in {**LIBRARY, "site/uv.lock": DOCS_LOCK["docs/uv.lock"]}.items()}
-    assert problems(MissingLockFile(), docs) == []
-
-
-def test_one_problem_for_a_lock_without_hashes() -> None:
-    text = "".join(f'[[package]]\nname = "p{n}"\nversion = "1"\n' for n in range(5))
-    (found,) = problems(LockEntryWithoutHash(), {"poetry.lock": text})
-    assert (found.at.line, found.amount) == (1, 5)
-    assert dict(found.values) == {"count": 5, "total": 5, "names": "p0, p1, p2 and 2 more", "command": "poetry lock"}
-
-
 def test_a_file_that_is_taken_in_from_elsewhere_is_not_known() -> None:
     lines = "-r https://example.com/all.txt\n-r gone.txt\n-r base.txt\n-c https://example.com/pins.txt\n"
     found = problems(UnpinnedRequirement(), {"requirements.txt": lines, "base.txt": "a==1\n"})
@@ -192,3 +130,88 @@ def test_a_file_that_is_taken_in_from_elsewhere_is_not_known() -> None:
         (1, "-r https://example.com/all.txt"),
         (2, "-r gone.txt"),
     ]
+
+
+def test_repositories_and_urls_are_left_to_the_rule_of_mutable_sources() -> None:
+    lines = "git+https://h/o/r\nr @ git+ssh://git@h/o/r.git\nhttps://h/r.whl\ngit+https://h/o/r@${REF}\ngit+git@h:o/r\n"
+    conda = "dependencies:\n- python=3.11.9=h955ad1f_0\n- pip:\n  - git+https://h/o/r@main\n"
+    assert problems(UnpinnedRequirement(), {"requirements.txt": lines, "environment.yml": conda}) == []
+
+
+def test_the_same_package_bare_and_exact_is_exact() -> None:
+    lines = (
+        "pyautogen==0.2.33\npyautogen[redis]\ntorch ; python_version < '3.9'\ntorch==2.1.0 ; python_version < '3.9'\n"
+    )
+    found = problems(UnpinnedRequirement(), {"requirements.txt": lines})
+    assert [problem.at.line for problem in found] == [3], "an exact line under a marker need not hold"
+
+
+def command(fields: dict[str, Any], *requirements: Requirement) -> list[Fact]:
+    """A command's requirements and its install, as an extractor yields them."""
+    at = Location("run.sh", 1, 1, 1, 9)
+    return [*requirements, Install(at, "shell", "pip", "install", "run.sh", requirements, **fields)]
+
+
+def shell(name: str, specifier: str = "", pinned: bool | Unknown = False) -> Requirement:  # noqa: FBT001, FBT002
+    return Requirement(Location("run.sh", 1, 5, 1, 9), name, specifier, pinned, hashed=False, form="shell", reason="r")
+
+
+def line(path: str, name: str, specifier: str) -> Requirement:
+    return Requirement(Location(path), name, specifier, pinned=True, hashed=False, form="requirements")
+
+
+@pytest.mark.parametrize(
+    ("fields", "unpinned"),
+    [
+        ({}, ["torch", "vllm"]),
+        ({"constraints": ("pins.txt",)}, ["vllm"]),
+        ({"constraints": ("./pins.txt",)}, ["vllm"]),
+        ({"files": ("pins.txt",)}, ["vllm"]),  # installed beside it: pip takes both lines for one package
+        ({"options": (("constraint", "pins.txt"),)}, ["vllm"]),  # PIP_CONSTRAINT
+        ({"constraints": (Unknown("$PINS"),)}, ["torch", "vllm"]),
+        ({"constraints": ("/app/pins.txt",), "copied": (("pins.txt", "/app/pins.txt"),)}, ["vllm"]),
+        ({"constraints": ("deps/pins.txt",), "copied": ((".", "."),)}, ["torch", "vllm"]),
+        ({"constraints": ("gone.txt",)}, ["torch", "vllm"]),
+    ],
+)
+def test_a_command_with_constraints(fields: dict[str, Any], unpinned: list[str]) -> None:
+    facts = Facts([*command(fields, shell("torch"), shell("vllm")), line("pins.txt", "Torch", "==2.1.0")])
+    assert [problem.values["name"] for problem in UnpinnedRequirement().find(facts)] == unpinned
+
+
+def test_a_command_that_names_a_package_twice() -> None:
+    exact = shell("vllm", "==0.6.6", pinned=True)
+    assert list(UnpinnedRequirement().find(Facts(command({}, shell("vllm"), exact)))) == []
+
+
+def test_a_word_of_which_nothing_is_known_weighs_less() -> None:
+    facts = Facts([shell("$PACKAGES", "", Unknown("$PACKAGES")), shell("torch", "==$V", Unknown("torch==$V"))])
+    assert [problem.severity for problem in UnpinnedRequirement().find(facts)] == [Severity.WARNING, None]
+    exact = [problem.values["exact"] for problem in UnpinnedRequirement().find(facts)]
+    assert exact == ["NAME==VERSION", "torch==VERSION"]
+    strict = UnpinnedRequirement(unknown=Severity.ERROR)
+    assert [problem.severity for problem in strict.find(facts)] == [Severity.ERROR, None]
+
+
+def test_the_forms_that_are_left_to_a_lock_are_a_parameter() -> None:
+    files = {"Pipfile": "[packages]\ntorch = '*'\n", "setup.cfg": "[options]\ninstall_requires =\n  torch\n"}
+    assert problems(UnpinnedRequirement(), files) == []
+    found = problems(UnpinnedRequirement(lock_forms=("setup.cfg",)), files)
+    assert [(problem.at.path, problem.at.line) for problem in found] == [("Pipfile", 2)]
+
+
+def test_what_only_developers_install_weighs_less() -> None:
+    hooks = "repos:\n- repo: local\n  hooks:\n  - id: a\n    language: python\n    additional_dependencies: [x]\n"
+    (found,) = problems(UnpinnedRequirement(), {".pre-commit-config.yaml": hooks})
+    assert (found.severity, found.values["exact"]) == (Severity.WARNING, "x==VERSION")
+
+
+def test_a_script_with_its_lock_is_left_to_it() -> None:
+    script = "# /// script\n# dependencies = ['torch']\n# ///\n"
+    assert len(problems(UnpinnedRequirement(), {"run.py": script})) == 1
+    assert problems(UnpinnedRequirement(), {"run.py": script, "run.py.lock": ""}) == []
+
+
+def test_what_conda_would_take_for_exact() -> None:
+    (found,) = problems(UnpinnedRequirement(), {"environment.yml": "channels: []\ndependencies:\n- numpy=1.26\n"})
+    assert (found.values["requirement"], found.values["exact"]) == ("numpy=1.26", "numpy=VERSION=BUILD")

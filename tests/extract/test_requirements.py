@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import string
+import time
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -252,3 +254,119 @@ def test_no_text_is_too_strange(text: str) -> None:
 def test_one_bad_line_among_good_ones_is_itself() -> None:
     found = facts("torch==2.1.0\nnumpy=1.26\nscipy==1.11.4\n")
     assert [fact.at.line for fact in found] == [1, 2, 3]
+
+
+class Written(NamedTuple):
+    """A requirement as it is generated, and what it has to be read as."""
+
+    text: str
+    name: str
+    extras: tuple[str, ...]
+    specifier: str
+    marker: str
+    hashed: bool
+    pinned: bool
+
+
+blank = st.sampled_from(["", " ", "  ", "\t", " \\\n ", "\\\n"])
+gap = st.sampled_from([" ", "   ", " \\\n", " \\\n    "])  # before an option pip wants a space: a tab is not enough
+word = st.text(string.ascii_letters + string.digits, min_size=1, max_size=6)
+names = st.builds("".join, st.tuples(word, st.sampled_from(["", "-", "_", "."]), word))
+versions = st.builds(
+    lambda release, end: ".".join(map(str, release)) + end,
+    st.lists(st.integers(0, 99), min_size=1, max_size=3),
+    st.sampled_from(["", "rc1", ".post2", ".dev3", "+cu121", "+local.4"]),
+)
+exact = st.tuples(st.sampled_from(["==", "==="]), versions).map(lambda clause: ("".join(clause), True))
+ranges = st.lists(
+    st.tuples(st.sampled_from([">=", "<=", ">", "<", "!="]), st.integers(0, 99).map(str)).map("".join),
+    min_size=1,
+    max_size=3,
+).map(lambda clauses: (",".join(clauses), False))
+wildcards = st.integers(0, 99).map(lambda number: (f"=={number}.*", False))
+markers = st.sampled_from(
+    [
+        "",
+        'python_version < "3.12"',
+        'sys_platform == "linux" and python_version >= "3.9"',
+        'extra == "x" or platform_machine == "x86_64"',
+    ]
+)
+digests = st.lists(st.text("0123456789abcdef", min_size=64, max_size=64), max_size=2)
+options = st.sampled_from(["", "--config-settings=a=b", "-C a=b", "--config-settings 'k=v w'"])
+ends = st.sampled_from(["", " ", "  # note", "\t# note --hash=sha256:00", " \\"])
+
+
+@st.composite
+def written_requirements(draw: st.DrawFn) -> Written:
+    name, extras = draw(names), draw(st.lists(word, max_size=2, unique_by=str.lower))
+    specifier, is_exact = draw(st.one_of(exact, ranges, wildcards, st.just(("", False))))
+    if specifier.startswith("===") or "," not in specifier:
+        spaced = draw(blank) + specifier
+    else:
+        spaced = draw(blank) + specifier.replace(",", draw(blank) + "," + draw(blank))
+    if draw(st.booleans()) and specifier and not specifier.startswith("==="):
+        spaced = f" ({specifier})"
+    marker, hashes, option = draw(markers), draw(digests), draw(options)
+    text = name + draw(st.sampled_from(["", " "])) + (f"[{','.join(extras)}]" if extras else "") + spaced
+    text += draw(blank) + ";" + draw(blank) + marker if marker and not specifier.startswith("===") else ""
+    marker = "" if specifier.startswith("===") else marker
+    for value in hashes:
+        text += draw(gap) + draw(st.sampled_from(["--hash=sha256:", "--hash sha256:"])) + value
+    text += draw(gap) + option if option else ""
+    text += draw(ends)
+    return Written(text, name, tuple(sorted(extras)), specifier, marker, bool(hashes), is_exact)
+
+
+between = st.sampled_from(["", "\n", "# note\n", "  \n", "# torch==1 \\\n", "--pre\n", "-i https://h/simple\n"])
+
+
+@given(st.lists(st.tuples(between, written_requirements()), max_size=5))
+def test_what_is_written_is_what_is_read(written: list[tuple[str, Written]]) -> None:
+    text = "".join(f"{before}{line.text}\n\n" for before, line in written)
+    found = [fact for fact in facts(text) if isinstance(fact, Requirement)]
+    assert [(r.name, r.extras, r.specifier, r.marker, r.hashed, r.pinned) for r in found] == [
+        (line.name, line.extras, line.specifier, line.marker, line.hashed, line.pinned) for _, line in written
+    ]
+    for requirement in found:
+        row = text.split("\n")[requirement.at.line - 1]
+        assert row[requirement.at.column - 1 :].startswith(requirement.name[:1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "torch==2.1.0\n",
+        "numpy\x0ctorch==2.1.0\n",
+        "\ufeff" + "torch==2.1.0\n",
+        "# -*- coding: utf-8 -*-\ntorch==2.1.0\n",
+    ],
+)
+def test_form_feeds_marks_and_codings(text: str) -> None:
+    assert [fact.name for fact in facts(text) if isinstance(fact, Requirement)][-1] == "torch"
+
+
+def test_an_orphan_hash_leaves_its_requirement_bare() -> None:
+    first, second = facts(f"torch==2.1.0 \\\n# why\n  --hash=sha256:{SHA}\n")
+    assert isinstance(first, Requirement)
+    assert (first.pinned, first.hashed) == (True, False)
+    assert isinstance(second, RequirementOption)
+    assert second.flaw
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a; " + "(" * 5000,
+        "a" * 200_000,
+        "a" * 200_000 + "[",
+        "a[" + "," * 200_000,
+        "https://" + "a-" * 100_000,
+        "${" * 100_000,
+    ],
+    ids=["parentheses", "letters", "bracket", "commas", "dashes", "variables"],
+)
+def test_hostile_lines_are_unreadable_at_once(text: str) -> None:
+    began = time.monotonic()
+    assert isinstance(requirement(text).pinned, Unknown)
+    assert time.monotonic() - began < 2

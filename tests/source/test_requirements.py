@@ -151,7 +151,7 @@ def ours(text: str) -> list[Seen] | str:
 
 
 def pips(text: str, folder: Path) -> list[Seen] | str:
-    """What pip 23.2 reads, in the same form; trailing blanks of a requirement aside, which mean nothing to it."""
+    """What the installed pip reads, in the same form; blanks behind a requirement aside, which mean nothing to it."""
     path = folder / "requirements.txt"
     path.write_text(text, "utf-8")
     parser = RequirementsFileParser(None, get_line_parser(None))  # type: ignore[arg-type]
@@ -162,9 +162,9 @@ def pips(text: str, folder: Path) -> list[Seen] | str:
     found = []
     for line in parsed:
         hashed = tuple(f"{kind}:{value}" for kind, values in (line.opts.hashes or {}).items() for value in values)
-        text = line.requirement.strip() if line.is_requirement else ""
+        text = (getattr(line, "requirement", None) or "").strip()
         files = (tuple(line.opts.requirements or ()), tuple(line.opts.constraints or ()))
-        found.append((text, line.is_requirement and line.is_editable, hashed, *files))
+        found.append((text, bool(getattr(line, "is_editable", False)), hashed, *files))
     return found
 
 

@@ -1,3 +1,380 @@
 """Demand 1: what installs past the lock, from where it should not, or what nobody vouches for."""
 
 from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
+
+from packaging.utils import canonicalize_name
+
+from vramguard.checks import Problem, Severity, check, once
+from vramguard.checks.shared import JUDGED, WEAKER, weight
+from vramguard.facts import Fetch, Install, PathClass, RequirementOption, Unknown
+from vramguard.link.declared import is_elsewhere, standing
+from vramguard.link.environments import environments_of
+from vramguard.link.installs import installs_of
+from vramguard.link.locked import folder_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vramguard.facts import Facts, Project, Requirement
+    from vramguard.link.installs import Installs
+    from vramguard.link.locked import Locked
+    from vramguard.source import Location
+
+_IMAGES = ("dockerfile", "kubernetes", "compose", "helm")  # what they install is what serves
+_TOOLING = frozenset({"pip", "setuptools", "wheel", "uv", "poetry", "pipx", "pipenv", "pdm", "build", "poetry-core", "virtualenv"})
+_CHANGES = {"add", "update", "lock", "compile"}
+_COMMIT = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
+
+
+class _Past(NamedTuple):
+    """How a command goes past a lock, and what would go by it."""
+
+    how: str
+    instead: str
+
+
+@check("install-around-lock")
+@dataclass(frozen=True)
+class InstallAroundLock:
+    """A command that installs a project which has a lock, and lets its tool resolve the versions anew.
+
+    `images`: forms of commands that make what serves. Others are `elsewhere`: a pipeline's tests, a recipe for people.
+    What only a developer runs (`people`) may change a lock: that is how locks are made.
+    """
+
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = WEAKER
+    images: tuple[str, ...] = _IMAGES
+    elsewhere: Severity = Severity.WARNING
+    people: tuple[str, ...] = ("makefile", "justfile", "taskfile", "shell", "notebook", "python", "tox", "nox")
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        """One problem for each such command."""
+        installs = installs_of(facts)
+        kept: dict[str, tuple[Project, str]] = {}  # place -> a project that was installed there by its lock
+        for install in facts.of(Install):
+            judged, weaker = weight(self, facts, install.at.path)
+            if not judged or (install.action in _CHANGES and install.form in self.people):
+                continue
+            locked = next(installs.locked(install), None)
+            past = _environment(install, installs, facts) or _unlocked(install, installs, facts)
+            if past is None and locked is not None:
+                past = _past(install, locked[0], locked[1], installs, kept)
+                if past is None:
+                    kept[install.place] = (locked[0], _lock_path(locked[1]))
+            if past is None and locked is None and install.place in kept:
+                past = _beside(install)
+                locked = (kept[install.place][0], []) if past else None
+            if past is None and installs.exact(install):
+                kept.setdefault(install.place, (None, ""))  # type: ignore[arg-type]
+            if past is not None:
+                path = _lock_path(locked[1]) if locked and locked[1] else kept.get(install.place, (None, ""))[1]
+                severity = weaker or (None if install.form in self.images else self.elsewhere)
+                yield _around(install, past, path, severity)
+
+
+def _around(install: Install, past: _Past, lock: str, severity: Severity | None) -> Problem:
+    values = {
+        "command": f"{install.tool} {install.action}",
+        "how": past.how,
+        "lock": lock or "the lock",
+        "instead": past.instead,
+    }
+    return Problem(install.at, values, severity=severity, subject=f"{install.tool} {install.action} {past.how}")
+
+
+def _lock_path(found: list[Locked]) -> str:
+    return next((locked.lock.at.path for locked in found if locked.lock is not None), "the compiled requirements")
+
+
+def _past(
+    install: Install, project: Project, locks: list[Locked], installs: Installs, kept: dict[str, tuple[Project, str]]
+) -> _Past | None:
+    """How a command installs a locked project past its lock."""
+    tool, action = install.tool, install.action
+    if tool in {"pip", "uv", "setuptools"} and action == "install":
+        return _resolving(install, kept)
+    if action in {"add", "update"}:
+        return _Past("resolves versions that the lock does not hold", "change the lock in a commit, and install from it")
+    if action in {"lock", "compile"}:
+        again = tool != "uv" or any(install.option(name) is not None for name in ("upgrade", "upgrade-package"))
+        check_only = install.option("check", "locked", "frozen") is not None
+        return _Past("makes the lock anew where it should be used", "commit the lock") if again and not check_only else None
+    if tool == "uv" and action == "sync":
+        if install.option("frozen", "locked", "check") is not None:
+            return None
+        return _Past("brings the lock up to date first, if it is stale", "`uv sync --locked`")
+    if tool == "pipenv" and action == "install":
+        if install.option("deploy", "ignore-pipfile") is not None and install.option("skip-lock") is None:
+            return None
+        return _Past("resolves anew where the lock is stale", "`pipenv install --deploy`, or `pipenv sync`")
+    if tool in {"poetry", "pdm"} and action in {"install", "sync"}:
+        return _uncopied(install, locks, installs)
+    if tool == "pixi" and install.option("locked", "frozen") is None:
+        return _Past("brings the lock up to date first, if it is stale", "`pixi install --locked`")
+    return None
+
+
+def _resolving(install: Install, kept: dict[str, tuple[Project, str]]) -> _Past | None:
+    """pip resolves a project's dependencies by its ranges, unless what it may take is fixed beside it or already there."""
+    loose = install.option("no-deps", "no-dependencies", "require-hashes") is not None or install.constraints
+    if loose or install.place in kept or any(name.startswith("dist/") for name in install.local):
+        return None
+    return _Past("resolves the project's ranges, not its lock", "install from the lock, then the project with `--no-deps`")
+
+
+def _uncopied(install: Install, locks: list[Locked], installs: Installs) -> _Past | None:
+    """In an image a lock holds only if it was copied there."""
+    if install.form != "dockerfile" or not install.copied:
+        return None
+    wanted = {locked.lock.at.path for locked in locks if locked.lock is not None}
+    names = {path.rpartition("/")[2] for path in wanted}
+    there = {installs.file(install, name) for name in names}
+    if wanted & {path for path in there if isinstance(path, str)} or not wanted:
+        return None
+    return _Past("has no lock: it was not copied into the image", f"`COPY {sorted(names)[0]}` beside pyproject.toml")
+
+
+def _environment(install: Install, installs: Installs, facts: Facts) -> _Past | None:
+    """`conda env create -f environment.yml` with a conda-lock beside it."""
+    if install.tool != "conda" or not install.files:
+        return None
+    for path in installs.files(install):
+        if isinstance(path, str) and path.endswith((".yml", ".yaml")) and "lock" not in path:
+            folder = folder_of(path)
+            beside = [one for one in facts.paths if folder_of(one) == folder and _CONDA_LOCK.search(one)]
+            if beside:
+                return _Past(f"solves {path} anew, though {sorted(beside)[0]} is there", "`conda-lock install`")
+    return None
+
+
+_CONDA_LOCK = re.compile(r"(?:^|/|\.)conda-lock\.ya?ml$|(?:^|/)conda-(?:linux|osx|win)-[\w-]+\.lock$")
+
+
+def _unlocked(install: Install, installs: Installs, facts: Facts) -> _Past | None:
+    """`-r requirements.in`, of which a compiled file is there."""
+    if install.action not in {"install", "sync"} or install.tool not in {"pip", "uv"}:
+        return None
+    for path in installs.files(install):
+        if isinstance(path, str) and path.endswith(".in"):
+            stem = path.removesuffix(".in")
+            compiled = next((name for name in (f"{stem}.txt", f"{stem}.lock", stem) if name in facts.paths), None)
+            if compiled:
+                return _Past(f"installs what {path} asks for, not what {compiled} holds", f"`-r {compiled}`")
+    return None
+
+
+def _beside(install: Install) -> _Past | None:
+    """Packages that a command puts beside those of a lock in the same place, at versions of its own."""
+    if install.action != "install" or install.tool not in {"pip", "uv"}:
+        return None
+    upgrades = install.option("upgrade") is not None
+    names = [
+        item.name
+        for item in install.requirements
+        if (item.pinned is False or upgrades) and canonicalize_name(item.name) not in _TOOLING
+    ]
+    if not names:
+        return None
+    return _Past(f"adds {names[0]} to what the lock holds, at a version of its own", "declare it, and lock it")
+
+
+# Sources
+
+
+@check("mutable-source")
+@dataclass(frozen=True)
+class MutableSource:
+    """A package from a repository that is not at a full commit, a URL without a hash, and what commands fetch unchecked.
+
+    `images`: forms of commands whose fetches make what serves; elsewhere they are a warning. `hosts`: whose clones are
+    models, which rules of their own judge.
+    """
+
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = WEAKER
+    images: tuple[str, ...] = _IMAGES
+    elsewhere: Severity = Severity.WARNING
+    hosts: tuple[str, ...] = ("huggingface.co", "hf.co", "www.modelscope.cn")
+    lock_forms: tuple[str, ...] = ("pyproject", "setup.py", "setup.cfg", "pipfile", "pixi")
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        """One problem for each."""
+        yield from once(self._requirements(facts))
+        yield from once(self._fetches(facts))
+        yield from once(self._lists(facts))
+
+    def _requirements(self, facts: Facts) -> Iterator[Problem]:
+        lines = (line for file in environments_of(facts).files for line in file.requirements)
+        for requirement in (*lines, *standing(facts)):
+            judged, severity = weight(self, facts, requirement.at.path)
+            loose = requirement.pinned is not None and requirement.pinned is not True
+            if judged and loose and is_elsewhere(requirement) and not self._left(requirement, facts):
+                what = requirement.specifier
+                subject = f"{canonicalize_name(requirement.name)};{requirement.marker}"
+                yield Problem(requirement.at, _values(what, requirement.reason, _exact(what)), severity=severity, subject=subject)
+
+    def _left(self, requirement: Requirement, facts: Facts) -> bool:
+        """Whether a lock of the project holds the commit or the hash."""
+        if requirement.form not in self.lock_forms:
+            return False
+        environments = environments_of(facts)
+        return any(environments.locked(project) != [] for project in _projects(facts).get(requirement.at.path, ()))
+
+    def _fetches(self, facts: Facts) -> Iterator[Problem]:
+        for fetch in facts.of(Fetch):
+            judged, weaker = weight(self, facts, fetch.at.path)
+            host = urlsplit(fetch.url).hostname or ""
+            if not judged or fetch.pinned is True or host in self.hosts:
+                continue
+            known = not isinstance(fetch.pinned, Unknown)
+            severity = weaker or (None if fetch.form in self.images and known else self.elsewhere)
+            exact = _FIXES[fetch.kind].format(url=fetch.url)
+            yield Problem(fetch.at, _values(fetch.url, fetch.reason, exact), severity=severity, subject=f"{fetch.kind} {fetch.url}")
+
+    def _lists(self, facts: Facts) -> Iterator[Problem]:
+        """A list of requirements that a command reads from a URL."""
+        for install in facts.of(Install):
+            judged, weaker = weight(self, facts, install.at.path)
+            for file in install.files if judged else ():
+                text = file.text if isinstance(file, Unknown) else file
+                if re.match(r"https?://", text) and not _COMMIT.search(text):
+                    reason = "what a URL serves can change, and with it every version that it names"
+                    yield Problem(install.at, _values(text, reason, "a copy of it in this repository"), severity=weaker, subject=text)
+
+
+_FIXES = {
+    "clone": "git clone {url} and, in the same command, git checkout COMMIT",
+    "script": "download {url}, check it with sha256sum -c, then run it",
+    "archive": "download {url} at a full COMMIT, or check it with sha256sum -c",
+    "add": "ADD --checksum=sha256:DIGEST {url}",
+}
+
+
+def _projects(facts: Facts) -> dict[str, list[Project]]:
+    from vramguard.facts import Project as Declaring
+
+    found: dict[str, list[Project]] = defaultdict(list)
+    for project in facts.of(Declaring):
+        found[project.at.path].append(project)
+    return found
+
+
+def _values(what: str, reason: str, exact: str) -> dict[str, str]:
+    return {"what": what, "reason": reason or "nothing says which state of it is meant", "exact": exact}
+
+
+def _exact(written: str) -> str:
+    """How a source would read if it were exact, with the one word left to fill in set in capitals."""
+    url, mark, fragment = written.partition("#")
+    scheme, separator, rest = url.partition("://")
+    if "+" not in scheme and not scheme.startswith("git@"):
+        return f"{url}#sha256=DIGEST"
+    host, slash, path = rest.partition("/")  # an `@` in the host is a user's, one in the path opens the reference
+    return f"{scheme}{separator}{host}{slash}{path.rpartition('@')[0] or path}@COMMIT{mark}{fragment}"
+
+
+# Indexes
+
+_LOCAL = re.compile(
+    r"localhost|127\.[\d.]+|\[?::1\]?|10\.[\d.]+|192\.168\.[\d.]+|172\.(?:1[6-9]|2\d|3[01])\.[\d.]+|host\.docker\.internal"
+    r"|[\w-]+|(?:[\w-]+\.)+(?:local|internal|svc|lan|test|localhost|cluster\.local)"
+)
+_FIRST = {"index-url", "default-index", "i", "pypi-url"}
+_MORE = {"extra-index-url", "index", "find-links"}
+_TRUST = {"trusted-host", "allow-insecure-host"}
+
+
+class _Told(NamedTuple):
+    """One setting of where packages come from."""
+
+    at: Location
+    option: str
+    value: str
+    hashed: bool
+    where: str
+
+
+@check("insecure-index")
+@dataclass(frozen=True)
+class InsecureIndex:
+    """Where packages come from: plain http, hosts that need no certificate, a second index beside the first.
+
+    `allowed`: indexes that may stand beside the first, as a host or a host with the start of a path. `vendors`: those of
+    known vendors, which as a second one are a warning where no hash says which file is meant.
+    """
+
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = WEAKER
+    allowed: tuple[str, ...] = ()
+    vendors: tuple[str, ...] = (
+        *("download.pytorch.org", "pypi.nvidia.com", "pypi.ngc.nvidia.com", "developer.download.nvidia.com"),
+        *("flashinfer.ai", "data.pyg.org", "storage.googleapis.com/jax-releases", "wheels.vllm.ai", "repo.radeon.com"),
+        *("pytorch-extension.intel.com", "abetlen.github.io/llama-cpp-python", "huggingface.github.io/autogptq-index"),
+    )
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        """One problem for each setting and place."""
+        seen: set[tuple[str, str, str]] = set()
+        for told in _told(facts):
+            judged, weaker = weight(self, facts, told.at.path)
+            for value in told.value.split() or [""]:
+                found = self._flaw(told, value) if judged else None
+                if found and (told.where, told.option, value) not in seen:
+                    seen.add((told.where, told.option, value))
+                    reason, severity = found
+                    values = {"option": told.option, "value": f" {value}" if value else "", "reason": reason}
+                    yield Problem(told.at, values, severity=weaker or severity, subject=f"{told.option} {value}")
+
+    def _flaw(self, told: _Told, value: str) -> tuple[str, Severity | None] | None:
+        """What is wrong with a setting, and its weight; None for the rule's own."""
+        option = told.option
+        url = re.sub(r"^[\w.-]+=(?=https?://)", "", value)  # uv: `--index name=https://…`
+        host = (urlsplit(url).hostname or "") if "://" in url else url.partition(":")[0]
+        local = Severity.WARNING if _LOCAL.fullmatch(host) else None
+        if option in _TRUST:
+            return f"the certificate of {value or 'a host'} is not asked for, so anybody between may answer", local
+        if option in _FIRST | _MORE and url.startswith("http://"):
+            return "http lets anybody between change what is installed", local
+        if option in {"pre", "prerelease"} and value in {"", "allow", "1", "true"}:
+            return "versions that nobody has released are taken as well", Severity.WARNING
+        if option == "index-strategy" and value.startswith("unsafe"):
+            return "whichever index has the highest version wins, whoever runs it", None
+        if option in _MORE and (url.startswith("https://") or "$" in url) and not told.hashed:
+            return self._second(url, host)
+        return None
+
+    def _second(self, url: str, host: str) -> tuple[str, Severity | None] | None:
+        place = host + urlsplit(url).path + "/"
+        if any(place.startswith(f"{known}/") for known in ("pypi.org", "pypi.python.org", *self.allowed)):
+            return None
+        if "$" in (host or url) or not host:
+            return "a variable says which index stands beside the first", Severity.WARNING
+        if any(place.startswith(f"{known}/") for known in self.vendors):
+            return f"a name that {host} does not know is looked for elsewhere, and no hash says which file is meant", Severity.WARNING
+        return "whoever can put a package of one of these names on either index is installed: no hash says which is meant", None
+
+
+def _told(facts: Facts) -> Iterator[_Told]:
+    """What commands and files say of indexes."""
+    installs = installs_of(facts)
+    for install in facts.of(Install):
+        if install.tool == "conda":
+            continue
+        for option, value in install.options:
+            if option in _FIRST | _MORE | _TRUST | {"pre", "prerelease", "index-strategy"}:
+                yield _Told(install.at, option, value, installs.hashed(install), install.place)
+    files = {file.path: file.requirements for file in environments_of(facts).files}
+    for item in facts.of(RequirementOption):
+        lines = files.get(item.at.path, ())
+        hashed = bool(lines) and all(line.hashed or line.pinned is None for line in lines)
+        if not item.flaw:
+            yield _Told(item.at, item.option.lstrip("-"), item.value, hashed, item.at.path)
+
+

@@ -8,48 +8,105 @@ from typing import TYPE_CHECKING
 from vramguard.checks import Evidence, Problem, Severity, check
 from vramguard.checks.shared import JUDGED, WEAKER, names, some, weight
 from vramguard.facts import Lock, PathClass, Project
-from vramguard.link.environments import environments_of, unhashed
+from vramguard.link.environments import environments_of
+from vramguard.link.locked import folder_of, unhashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vramguard.facts import Facts
-    from vramguard.link.environments import Locked, Source
+    from vramguard.link.environments import Source
+    from vramguard.link.locked import Locked
+    from vramguard.source import Location
+
+
+# What writes a lock anew, by the form of the lock; the tool of a project has the name of its lock's form.
+_LOCKERS = {
+    "poetry": "poetry lock",
+    "uv": "uv lock",
+    "pdm": "pdm lock",
+    "pylock": "pip lock",
+    "pipenv": "pipenv lock",
+    "pixi": "pixi lock",
+    "conda-lock": "conda-lock lock",
+    "conda-explicit": "conda list --explicit --sha256",
+    "requirements": "pip-compile --generate-hashes",
+}
+# Of several declarations in one folder the first speaks for it; conda's lines are judged one by one where no lock is.
+_FORMS = ("pyproject", "pixi", "pipfile", "setup.cfg", "setup.py")
 
 
 @check("missing-lock-file")
 @dataclass(frozen=True)
 class MissingLockFile:
-    """A pyproject.toml that declares dependencies, and no lock that fixes them and what they bring along."""
+    """A declaration of dependencies, and no lock that fixes them and what they bring along.
+
+    `accepted`: the kinds of lock that count, by default each that can hold hashes; `requirements` are compiled ones.
+    """
 
     classes: tuple[PathClass, ...] = JUDGED
     warnings: tuple[PathClass, ...] = WEAKER
+    accepted: tuple[str, ...] = tuple(_LOCKERS)
 
     def find(self, facts: Facts) -> Iterator[Problem]:
-        """One problem for each project."""
+        """One problem for each folder, at the first of its declarations that no lock fixes."""
         environments = environments_of(facts)
-        for project in facts.of(Project):
+        told: set[str] = set()
+        for project in _projects(facts):
             judged, severity = weight(self, facts, project.at.path)
-            if judged and project.dependencies and self._missing(facts, project, environments.locked(project)):
-                count = project.dependencies
-                values = {
-                    "name": project.name or "this file",
-                    "dependencies": "1 dependency" if count == 1 else f"{count} dependencies",
-                    "command": _LOCKERS.get(project.tool or "", "uv lock"),
-                }
-                yield Problem(project.at, values, severity=severity, subject="lock")
+            folder = folder_of(project.at.path)
+            if judged and project.dependencies and project.form in _FORMS and folder not in told:
+                held = environments.locked(project)
+                if self._missing(facts, project, held):
+                    told.add(folder)
+                    yield self._problem(project, held or [], severity)
 
     def _missing(self, facts: Facts, project: Project, held: list[Locked] | None) -> bool:
         """Whether no lock counts: that of some test or of the documentation is none for what serves."""
-        if held is None or facts.classify(project.at.path) in self.warnings:
-            return held == []
-        return all(lock is not None and facts.classify(lock.at.path) in self.warnings for lock, _, _ in held)
+        if held is None:
+            return False
+        counted = [lock for lock, _, _ in held if (lock.form if lock else "requirements") in self.accepted]
+        if facts.classify(project.at.path) in self.warnings:
+            return not counted
+        return all(lock is not None and facts.classify(lock.at.path) in self.warnings for lock in counted)
+
+    def _problem(self, project: Project, held: list[Locked], severity: Severity | None) -> Problem:
+        others = [lock.at.path if lock else "compiled requirements" for lock, _, _ in held]
+        refused = [
+            other
+            for other, (lock, _, _) in zip(others, held, strict=True)
+            if (lock.form if lock else "requirements") not in self.accepted
+        ]
+        count = project.dependencies
+        tool = project.tool if project.tool in _LOCKERS else "uv"
+        values = {
+            "name": project.name or "this file",
+            "dependencies": "1 dependency" if count == 1 else f"{count} dependencies",
+            "command": _LOCKERS[tool if tool in self.accepted or not self.accepted else self.accepted[0]],
+            "note": f": of {some(refused, ', ')}, the kind is not accepted here" if refused else "",
+        }
+        return Problem(project.at, values, severity=severity, subject="lock")
+
+
+def _projects(facts: Facts) -> Iterator[Project]:
+    """Every project once: a setup.py declares the same as the pyproject.toml or the setup.cfg beside it."""
+    declaring: set[str] = set()
+    for project in sorted(facts.of(Project), key=_rank):
+        folder = folder_of(project.at.path)
+        if not project.form.startswith("setup.") or folder not in declaring:
+            yield project
+        if project.dependencies and project.form in ("pyproject", "setup.cfg", "setup.py"):
+            declaring.add(folder)
+
+
+def _rank(project: Project) -> tuple[int, Location]:
+    return _FORMS.index(project.form) if project.form in _FORMS else len(_FORMS), project.at
 
 
 @check("stale-lock-file")
 @dataclass(frozen=True)
 class StaleLockFile:
-    """A lock that was made from another pyproject.toml, or compiled from another source, than stands beside it."""
+    """A lock that was made from another declaration, or compiled from another source, than stands beside it."""
 
     classes: tuple[PathClass, ...] = JUDGED
     warnings: tuple[PathClass, ...] = WEAKER
@@ -57,7 +114,7 @@ class StaleLockFile:
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each project and lock that differ."""
         environments = environments_of(facts)
-        for project in facts.of(Project):
+        for project in _projects(facts):
             for held in environments.locked(project) or ():
                 judged, severity = weight(self, facts, held.at.path)
                 if judged and held.lock is not None and held.differences:
@@ -110,7 +167,3 @@ class LockEntryWithoutHash:
                 values = {"count": len(bare), "total": len(lock.packages), "names": names(bare)}
                 values["command"] = _LOCKERS.get(lock.form, "uv lock")
                 yield Problem(bare[0].at, values, severity=severity, amount=len(bare), subject="hashes")
-
-
-# What writes a lock anew, by the tool or the form of the lock.
-_LOCKERS = {"poetry": "poetry lock", "uv": "uv lock", "pdm": "pdm lock", "pylock": "pip lock"}

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from vramguard import data
 from vramguard.checks import Evidence, Problem, Severity, check, once
+from vramguard.checks.artefacts import runs_loose_code, unpinned
 from vramguard.extract.declaration import commit
 from vramguard.facts import Deployment, PathClass
 from vramguard.link.model_lock import lock_above, lock_paths, locked, rows_for, unused
@@ -30,8 +31,11 @@ _PRESETS = ("kaito",)  # forms of places that take no revision: KAITO's presets 
 @check("unpinned-model-revision")
 @dataclass(frozen=True)
 class UnpinnedModel:
-    """A model of the hub without a full commit as its revision. `locked` weighs one whose commit a lock holds: the
-    proof then stands on that commit, and what is loaded is still whatever the branch holds that day.
+    """A model of the hub without a full commit as its revision; a tokenizer, an adapter, a data set or code of a hub;
+    a stage or an alias of MLflow's registry; a folder `latest`.
+
+    `locked` weighs a deployment whose commit a lock holds: the proof then stands on that commit, and what is loaded is
+    still whatever the branch holds that day. Where code is run without a commit, `RemoteCode` speaks instead.
     """
 
     classes: tuple[PathClass, ...] = _JUDGED
@@ -39,12 +43,19 @@ class UnpinnedModel:
     locked: Severity = Severity.WARNING
 
     def find(self, facts: Facts) -> Iterator[Problem]:
-        yield from once(self._found(facts))
+        said = set[tuple[str, str]]()
+        yield from once(self._found(facts, said))
+        yield from unpinned(facts, self.classes, self.warnings, said)
 
-    def _found(self, facts: Facts) -> Iterator[Problem]:
+    def _found(self, facts: Facts, said: set[tuple[str, str]]) -> Iterator[Problem]:
+        """Problems of deployments; `said` gathers the path and the name of each model that one is about."""
         for named in _named(facts, (*self.classes, *self.warnings)):
             reason = commit(named.revision)
             if not reason or not _pins(named.deployment):
+                continue
+            places = (named.deployment.at, _place(named.deployment, "revision", "model"))
+            said |= {(at.path, named.model.casefold()) for at in places}
+            if "/" in named.model and runs_loose_code(named.deployment):
                 continue
             row = locked(named.deployment, facts)
             held = row if row is not None and row.commit is not None else None

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import posixpath
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
-from vramguard.checks import Problem, Severity, check
+from vramguard.checks import Pin, Problem, Severity, check
 from vramguard.checks.shared import JUDGED, WEAKER, names, weight
 from vramguard.facts import Include, PathClass, Requirement, Unknown
-from vramguard.link.environments import BUILD_SECTION, environments_of
+from vramguard.link.declared import is_elsewhere, standing
+from vramguard.link.environments import environments_of
+from vramguard.link.fixes import covered, locked
+from vramguard.link.locked import BUILD_SECTION
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,40 +23,81 @@ if TYPE_CHECKING:
     from vramguard.facts import Facts
     from vramguard.link.environments import RequirementsFile
 
+_LIMITS = re.compile(r"(?:constraint|override)[\w-]*$")
+
 
 @check("unpinned-requirement")
 @dataclass(frozen=True)
 class UnpinnedRequirement:
-    """A dependency that is not exact, in a requirements file or in `[build-system] requires`.
+    """A dependency that is not exact, wherever it is declared: in a file, a command, a call.
 
-    Ranges in the tables that a lock covers are left to the lock's own rules.
+    Ranges in the forms that a lock covers (`lock_forms`) are left to the lock's own rules, version control and URLs to
+    the rule of mutable sources.
     """
 
     classes: tuple[PathClass, ...] = JUDGED
     warnings: tuple[PathClass, ...] = WEAKER
+    lock_forms: tuple[str, ...] = ("pyproject", "setup.py", "setup.cfg", "pipfile", "pixi")
     build_system: Severity = Severity.WARNING  # no lock holds what builds a package, and wheels need none of it
     constraints: Severity = Severity.WARNING  # a constraint installs nothing itself
+    unknown: Severity = Severity.WARNING  # a word of which not even the package is known: `$PACKAGES`
+    development_forms: tuple[str, ...] = ("pre-commit", "tox", "nox")
+    development: Severity = Severity.WARNING  # what only developers' tools install
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each such requirement."""
         for requirement, severity in self._judged(facts):
+            if requirement.pinned in (True, None) or is_elsewhere(requirement):
+                continue
             judged, weaker = weight(self, facts, requirement.at.path)
-            if judged and requirement.pinned is not True and requirement.pinned is not None:
-                yield _unpinned(requirement, weaker or severity)
+            if judged:
+                yield replace(_unpinned(requirement, weaker or severity), pins=_pins(requirement, facts))
         for include in facts.of(Include):
             judged, weaker = weight(self, facts, include.at.path)
             if judged and not include.constraint and include.target not in facts.paths:
                 yield _unread(include, weaker)
 
     def _judged(self, facts: Facts) -> Iterator[tuple[Requirement, Severity | None]]:
-        for file in environments_of(facts).files:
+        environments = environments_of(facts)
+        for file in environments.files:
             for requirement in file.requirements:
                 yield requirement, self.constraints if file.constraint else None
-        for requirement in facts.of(Requirement):
-            if requirement.form == "pyproject" and requirement.section == BUILD_SECTION:
+        for requirement in standing(facts):
+            path = requirement.at.path
+            if requirement.section == BUILD_SECTION:
                 yield requirement, self.build_system
-            elif requirement.form == "pyproject" and isinstance(requirement.pinned, Unknown):
-                yield requirement, None
+            elif requirement.form in self.lock_forms:
+                if isinstance(requirement.pinned, Unknown):
+                    yield requirement, self._standing(requirement)
+            elif not (requirement.form == "conda" and environments.left_to_lock(path)) and not (
+                requirement.form == "script" and f"{path}.lock" in facts.paths  # uv's, beside the script
+            ):
+                yield requirement, self._standing(requirement)
+
+    def _standing(self, requirement: Requirement) -> Severity | None:
+        """How much a requirement outside requirements files weighs, None for the rule's own severity."""
+        if isinstance(requirement.pinned, Unknown) and not requirement.specifier and not _is_named(requirement):
+            return self.unknown
+        if _LIMITS.search(requirement.section):
+            return self.constraints
+        return self.development if requirement.form in self.development_forms else None
+
+
+def _pins(requirement: Requirement, facts: Facts) -> tuple[Pin, ...]:
+    """What would make it exact: the lock's version, with hashes where the file that it stands in has some."""
+    package = locked(requirement, facts) if requirement.pinned is False else None
+    if package is None or not package.version:
+        return ()
+    path = requirement.at.path if requirement.form == "requirements" else None
+    hashed = any(
+        line.hashed for file in environments_of(facts).files if file.path == path for line in file.requirements
+    )
+    return (Pin(requirement.at, requirement.name, package.version, package.hashes if hashed else ()),)
+
+
+def _is_named(requirement: Requirement) -> bool:
+    """Whether at least the package is known."""
+    return re.fullmatch(r"[A-Za-z0-9][\w.-]*", requirement.name) is not None
 
 
 def _unpinned(requirement: Requirement, severity: Severity | None) -> Problem:
@@ -79,23 +125,16 @@ def _unread(include: Include, severity: Severity | None) -> Problem:
 
 
 def _exact(requirement: Requirement) -> str:
-    """How the requirement would read if it were exact, with the one word left to fill in set in capitals."""
-    url, mark, fragment = requirement.specifier.partition("#")
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
-        return f"{requirement.name}{extras}==VERSION"
-    if "+" not in scheme:
-        return f"{url}#sha256=DIGEST"
-    host, slash, path = rest.partition("/")  # an `@` in the host is a user's, one in the path opens the reference
-    return f"{scheme}://{host}{slash}{path.rpartition('@')[0] or path}@COMMIT{mark}{fragment}"
+    """How the requirement would read if it were exact, with the words left to fill in set in capitals."""
+    if requirement.form == "conda" and requirement.section != "pip":
+        return f"{requirement.name}=VERSION=BUILD"
+    extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
+    return f"{requirement.name if _is_named(requirement) else 'NAME'}{extras}==VERSION"
 
 
 def _written(requirement: Requirement) -> str:
     if isinstance(requirement.pinned, Unknown):
         return requirement.pinned.text
-    if "://" in requirement.specifier:
-        return requirement.specifier
     extras = f"[{','.join(requirement.extras)}]" if requirement.extras else ""
     return f"{requirement.name}{extras}{requirement.specifier}"
 
@@ -117,7 +156,30 @@ class RequirementWithoutHash:
             if judged and bare and not file.constraint:
                 values = {"count": len(bare), "total": len(exact), "names": names(bare), "note": _orphans(file)}
                 amount = sum(line.pinned is not None and not line.hashed for line in file.requirements)
-                yield Problem(bare[0].at, values, severity=severity, amount=amount, subject="hashes")
+                yield Problem(
+                    bare[0].at,
+                    values,
+                    severity=severity,
+                    amount=amount,
+                    subject="hashes",
+                    pins=_hashes(file, bare, facts),
+                )
+
+
+def _hashes(file: RequirementsFile, bare: list[Requirement], facts: Facts) -> tuple[Pin, ...]:
+    """The hashes of all lines without any, where the lock has them and the list is whole: one hash makes pip ask for
+    one on everything that it installs.
+    """
+    if not covered(file.requirements, facts, posixpath.dirname(file.path)):
+        return ()
+    held = [(line, locked(line, facts)) for line in bare]
+    if not all(package and package.version and package.hashes for _, package in held):
+        return ()
+    return tuple(
+        Pin(line.at, line.name, package.version, package.hashes)
+        for line, package in held
+        if package and package.version
+    )
 
 
 def _orphans(file: RequirementsFile) -> str:

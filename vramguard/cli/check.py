@@ -40,6 +40,9 @@ if TYPE_CHECKING:
     from vramguard.policy import Edit
 
 
+_ROUNDS = 3  # of mending: what is pinned may then be given its hash
+
+
 def check(  # noqa: PLR0913 - one parameter per option
     paths: Annotated[
         list[Path] | None, typer.Argument(help="The repository to judge, or files and folders of it.")
@@ -92,7 +95,9 @@ def check(  # noqa: PLR0913 - one parameter per option
     with working(f"reading {scope.shown}"):
         asked = governance.Question(scope, diff_base, named(scope, config), overrides, jobs)
         report, policy = governance.judge(asked, accepting=not write_baseline)
-        if fix and fix_files(scope, report):
+        for _ in range(_ROUNDS if fix else 0):
+            if not fix_files(scope, report):
+                break
             report, policy = governance.judge(asked, accepting=not write_baseline)
     threshold = policy.configuration.settings.fail_on
     if write_baseline:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import tomli
 
@@ -55,13 +55,68 @@ class GgmlType:
 
 @dataclass(frozen=True, slots=True)
 class Advisory:
-    """A combination of exact packages and cards whose memory cannot be answered for."""
+    """Releases that are bad together: what stands in one environment, on which cards, installed into what."""
 
     id: str
-    kind: str  # memory-leak
-    packages: Mapping[str, str]
-    capabilities: Sequence[str]  # compute capabilities of the cards
+    kind: str  # memory-leak, import, wrong
+    packages: Mapping[str, str]  # sets of versions (PEP 440) by the package's name
     what: str
+    move: str  # what to move, and where to
+    source: str
+    date: str
+    severity: str = "error"
+    capabilities: Sequence[str] = ()  # compute capabilities of the cards; none for all
+    forms: Sequence[str] = ()  # of what it is installed into: dockerfile, conda; none for all
+
+
+class Release(NamedTuple):
+    """From the first release to the last, both counted, what is said of them."""
+
+    first: str
+    last: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What the releases of `package` need of the package `on`, as their wheels declare it: sets of versions."""
+
+    package: str
+    on: str
+    releases: tuple[Release, ...]
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class CardBuilds:
+    """Wheels of torch have code for cards of these compute capabilities from CUDA `least`, and below `end` if given."""
+
+    capabilities: tuple[str, ...]
+    generation: str
+    least: str
+    source: str
+    date: str
+    end: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CudaImage:
+    """An image whose tags say their CUDA: `tag` finds it, `nvcc` stands in those that have a compiler."""
+
+    name: str
+    tag: str
+    nvcc: str
+    source: str
+    date: str
+
+
+@dataclass(frozen=True, slots=True)
+class BuildIndex:
+    """An index that holds several builds of one version of its `packages`, apart by a label."""
+
+    host: str
+    packages: tuple[str, ...]
     source: str
     date: str
 
@@ -158,10 +213,54 @@ def ggml_types() -> Mapping[int, GgmlType]:
 @cache
 def advisories() -> tuple[Advisory, ...]:
     """Every advisory."""
-    rows = (
-        {**row, "kind": row["class"], "capabilities": (*row["capabilities"],)} for row in load("advisories")["advisory"]
-    )
+    rows = ({**row, "kind": row["class"]} for row in load("advisories")["advisory"])
     return tuple(Advisory(**{key: value for key, value in row.items() if key != "class"}) for row in rows)
+
+
+@cache
+def needs() -> tuple[Needs, ...]:
+    """What releases of packages need of each other."""
+    return tuple(Needs(**{**row, "releases": _releases(row)}) for row in load("cuda")["needs"])
+
+
+@cache
+def cuda_builds() -> Mapping[str, tuple[Release, ...]]:
+    """The CUDA with which a package's wheels on PyPI were built, by the package's name."""
+    return MappingProxyType({row["package"]: _releases(row) for row in load("cuda")["build"]})
+
+
+@cache
+def drivers() -> Mapping[int, int]:
+    """The oldest driver for each major of CUDA."""
+    return MappingProxyType({row["cuda"]: row["least"] for row in load("cuda")["driver"]})
+
+
+@cache
+def card_builds() -> tuple[CardBuilds, ...]:
+    """Which builds have code for which cards."""
+    return tuple(CardBuilds(**{**row, "capabilities": (*row["capabilities"],)}) for row in load("cuda")["card"])
+
+
+@cache
+def cuda_images() -> tuple[CudaImage, ...]:
+    """Images whose tags say their CUDA."""
+    return tuple(CudaImage(**row) for row in load("cuda")["image"])
+
+
+@cache
+def compiled() -> frozenset[str]:
+    """Packages that are compiled against the CUDA of the machine that installs them."""
+    return frozenset(name for row in load("cuda")["compiled"] for name in row["packages"])
+
+
+@cache
+def build_indexes() -> tuple[BuildIndex, ...]:
+    """Indexes that hold several builds of one version."""
+    return tuple(BuildIndex(**{**row, "packages": (*row["packages"],)}) for row in load("cuda")["index"])
+
+
+def _releases(row: Mapping[str, Any]) -> tuple[Release, ...]:
+    return tuple(Release(first, last, said) for first, last, said in row["releases"])
 
 
 @cache

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 # Which files, by syntax and by path -> the module that reads them.
 EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("requirements", re.compile(""), "requirements"),
+    ("requirements", re.compile(""), "locks"),
     ("toml", re.compile(r"(?:^|/)pyproject\.toml$"), "pyproject"),
     ("toml", re.compile(r"(?:^|/)(?:poetry\.lock|uv\.lock|pdm\.lock|pylock(?:\.[^./]+)?\.toml)$"), "locks"),
     ("json", re.compile(r"(?:^|/)Pipfile\.lock$"), "locks"),
@@ -74,3 +75,5 @@ def extract(document: Document) -> Iterator[Fact]:
     for kind, pattern, module in EXTRACTORS:
         if document.kind == kind and pattern.search(document.path):
             yield from import_module(f"{__name__}.{module}").extract(document)
+            if module == "locks" and kind != "requirements":
+                return  # a lock is nothing else, and long

@@ -16,11 +16,13 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from vramguard.facts import Declared, Unknown
+from vramguard.facts import Declared, Requirement, Unknown
 from vramguard.source.requirements import STRONG_HASHES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from vramguard.source import Location
 
 _FULL_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?", re.IGNORECASE)  # SHA-1, or git's newer SHA-256
 _VCS = re.compile(r"(?:git|hg|svn|bzr)\+", re.IGNORECASE)
@@ -31,6 +33,8 @@ _ARCHIVE = re.compile(r"\.(?:whl|zip|tgz|tbz|txz|tlz|tar(?:\.(?:gz|bz2|xz|lz|lzm
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")  # what pip expands: upper case, in braces
 _HASH = re.compile(rf"(?:{'|'.join(STRONG_HASHES)})[=:][0-9a-f]{{64,128}}", re.IGNORECASE)
 _FROM_ENVIRONMENT = "its version comes from a variable of the environment"
+MAX_LENGTH = 8000  # of one requirement, URL and marker included
+MAX_NESTING = 50  # parentheses of one
 _CLAUSE = re.compile(r"(===|==|~=|!=|<=|>=|<|>)(.*)", re.DOTALL)
 
 
@@ -52,6 +56,8 @@ def read(text: str, *, hashed: bool = False) -> Declaration:
     `hashed`: strong hashes stand beside it.
     """
     text = text.strip()
+    if len(text) > MAX_LENGTH:
+        return wrong(text[:100], "pip cannot read it as a requirement")
     if _URL.match(text):
         return _url("", text, (), hashed=hashed)
     direct = _DIRECT.fullmatch(text)
@@ -61,6 +67,13 @@ def read(text: str, *, hashed: bool = False) -> Declaration:
         path, _, marker = text.partition(";")
         return Declaration(path.strip(), path.strip(), None, marker=marker.strip())
     return _named(text, hashed=hashed)
+
+
+def pep508(text: str) -> Pep508:
+    """The reading of packaging, whose parser recurses. Raises `InvalidRequirement`, also for what no person writes."""
+    if len(text) > MAX_LENGTH or text.count("(") > MAX_NESTING:
+        raise InvalidRequirement("too long, or too deep, to be a requirement")
+    return Pep508(text)
 
 
 def exactness(specifier: str) -> str:
@@ -121,7 +134,7 @@ def _named(text: str, *, hashed: bool) -> Declaration:
     """A name with version clauses; a variable in them is read as some version, so that the rest can be judged."""
     probe = _VARIABLE.sub("1", text)
     try:
-        parsed = Pep508(probe)
+        parsed = pep508(probe)
     except InvalidRequirement:
         return _unreadable(text)
     extras, marker = tuple(sorted(parsed.extras)), str(parsed.marker or "")
@@ -177,6 +190,41 @@ def _is_path(text: str) -> bool:
 
 def _extras(text: str | None) -> tuple[str, ...]:
     return tuple(sorted(extra.strip() for extra in (text or "").split(",") if extra.strip()))
+
+
+def fact(said: Declaration, at: Location, form: str, section: str = "") -> Requirement:
+    """The declaration as a fact of the form in which it stands."""
+    return Requirement(
+        at,
+        said.name,
+        said.specifier,
+        said.pinned,
+        said.hashed,
+        form,
+        said.reason,
+        section=section,
+        extras=said.extras,
+        marker=said.marker,
+    )
+
+
+def wrong(text: str, reason: str, name: str = "") -> Declaration:
+    """What stands where a declaration belongs, and is none."""
+    return Declaration(name or text, "", Unknown(text), reason=reason)
+
+
+def of_tool(text: str) -> Declaration:
+    """A requirement in a file that pip does not read itself: `declaration.read` in that tool's words."""
+    said = read(text)
+    return said._replace(reason=said.reason.replace("pip cannot", "no tool can")) if said.reason else said
+
+
+def repository(name: str, url: str, reference: object) -> Declaration:
+    """A table that names a version control URL and, apart from it, a commit, a tag or a branch."""
+    written = str(reference) if reference else None
+    reason = commit(written)
+    where = f"{url if _VCS.match(url) else f'git+{url}'}" + (f"@{written}" if written else "")
+    return Declaration(name, where, not reason, hashed=not reason, reason=reason)
 
 
 def declared(section: str, requirement: Pep508) -> Declared:

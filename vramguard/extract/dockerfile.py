@@ -23,7 +23,7 @@ _FLAGS = re.compile(r"\s*(?:--[\w-]+(?:=\S*)?\s+)+")  # --mount=…, --platform=
 _FROM = re.compile(r"\s*(?:--[\w-]+=\S+\s+)*(\S+)(?:\s+as\s+(\S+))?", re.IGNORECASE)
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _NAME = re.compile(r"[A-Za-z_]\w*")
-_MAX_STAGES = 200  # each takes along what those before it have set
+MAX_STAGES = 200  # each takes along what those before it have set
 _PYTHON = re.compile(r"^[ \t]*(?:CMD|ENTRYPOINT)\b[^\n]*(?:\.py\b|python|uvicorn|gunicorn|serve|fastapi)", re.M | re.I)
 _HUB_ID = re.compile(r"(?!.*\.(?:sh|py)$)[\w.-]+/[\w.-]+")
 
@@ -45,6 +45,7 @@ class Stage:
     arguments: tuple[Word, ...] | Word | None = None
     started: Location | None = None
     runs: list[Word] = field(default_factory=list)
+    base: str = ""  # the stage of the same file that it begins with
 
 
 def extract(document: Document) -> Iterator[Launch]:
@@ -59,18 +60,31 @@ def extract(document: Document) -> Iterator[Launch]:
 def stages(document: Document) -> list[Stage]:
     """The stages of a file in order."""
     found: list[Stage] = []
+    for stage, _, _ in steps(document):
+        if not found or found[-1] is not stage:
+            found.append(stage)
+    return [] if len(found) > MAX_STAGES else found
+
+
+def steps(document: Document) -> Iterator[tuple[Stage, str, Word]]:
+    """Every instruction with its stage, which is as the instructions before it have left it: keyword, and text.
+
+    The text stands in its place, its keyword blank. What comes before the first stage is none of them.
+    """
+    found: list[Stage] = []
     outer: dict[str, Word] = {}
     for instruction in document.value:
         text = Word(instruction.text, _at(document.path, instruction), first=(instruction.row, 1))
         if instruction.keyword == "FROM":
-            if len(found) == _MAX_STAGES:
-                return []
             found.append(_begun(text, found, outer))
+            yield found[-1], "FROM", text
+            if len(found) > MAX_STAGES:
+                return
         elif found:
+            yield found[-1], instruction.keyword, text
             _apply(instruction.keyword, text, found[-1], outer)
         elif instruction.keyword == "ARG":
             outer |= _assigned(text, outer)
-    return found
 
 
 def _at(path: str, instruction: Instruction) -> Location:
@@ -86,9 +100,9 @@ def _begun(text: Word, before: list[Stage], outer: Mapping[str, Word]) -> Stage:
     at = text.place(0, match.start(1), len(written)) if match else text.at
     base = next((stage for stage in reversed(before) if stage.name and stage.name.lower() == written.lower()), None)
     if base:
-        return Stage(
-            text.at, name, base.image, dict(base.env), dict(base.env), base.start, base.arguments, base.started
-        )
+        env, more = dict(base.env), dict(base.env)
+        start = (base.start, base.arguments, base.started)
+        return Stage(text.at, name, base.image, env, more, *start, base=base.name)
     image = _expanded(Word(written, at, first=(at.line, at.column)), outer)
     return Stage(text.at, name, image)
 
@@ -97,11 +111,11 @@ def _expanded(word: Word, variables: Mapping[str, Word]) -> Word:
     """A word with its variables filled in."""
     if "$" not in word.text:
         return word
-    found = _words(Word(f'  "{word.text}"', word.at), variables)
+    found = instruction_words(Word(f'  "{word.text}"', word.at), variables)
     return Word(found[0].text, word.at, found[0].known) if len(found) == 1 else Word(word.text, word.at, known=False)
 
 
-def _words(text: Word, variables: Mapping[str, Word]) -> tuple[Word, ...]:
+def instruction_words(text: Word, variables: Mapping[str, Word]) -> tuple[Word, ...]:
     """The words of an instruction, which are a shell's; its first character is a blank, where its keyword was."""
     names = _NAME.findall(text.text) if "$" in text.text else ()
     named = {name: variables[name] for name in names if name in variables}
@@ -111,7 +125,7 @@ def _words(text: Word, variables: Mapping[str, Word]) -> tuple[Word, ...]:
 
 def _assigned(text: Word, variables: Mapping[str, Word]) -> dict[str, Word]:
     """The variables of an ARG or ENV, also in its older form `ENV NAME value`."""
-    words = _words(text, variables)
+    words = instruction_words(text, variables)
     if len(words) > 1 and "=" not in words[0].text:
         value = " ".join(word.text for word in words[1:])
         return {words[0].text: Word(value, words[1].at, all(word.known for word in words[1:]))}
@@ -135,22 +149,23 @@ def _apply(keyword: str, text: Word, stage: Stage, outer: Mapping[str, Word]) ->
         given = {name: outer[name]} if name in outer else _assigned(text, stage.variables)
         stage.variables |= {key: value for key, value in given.items() if key not in stage.env}
     elif keyword == "RUN":
-        stage.runs.append(_without_flags(text))
+        stage.runs.append(without_flags(text))
     elif keyword == "ENTRYPOINT":  # a new one forgets the image's arguments
-        stage.start, stage.started = _started(text), text.at
+        stage.start, stage.started = started(text), text.at
         stage.arguments = None
     elif keyword == "CMD":
-        stage.arguments = _started(text)
+        stage.arguments = started(text)
         stage.started = stage.started if stage.start else text.at
 
 
-def _without_flags(text: Word) -> Word:
+def without_flags(text: Word) -> Word:
+    """An instruction without `--mount=…` and its like, which are blanks."""
     match = _FLAGS.match(text.text)
     rest = text.text if match is None else " " * match.end() + text.text[match.end() :]
     return Word(rest, text.at, first=text.first)
 
 
-def _started(text: Word) -> tuple[Word, ...] | Word:
+def started(text: Word) -> tuple[Word, ...] | Word:
     """The words of `["a", "b"]`, or the text that a shell gets."""
     plain = text.text.replace("\\\n", " \n")
     try:

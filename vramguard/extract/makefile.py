@@ -33,7 +33,7 @@ def extract(document: Document) -> Iterator[Launch]:
             found += 1
             lines += len(makefile.assignments) + len(recipe.lines)
             at = Location(document.path, recipe.row, 1, recipe.row, 1)
-            yield Launch(at, "makefile", recipe.target, script=Word(_script(recipe, makefile), at, first=(1, 1)))
+            yield Launch(at, "makefile", recipe.target, script=Word(recipe_script(recipe, makefile), at, first=(1, 1)))
 
 
 def _by_variable(text: str, makefile: Makefile) -> bool:
@@ -42,7 +42,7 @@ def _by_variable(text: str, makefile: Makefile) -> bool:
     return any(item.name in names and mentions(item.value) for item in makefile.assignments)
 
 
-def _script(recipe: Recipe, makefile: Makefile) -> str:
+def recipe_script(recipe: Recipe, makefile: Makefile) -> str:
     """The variables that hold when the recipe runs, then the recipe, each on the line that it has in the file."""
     lines: dict[int, str] = {}
     seen: set[str] = set()

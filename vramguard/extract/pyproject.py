@@ -2,256 +2,170 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from packaging.requirements import InvalidRequirement
-from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
-from vramguard.extract import declaration
+from vramguard.extract import declaration, pixi, poetry, uv
 from vramguard.extract.declaration import Declaration
-from vramguard.facts import Declared, Project, Requirement, Unknown
+from vramguard.extract.locks import origin
+from vramguard.extract.requirements import target
+from vramguard.extract.tables import Entry, listed, mapping, named, strings
+from vramguard.facts import Declared, Include, Project, Requirement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vramguard.facts import Fact
-    from vramguard.source import Document, KeyPath
+    from vramguard.source import Document
 
-_TOOLS = ("poetry", "uv", "pdm", "hatch", "pixi", "rye")
-_EXACT = re.compile(r"={0,3}\s*v?\d[^\s,|*^~<>!=]*")
-_BUILD = "build-system.requires"
-_BACKENDS = {"poetry.core.masonry.api": "poetry", "uv_build": "uv", "pdm.backend": "pdm"}
-
-
-class _Entry(NamedTuple):
-    """One requirement as it stands: in which section, under which keys, and whether PEP 508 or poetry's grammar."""
-
-    section: str
-    keys: KeyPath
-    value: object
-    poetry: str | None = None  # the name, which poetry writes as a key
+_TOOLS: Final = ("poetry", "uv", "pdm", "hatch", "pixi", "rye")
+_BUILD: Final = re.compile(r"build-system\.requires|tool\.hatch\.(?:build|metadata)\.|tool\.uv\.extra-build")
+_LIMITS: Final = re.compile(
+    r"tool\.uv\.(?:override|constraint|build-constraint)|tool\.pdm\.resolution|.*\.constraints$"
+)
+_BACKENDS: Final = {"poetry.core.masonry.api": "poetry", "uv_build": "uv", "pdm.backend": "pdm"}
+_UV_LISTS: Final = (
+    "dev-dependencies", "override-dependencies", "constraint-dependencies", "build-constraint-dependencies",
+)  # fmt: skip
+_HATCH_HOOKS: Final = (("tool", "hatch", "build"), ("tool", "hatch", "metadata"))
 
 
 def extract(document: Document) -> Iterator[Fact]:
-    """Every requirement, and the project itself."""
+    """Every requirement, the files that hold more of them, and the project itself."""
     table = document.value
-    found = [(entry, _requirement(document, entry)) for entry in _entries(table)]
-    requirements = [requirement for _, requirement in found if requirement is not None]
+    known = uv.sources(table)
+    requirements = []
+    for entry in _entries(table):
+        sourced = entry._replace(said=uv.sourced(entry.said, known)) if known else entry
+        requirements.append(sourced.fact(document, "pyproject"))
+    requirements += [entry.fact(document, "pixi") for entry in pixi.entries(table, "tool", "pixi")]
     yield from requirements
+    yield from pixi.channels(document, table, "tool", "pixi")
+    yield from _includes(document, table)
     yield _project(document, table, requirements)
 
 
-def _entries(table: Mapping[str, object]) -> Iterator[_Entry]:
-    yield from _strings(table, "project", "dependencies")
-    for name in _mapping(table, "project", "optional-dependencies"):
-        yield from _strings(table, "project", "optional-dependencies", name)
-    for name in _mapping(table, "dependency-groups"):
-        yield from _strings(table, "dependency-groups", name)
-    yield from _strings(table, "build-system", "requires")
-    yield from _strings(table, "tool", "uv", "dev-dependencies")
-    poetry = ("tool", "poetry")
-    groups = [(*poetry, "group", name, "dependencies") for name in _mapping(table, *poetry, "group")]
-    for path in ((*poetry, "dependencies"), (*poetry, "dev-dependencies"), *groups):
-        yield from _poetry(table, path)
+def _entries(table: Mapping[str, object]) -> Iterator[Entry]:
+    yield from listed(table, "project", "dependencies", read=_pep508)
+    for name in mapping(table, "project", "optional-dependencies"):
+        yield from listed(table, "project", "optional-dependencies", name, read=_pep508)
+    for name in mapping(table, "dependency-groups"):
+        yield from listed(table, "dependency-groups", name, read=_pep508)
+    yield from listed(table, "build-system", "requires", read=_pep508)
+    for name in _UV_LISTS:
+        yield from listed(table, "tool", "uv", name, read=_pep508)
+    for name in mapping(table, "tool", "uv", "extra-build-dependencies"):
+        yield from _loosely(table, "tool", "uv", "extra-build-dependencies", name)
+    yield from poetry.entries(table)
+    yield from _pdm(table)
+    yield from _hatch(table)
+    yield from listed(table, "tool", "rye", "dev-dependencies", read=_pep508)
+    for name in ("requires", "dev-requires"):
+        yield from listed(table, "tool", "flit", "metadata", name, read=_pep508)
+    for name in mapping(table, "tool", "flit", "metadata", "requires-extra"):
+        yield from listed(table, "tool", "flit", "metadata", "requires-extra", name, read=_pep508)
 
 
-def _mapping(table: object, *keys: str) -> Mapping[str, object]:
-    """The table under these keys; an empty one for anything else."""
-    for key in keys:
-        table = table.get(key) if isinstance(table, Mapping) else None
-    return table if isinstance(table, Mapping) else {}
+def _loosely(table: object, *keys: str) -> Iterator[Entry]:
+    """The requirements of a list, what else it holds left alone: tables of the tool's own."""
+    return (entry for entry in listed(table, *keys, read=_pep508) if not entry.said.reason.startswith("a list of"))
 
 
-def _strings(table: object, *keys: str) -> Iterator[_Entry]:
-    items = _mapping(table, *keys[:-1]).get(keys[-1])
-    if items is not None and not isinstance(items, list):
-        yield _Entry(".".join(keys), keys, items)
-        return
-    for number, item in enumerate(items or ()):
-        if not (
-            isinstance(item, Mapping) and "include-group" in item
-        ):  # its own requirements are read where they stand
-            yield _Entry(".".join(keys), (*keys, number), item)
+def _pdm(table: object) -> Iterator[Entry]:
+    for name in mapping(table, "tool", "pdm", "dev-dependencies"):
+        yield from listed(table, "tool", "pdm", "dev-dependencies", name, read=_pep508)
+    yield from named(table, "tool", "pdm", "resolution", "overrides", read=_override)
 
 
-def _poetry(table: object, path: tuple[str, ...]) -> Iterator[_Entry]:
-    elsewhere = {canonicalize_name(name) for name in _named(table)}
-    for name, value in _mapping(table, *path).items():
-        if name.lower() == "python":
-            continue
-        several = isinstance(value, list)
-        for number, item in enumerate(value if isinstance(value, list) else [value]):
-            enriches = isinstance(item, Mapping) and not item.keys() & {"version", "git", "path", "file", "url"}
-            if enriches and canonicalize_name(name) in elsewhere:
-                continue  # says only where the requirement of [project] comes from
-            keys: KeyPath = (*path, name, number) if several else (*path, name)
-            yield _Entry(".".join(path), keys, item, poetry=name)
+def _override(name: str, value: object) -> Declaration:
+    """PDM takes a bare version for an exact one, and URLs."""
+    if not isinstance(value, str):
+        return declaration.wrong(str(value), "PDM takes a version or a URL here", name)
+    if poetry.BARE_VERSION.fullmatch(value.strip()):
+        return Declaration(name, value, pinned=True)
+    return declaration.of_tool(f"{name} @ {value}" if "://" in value else f"{name} {value}")
 
 
-def _named(table: object) -> Iterator[str]:
-    """The names that `[project]` declares."""
-    project = _mapping(table, "project")
-    lists = [project.get("dependencies"), *_mapping(project, "optional-dependencies").values()]
-    for item in (item for found in lists if isinstance(found, list) for item in found):
-        match = re.match(r"\s*([A-Za-z0-9][\w.-]*)", item) if isinstance(item, str) else None
-        if match:
-            yield match[1]
+def _hatch(table: object) -> Iterator[Entry]:
+    """The environments' own dependencies, and what the build and its hooks need."""
+    for name in mapping(table, "tool", "hatch", "envs"):
+        for key in ("dependencies", "extra-dependencies"):
+            yield from _loosely(table, "tool", "hatch", "envs", name, key)
+    for base in _HATCH_HOOKS:
+        targets = [base, *((*base, "targets", name) for name in mapping(table, *base, "targets"))]
+        for path in targets:
+            yield from _loosely(table, *path, "dependencies")
+            for hook in mapping(table, *path, "hooks"):
+                yield from _loosely(table, *path, "hooks", hook, "dependencies")
 
 
-def _requirement(document: Document, entry: _Entry) -> Requirement | None:
-    if entry.poetry is not None:
-        said = _poetry_declaration(entry.poetry, entry.value)
-        at = document.at(*entry.keys) if isinstance(entry.keys[-1], int) else document.key_at(*entry.keys)
-    elif isinstance(entry.value, str) and isinstance(entry.keys[-1], int):
-        at, said = document.at(*entry.keys), _pep508(entry.value)
-    else:
-        at, said = (
-            document.at(*entry.keys),
-            _wrong(str(entry.value), "a list of requirements, each a string, belongs here"),
-        )
-    return Requirement(
-        at,
-        said.name,
-        said.specifier,
-        said.pinned,
-        said.hashed,
-        "pyproject",
-        said.reason,
-        section=entry.section,
-        extras=said.extras,
-        marker=said.marker,
-    )
-
-
-def _wrong(text: str, reason: str, name: str = "") -> Declaration:
-    return Declaration(name or text, "", Unknown(text), reason=reason)
+def _includes(document: Document, table: object) -> Iterator[Include]:
+    """Requirements files that setuptools, or hatch with its plug-in, reads where `[project]` calls them dynamic."""
+    setuptools = ("tool", "setuptools", "dynamic")
+    hatch = ("tool", "hatch", "metadata", "hooks", "requirements_txt")
+    extras = (*setuptools, "optional-dependencies")
+    places = [
+        (*setuptools, "dependencies", "file"),
+        *((*extras, name, "file") for name in mapping(table, *extras)),
+        (*hatch, "files"),
+        *((*hatch, "optional-dependencies", name) for name in mapping(table, *hatch, "optional-dependencies")),
+    ]  # fmt: skip
+    for keys in places:
+        value = mapping(table, *keys[:-1]).get(keys[-1])
+        for number, written in enumerate(strings(value)):
+            at = document.at(*keys) if isinstance(value, str) else document.at(*keys, number)
+            yield Include(at, target(document.path, written), constraint=False)
 
 
 def _pep508(text: str) -> Declaration:
+    text = re.sub(r"^\s*-e\s+", "", text)  # PDM's editable ones
     if re.search(r"@\s*(?:\{root|file:|\.)", text):  # hatch's context formatting, and paths as some tools take them
         name = re.split(r"[\s\[@]", text.strip(), maxsplit=1)[0]
         return Declaration(name, text.partition("@")[2].strip(), None)
-    said = declaration.read(text)
-    return said._replace(reason=said.reason.replace("pip cannot", "no tool can")) if said.reason else said
-
-
-def _poetry_declaration(name: str, value: object) -> Declaration:
-    """A dependency in poetry's own grammar: `"1.2.3"` is exact, a table says where else it comes from."""
-    if isinstance(value, str):
-        return _poetry_version(name, value)
-    if not isinstance(value, Mapping):
-        return _wrong(str(value), "poetry takes a version or a table here", name)
-    extras = value.get("extras")
-    marker = value.get("markers")
-    said = _poetry_table(name, value)
-    return said._replace(
-        extras=tuple(sorted(str(extra) for extra in extras)) if isinstance(extras, list) else (),
-        marker=marker if isinstance(marker, str) else "",
-    )
-
-
-def _poetry_table(name: str, table: Mapping[str, object]) -> Declaration:
-    if "path" in table or "file" in table:
-        return Declaration(name, str(table.get("path", table.get("file"))), None)
-    if "git" in table:
-        reference = table.get("rev") or table.get("tag") or table.get("branch")
-        reason = declaration.commit(str(reference) if reference else None)
-        url = f"git+{table['git']}" + (f"@{reference}" if reference else "")
-        return Declaration(name, url, not reason, hashed=not reason, reason=reason)
-    if "url" in table:
-        return declaration.read(f"{name} @ {table['url']}")
-    version = table.get("version")
-    return _poetry_version(name, version if isinstance(version, str) else "*")
-
-
-def _poetry_version(name: str, version: str) -> Declaration:
-    if _EXACT.fullmatch(version.strip()):
-        return Declaration(name, version, pinned=True)
-    words = {"*": "it names no version", "": "it names no version"}
-    kind = "a wildcard" if "*" in version and not re.search(r"[<>^~,|]", version) else "a range"
-    return Declaration(name, version, pinned=False, reason=words.get(version.strip(), f"{kind}: {version}"))
+    return declaration.of_tool(text)
 
 
 def _project(document: Document, table: Mapping[str, object], requirements: list[Requirement]) -> Project:
-    workspace = _mapping(table, "tool", "uv", "workspace")
-    name = _mapping(table, "project").get("name") or _mapping(table, "tool", "poetry").get("name")
-    installed = {canonicalize_name(r.name) for r in requirements if r.section != _BUILD and r.pinned is not None}
+    workspace = mapping(table, "tool", "uv", "workspace")
+    name = mapping(table, "project").get("name") or mapping(table, "tool", "poetry").get("name")
+    own = [r for r in requirements if not _BUILD.match(r.section) and not _LIMITS.match(r.section)]
+    installed = {canonicalize_name(r.name) for r in own if r.pinned is not None}
     installed.discard(canonicalize_name(name if isinstance(name, str) else ""))  # its own extras, by its own name
     return Project(
         at=document.at("project") if "project" in table else document.at("tool", "poetry"),
         name=name if isinstance(name, str) else None,
         tool=_tool(table),
         dependencies=len(installed),
-        content_hash=_content_hashes(table),
+        content_hash=poetry.content_hashes(table) | origin.pdm_hashes(table),
         declared=_declared(table),
-        members=_globs(workspace.get("members")),
-        excluded=_globs(workspace.get("exclude")),
+        members=strings(workspace.get("members")) if isinstance(workspace.get("members"), list) else (),
+        excluded=strings(workspace.get("exclude")) if isinstance(workspace.get("exclude"), list) else (),
     )
 
 
 def _tool(table: Mapping[str, object]) -> str | None:
     """The tool that the project's tables speak of, else the one whose backend builds it."""
-    named = next((tool for tool in _TOOLS if tool in _mapping(table, "tool")), None)
-    return named or _BACKENDS.get(str(_mapping(table, "build-system").get("build-backend")))
-
-
-def _globs(value: object) -> tuple[str, ...]:
-    return tuple(glob for glob in value if isinstance(glob, str)) if isinstance(value, list) else ()
-
-
-def _content_hashes(table: Mapping[str, object]) -> frozenset[str]:
-    """Each `content-hash` that a released poetry computes for this file and that covers all it declares.
-
-    Source: `Locker._get_content_hash` in poetry 1.1.15, 1.5.1, 1.8.5, 2.0.0 and 2.5.1 (`poetry/packages/locker.py`).
-    Poetry 2.3 took in `[dependency-groups]`, 2.0 `[project]`, 1.2 `[tool.poetry.group]`.
-    """
-    project = {
-        key: value
-        for key, value in _mapping(table, "project").items()
-        if key in ("requires-python", "dependencies", "optional-dependencies") and value is not None
-    }
-    groups = _mapping(table, "dependency-groups")
-    candidates = [_relevant(table, project, groups), _relevant(table, project, {})]
-    if project.keys() <= {"requires-python"}:
-        candidates.append(_relevant(table, {}, {}))
-    try:
-        texts = [json.dumps(candidate, sort_keys=True) for candidate in candidates]
-    except TypeError:  # a date, which poetry cannot hash either
-        return frozenset()
-    return frozenset(hashlib.sha256(text.encode()).hexdigest() for text in texts)
-
-
-def _relevant(
-    table: Mapping[str, object], project: Mapping[str, object], groups: Mapping[str, object]
-) -> Mapping[str, object]:
-    """What poetry hashes: its own keys, at top level unless `[project]` or the groups bring some too."""
-    poetry = _mapping(table, "tool", "poetry")
-    legacy = () if project or groups else ("dependencies", "source", "extras", "dev-dependencies")
-    keys = ("dependencies", "source", "extras", "dev-dependencies", "group")
-    own = {key: poetry.get(key) for key in keys if key in legacy or poetry.get(key) is not None}
-    tables = {"project": project, "dependency-groups": groups}
-    relevant: dict[str, object] = {key: value for key, value in tables.items() if value}
-    return {**relevant, "tool": {"poetry": own}} if relevant else own
+    found = next((tool for tool in _TOOLS if tool in mapping(table, "tool")), None)
+    return found or _BACKENDS.get(str(mapping(table, "build-system").get("build-backend")))
 
 
 def _declared(table: Mapping[str, object]) -> frozenset[Declared] | None:
     """The requirements as uv repeats them in its lock; None where the text does not say them all."""
-    project = _mapping(table, "project")
+    project = mapping(table, "project")
     dynamic = project.get("dynamic")
     if not project or (
         isinstance(dynamic, list) and {"dependencies", "optional-dependencies"} & {str(d) for d in dynamic}
     ):
         return None
     sections: dict[str, object] = {"": project.get("dependencies", [])}
-    sections |= {f"extra:{canonicalize_name(k)}": v for k, v in _mapping(project, "optional-dependencies").items()}
-    groups = _mapping(table, "dependency-groups")
+    sections |= {f"extra:{canonicalize_name(k)}": v for k, v in mapping(project, "optional-dependencies").items()}
+    groups = mapping(table, "dependency-groups")
     sections |= {f"group:{canonicalize_name(k)}": _group(groups, k, ()) for k in groups}
-    development = _mapping(table, "tool", "uv").get("dev-dependencies")
+    development = mapping(table, "tool", "uv").get("dev-dependencies")
     if isinstance(development, list):
         already = sections.get("group:dev", [])
         sections["group:dev"] = [*(already if isinstance(already, list) else []), *development]
@@ -260,20 +174,20 @@ def _declared(table: Mapping[str, object]) -> frozenset[Declared] | None:
         if not isinstance(items, list):
             return None
         try:
-            found |= {declaration.declared(section, Pep508(item)) for item in items}
-        except (InvalidRequirement, TypeError):
+            found |= {declaration.declared(section, declaration.pep508(item)) for item in items}
+        except (InvalidRequirement, TypeError, AttributeError):
             return None
     elsewhere = _from_elsewhere(table)
+    found |= origin.uv_manifest(table)
     return frozenset(d._replace(specifier=None) if d.name.partition("[")[0] in elsewhere else d for d in found)
 
 
 def _from_elsewhere(table: Mapping[str, object]) -> set[str]:
     """Names that `[tool.uv.sources]` takes from a repository or a URL, whatever the platform."""
-    sources = _mapping(table, "tool", "uv", "sources")
     return {
-        canonicalize_name(name)
-        for name, source in sources.items()
-        if isinstance(source, Mapping) and source.keys() & {"git", "url"} and "marker" not in source
+        name
+        for name, several in uv.sources(table).items()
+        if len(several) == 1 and several[0].keys() & {"git", "url"} and "marker" not in several[0]
     }
 
 

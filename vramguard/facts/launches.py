@@ -116,5 +116,7 @@ class Deployment:
     n_gpu_layers: int | Unknown | None = None
     card: str | Unknown | None = None  # a name of ours: deployments of the same card share it
     device_map: str | Unknown | None = None
+    trust_remote_code: bool | Unknown | None = None  # whether code that lies beside the weights is run
+    code_revision: str | Unknown | None = None  # of that code, where it is asked for by itself
     max_memory: str | Unknown | None = None  # as written: what `device_map` may put on each card
     places: Mapping[str, Location] = field(default_factory=dict)

@@ -200,5 +200,5 @@ class Lock:
     packages: tuple[LockedPackage, ...]
     content_hash: str | None = None  # of what it was made from: poetry and pipenv bare, pdm as `sha256:…`
     sources: tuple[str, ...] = ()  # paths in the repository that it says it was made from: conda-lock
-    groups: frozenset[str] | None = None  # the groups and extras that it holds; None where it does not say: all
+    groups: frozenset[str] | None = None  # the groups and extras that it says it holds; None where it does not say
     manifest: frozenset[Declared] | None = None  # uv: the constraints and overrides of the workspace's root

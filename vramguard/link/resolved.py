@@ -45,11 +45,11 @@ def resolved(facts: Facts) -> tuple[Resolved, ...]:
 
 def _locks(facts: Facts) -> Iterator[Resolved]:
     for lock in facts.of(Lock):
-        held = (_held(package) for package in lock.packages)
-        yield Resolved(lock.at, lock.form, tuple(item for item in held if item is not None))
+        packages = (held(package) for package in lock.packages)
+        yield Resolved(lock.at, lock.form, tuple(item for item in packages if item is not None))
 
 
-def _held(package: LockedPackage) -> Held | None:
+def held(package: LockedPackage) -> Held | None:
     """What an index holds under the package's name; None for a folder, and for a commit that no index knows."""
     if not package.version or package.local is not None or package.commit is not None:
         return None

@@ -30,7 +30,8 @@ SGLANG: list[tuple[str, dict[str, Any]]] = [
     ("--cuda-graph-max-bs 64", {"unread": ("--cuda-graph-max-bs 64",)}),
     ("--speculative-algorithm EAGLE", {"unread": ("--speculative-algorithm EAGLE",)}),
     ("--lora-paths a=b c=d", {"unread": ("--lora-paths c=d",)}),
-    ("--host 0.0.0.0 --port 30000 --trust-remote-code --max-total-tokens 9000 --log-requests", {}),
+    ("--host 0.0.0.0 --port 30000 --max-total-tokens 9000 --log-requests", {}),
+    ("--trust-remote-code", {"trust_remote_code": True}),
     ("--reasoning-parser deepseek-r1 --served-model-name n --chat-template c --api-key k", {}),
 ]
 TGI: list[tuple[str, dict[str, Any]]] = [
@@ -57,7 +58,8 @@ TRTLLM: list[tuple[str, dict[str, Any]]] = [
     ("--backend trt", {"unread": ("--backend trt",)}),
     ("--kv_cache_free_gpu_memory_fraction 0.8", {"gpu_memory_utilization": "0.8"}),
     ("--extra_llm_api_options x.yaml", {"unread": ("--extra_llm_api_options x.yaml",)}),
-    ("--max_beam_width 1 --trust_remote_code --host 0.0.0.0", {}),
+    ("--max_beam_width 1 --host 0.0.0.0", {}),
+    ("--trust_remote_code", {"trust_remote_code": True}),
 ]
 LLAMA: list[tuple[str, dict[str, Any]]] = [
     ("-c 8192", {"max_model_len": 8192}),

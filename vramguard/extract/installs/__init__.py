@@ -1,8 +1,15 @@
-"""Commands that install packages, in every kind of file that holds commands."""
+"""Commands that install packages, in every kind of file that holds commands, and what they fetch that is none.
+
+`commands` reads the commands of a script, `words` those of an installer, by the tables of `tools`; a module for each
+kind of file says where its scripts stand. One search of the text tells whether any of that is worth it.
+"""
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
+
+from vramguard.extract.installs.tools import worth
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -10,7 +17,27 @@ if TYPE_CHECKING:
     from vramguard.facts import Fact
     from vramguard.source import Document
 
+_READERS = {
+    "dockerfile": "docker",
+    "shell": "recipes",
+    "makefile": "recipes",
+    "justfile": "recipes",
+    "ini": "tox",
+    "toml": "tox",
+    "yaml": "places",
+    "notebook": "notebooks",
+    "python": "programs",
+}
 
-def extract(document: Document) -> Iterator[Fact]:  # noqa: ARG001
-    """Every fact."""
-    yield from ()
+
+_ALWAYS = {"tox", "programs", "notebooks"}  # these ask for words of their own
+
+
+def extract(document: Document) -> Iterator[Fact]:
+    """Every install of a file, the requirements that its commands name, and what they fetch."""
+    reader = _READERS.get(document.kind)
+    text = document.text
+    held = reader == "places" and "ConfigMap" in text and "requirements" in text
+    held = held or (reader == "docker" and "ADD" in text and "://" in text)
+    if reader and (reader in _ALWAYS or held or worth(text)):
+        yield from import_module(f"{__name__}.{reader}").facts(document)

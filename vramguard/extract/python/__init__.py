@@ -29,6 +29,8 @@ _LOADERS = (
     "from_pretrained", "from_quantized", "vllm", "sglang", "tensorrt_llm", "llama_cpp",
     "FastLanguageModel", "LlamaCpp", "text-generation-launcher", "trtllm-serve", "llama-server",
     "HuggingFaceModel", "from_model_id", "HuggingFaceLLM", "LLMConfig",
+    "snapshot_download", "hf_hub_download", "load_dataset", "hub.load(", "SentenceTransformer", "CrossEncoder",
+    "hf-hub:", "hf_hub:", "models:/", "HuggingFaceEmbeddings", "load_lora_weights",
 )  # fmt: skip
 _PIPELINES = ("transformers", "modelscope", "optimum")  # whose `pipeline(…)` loads a model; many others have one
 # A settings module: a name that is about a model gets a literal, a default or a field, at most one level deep.

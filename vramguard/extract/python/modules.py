@@ -24,7 +24,9 @@ KEPT = re.compile(
     r"(?:LLM|Llama|\w*EngineArgs|Engine|from_\w+|pipeline|V[Ll][Ll][Mm]|HuggingFaceLLM|LlamaC[Pp][Pp]|LLMConfig"
     r"|\w+ProcessorConfig|add_argument|option|Option|Argument|HuggingFaceModel|deploy|\w*Trainer|\w*TrainingArguments"
     r"|SFTConfig|\w*LitServer|to|cuda|half|backward|run|Popen|call|check_call|check_output|system|run_commands"
-    r"|create_subprocess_\w+|get_peft_model|prepare_model_for_kbit_training|generate|chat|stream_chat|prepare|entrypoint|cmd|quantize)\Z"
+    r"|create_subprocess_\w+|get_peft_model|prepare_model_for_kbit_training|generate|chat|stream_chat|prepare|entrypoint|cmd|quantize"
+    r"|snapshot_download|hf_hub_download|load_dataset|SentenceTransformer|CrossEncoder|create_model|load_model|HuggingFace\w+"
+    r"|load_lora_weights)\Z"
 )
 _BINDS = frozenset({"bind", "remote", "local", "spawn"})
 _DEFINED = re.compile(r"^[ \t]*(?:async[ \t]+)?(?:def|class)[ \t]+(\w{1,100})", re.MULTILINE)
@@ -274,6 +276,8 @@ class _Walk:
 
     def _is_kept(self, function: ast.expr) -> bool:
         if isinstance(function, ast.Attribute):
+            if function.attr == "load" and _last(function.value) == "hub":  # torch's; most of the world has a `load`
+                return True
             return KEPT.match(function.attr) is not None or function.attr in self.own or self._is_bound(function)
         if not isinstance(function, ast.Name):
             return False
@@ -285,6 +289,10 @@ class _Walk:
         if isinstance(base, ast.Call) and isinstance(base.func, ast.Attribute):
             base = base.func.value
         return function.attr in _BINDS and isinstance(base, ast.Name) and base.id in self.own
+
+
+def _last(node: ast.expr) -> str:
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 def _both(under: _Under, more: _Under) -> _Under:

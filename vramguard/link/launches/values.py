@@ -28,6 +28,7 @@ SWITCHES: Final = frozenset(
         "language_model_only",
         "kv_events",
         "enable_chunked_prefill",
+        "trust_remote_code",
     }
 )
 DECIMALS: Final = frozenset({"gpu_memory_utilization", "cpu_offload_gb", "swap_space"})

@@ -52,7 +52,7 @@ def _called(reader: Reader, module: PythonModule, one: Called, origin: str, fact
     positional = constructor.positional if constructor else loaders.loader(origin, arguments)
     if positional is None:
         return
-    _read(arguments, positional)
+    read(arguments, positional)
     if constructor is None:
         found = loaders.deployment(origin, arguments, name)
     else:
@@ -77,8 +77,8 @@ def _roots(module: PythonModule) -> frozenset[str]:
     return frozenset(found.module.partition(".")[0] for found in module.imports)
 
 
-def _read(arguments: Arguments, positional: tuple[str, ...]) -> None:
-    """The values of a call's arguments, by name."""
+def read(arguments: Arguments, positional: tuple[str, ...]) -> None:
+    """Fill in the values of a call's arguments, by name; `positional` are the names of those that have none."""
     module, call, scope = arguments.module, arguments.called.call, arguments.called.scope
     number = 0
     for argument in call.arguments:

@@ -14,6 +14,7 @@ from vramguard.link.python.fields import (
     Fields,
     device_map,
     dtype,
+    flag,
     integer,
     shown,
     text,
@@ -164,6 +165,8 @@ def _common(fields: Fields, arguments: Arguments, origin: str) -> None:
 
 _NAMES: Final[tuple[tuple[str, tuple[str, ...], Any], ...]] = (
     ("revision", ("revision",), text),
+    ("trust_remote_code", ("trust_remote_code",), flag),
+    ("code_revision", ("code_revision",), text),
     ("dtype", ("dtype", "torch_dtype"), dtype),
     ("device_map", ("device_map",), device_map),
     ("max_memory", ("max_memory",), shown),
