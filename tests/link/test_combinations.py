@@ -80,7 +80,7 @@ class TestMeetings:
         assert [len(meeting.lines) for meeting in meetings(facts(files))] == [1, 1]
 
     def test_conda_has_names_of_its_own(self) -> None:
-        text = "name: a\nchannels: [pytorch]\ndependencies:\n  - pytorch=2.1.0\n  - numpy=1.26\n  - pip:\n    - torch-fid==0.3\n"
+        text = "channels: [a]\ndependencies:\n  - pytorch=2.1.0\n  - numpy=1.26\n  - pip:\n    - torch-fid==0.3\n"
         found = met({"environment.yml": text}, "environment.yml")
         assert [(one.name, one.version, one.prefix, one.manager) for one in found.lines] == [
             ("torch", "2.1.0", False, "conda"),
@@ -286,10 +286,11 @@ class TestCuda:
         assert self.images(*source, image=devel)[0][2:] == (True, True)
 
     def test_a_stage_that_begins_with_another(self) -> None:
-        text = "FROM nvidia/cuda:11.8.0-devel-ubuntu22.04 AS base\nRUN apt-get update\nFROM base\nRUN pip install torch==2.5.1\n"
-        assert len(list(beside(facts({"Dockerfile": text})))) == 1
-        other = "FROM nvidia/cuda:11.8.0-devel-ubuntu22.04 AS base\nRUN pip install torch==2.5.1\nFROM python:3.11\nRUN pip install six==1.16.0\n"
-        assert list(beside(facts({"Dockerfile": other}))) == []
+        first, torch = "nvidia/cuda:11.8.0-devel-ubuntu22.04 AS base", "RUN pip install torch==2.5.1"
+        files = docker("RUN apt-get update", "FROM base", torch, image=first)
+        assert len(list(beside(facts(files)))) == 1
+        other = docker(torch, "FROM python:3.11", "RUN pip install six==1.16.0", image=first)
+        assert list(beside(facts(other))) == []
 
     def test_an_image_that_something_fills_in(self) -> None:
         image = Image(Location("Dockerfile", 1), "dockerfile", "nvidia/cuda", None, None, pinned=False, use="base")

@@ -511,3 +511,23 @@ def test_poetry_holds_another_version_than_asked() -> None:
 def test_an_optional_dependency_of_poetry_need_not_be_compiled() -> None:
     project = POETRY_PROJECT + 'numpy = "^1.26"\ntorch = { version = "^2", optional = true }\n'
     assert locks({"pyproject.toml": project, "requirements.txt": "numpy==1.26.4\n"}) == [(None, ())]
+
+
+def test_who_takes_a_project_in_takes_in_none_of_its_groups() -> None:
+    project = PROJECT + '[dependency-groups]\ntest = ["pytest>=8"]\n[project.optional-dependencies]\nx = ["ray>=2"]\n'
+    lock = (
+        "version = 1\n[[package]]\nname = 'a'\nsource = { editable = '../lib' }\ndependencies = [{ name = 'numpy' }]\n"
+    )
+    held = "[[package]]\nname = '{}'\nversion = '{}'\nsource = {{ registry = 'https://h' }}\n"
+    lock += held.format("pytest", "7.4") + held.format("ray", "1.0")
+    assert locks({"lib/pyproject.toml": project, "app/uv.lock": lock}, "lib/pyproject.toml") == [("app/uv.lock", ())]
+    older = lock + held.format("torch", "1.13.1")
+    assert locks({"lib/pyproject.toml": project, "app/uv.lock": older}, "lib/pyproject.toml") == [
+        ("app/uv.lock", ("torch>=2 is held as 1.13.1",))
+    ]
+
+
+def test_a_source_of_conda_lock_on_the_machine_that_locked() -> None:
+    lock = CONDA_LOCK.format("/home/me/work/environment.yml") + ENTRY.format("scipy", "1", "conda")
+    found = locks({"environment.yml": ENVIRONMENT, "conda-lock.yml": lock}, "environment.yml")
+    assert found == [("conda-lock.yml", ("numpy is not in it",))]  # conda's torch is pip's, of which it says nothing

@@ -61,6 +61,10 @@ class KnownBadCombination:
     ranges: Severity = Severity.WARNING
     replaced: Severity = Severity.WARNING
 
+    def __post_init__(self) -> None:
+        if data.gpu(self.gpu) is None:
+            raise ValueError(f"unknown GPU `{self.gpu}`")
+
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each advisory, or pair, and its lines."""
         seen: set[tuple[object, ...]] = set()

@@ -155,7 +155,7 @@ def _of_actions(facts: Facts) -> Iterator[_Claim]:
 def _of_images(facts: Facts) -> Iterator[_Claim]:
     for image in images(facts):
         tag = image.tag if isinstance(image.tag, str) and re.match(r"v?[0-9]+\.[0-9]", image.tag) else None
-        version = tag or _said(image.reason)  # of a pinned image, the comment behind it
+        version = tag or _said(image.comment)
         if image.pinned is True and isinstance(image.digest, str) and version:
             yield _Claim(image.at, plain(image.name), image.digest, version)
 
@@ -169,7 +169,7 @@ def _said(comment: str) -> str | None:
 def _within(facts: Facts) -> Iterator[tuple[_Claim, _Claim, str]]:
     """Images whose comment contradicts the tag beside it."""
     for image in images(facts):
-        version = _said(image.reason) if image.pinned is True else None
+        version = _said(image.comment) if image.pinned is True else None
         if version and isinstance(image.tag, str) and isinstance(image.digest, str) and _differ(image.tag, version):
             claim = _Claim(image.at, plain(image.name), image.digest, image.tag)
             yield claim, claim, f"its tag is {image.tag}, and the comment behind it says {version}"

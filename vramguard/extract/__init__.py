@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from vramguard.facts import DuplicateKey
-from vramguard.source import Location
+from vramguard.source import LENIENT, Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,13 +63,15 @@ EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("notebook", re.compile(""), "python"),
     *((kind, re.compile(""), "installs") for kind in ("dockerfile", "shell", "makefile", "justfile", "ini", "yaml")),
     *((kind, re.compile(""), "installs") for kind in ("notebook", "python")),
-    *((kind, re.compile(""), "images") for kind in ("dockerfile", "yaml", "python")),
+    *((kind, re.compile(""), "images") for kind in ("dockerfile", "yaml", "python", "shell", "makefile")),
     *((kind, re.compile(""), "runtime") for kind in ("python", "notebook", "yaml", "frontmatter")),
 )
 
 
 def extract(document: Document) -> Iterator[Fact]:
     """Every fact that one document states."""
+    if document.value is None and document.kind in LENIENT:
+        return  # it is no text
     for flaw in document.parsed.flaws:
         yield DuplicateKey(Location(document.path, *flaw.span), flaw.message)
     for kind, pattern, module in EXTRACTORS:

@@ -14,7 +14,7 @@ from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from vramguard.facts import Declared, Requirement, Unknown
 from vramguard.source.requirements import STRONG_HASHES
@@ -246,7 +246,7 @@ def comparable(specifier: str) -> str:
         bare = clause.version.removesuffix(".*")
         try:
             version = str(Version(bare)) + clause.version[len(bare) :]
-        except InvalidVersion:  # `===` takes any text
+        except ValueError:  # `===` takes any text, and Python reads no number of thousands of digits
             version = clause.version
         clauses.append(clause.operator + version)
     return ",".join(sorted(clauses))

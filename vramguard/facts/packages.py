@@ -86,7 +86,8 @@ class Image:
     digest: str | Unknown | None  # sha256:…
     pinned: bool | Unknown | None
     reason: str = ""
-    use: str = ""  # base, copy, container, init-container, service, component …
+    use: str = ""  # base, copy, container, init-container, service, component …; built, for what is made here
+    comment: str = ""  # what stands behind it: `# v1.2`
 
 
 @dataclass(frozen=True, slots=True)

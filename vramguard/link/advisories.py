@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from functools import cache, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from vramguard.link.meeting import Line, Meeting
     from vramguard.source import Location
 
+_OTHER_BUILD = re.compile(r"(?:\+|/whl/(?:nightly/|test/)?)(?:cpu|rocm|xpu)")
 _MOST = 6  # lines of one package that are looked at
 _PYTHONS = ("3.9", "3.10", "3.11", "3.12", "3.13")
 _LINUX = {
@@ -100,13 +102,19 @@ def _unfit(meeting: Meeting, package: str, on: str) -> Iterator[Unfit]:
     beside = [line for line in meeting.versions(on)[:_MOST] if line.manager == "pip"]
     for line in meeting.versions(package)[:_MOST]:
         needs = needed(package, on, line.version)
-        if needs is None or line.manager != "pip":
+        if needs is None or line.manager != "pip" or (package == "torch" and _has_no_cuda(meeting, line)):
             continue
         met = [other for other in beside if together((line, other))]
         if met and not any(within(other, needs[0]) for other in met):
             later = met[-1].command < line.command
             bare = bool(meeting.installs) and meeting.installs[line.command].option("no-deps") is not None
             yield Unfit(meeting, line, met[-1], *needs, replaced=later and not bare)
+
+
+def _has_no_cuda(meeting: Meeting, line: Line) -> bool:
+    """Whether a build of torch may be one for CPUs or other cards, which declares no triton."""
+    urls = (value for name, value in meeting.asked(line.command) if name.endswith(("index-url", "index", "find-links")))
+    return _OTHER_BUILD.search(line.version) is not None or any(map(_OTHER_BUILD.search, urls))
 
 
 @cache

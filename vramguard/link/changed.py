@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from vramguard.facts import Declared, Lock, LockedPackage, Requirement
 
 UNSAFE = ("pip", "setuptools", "distribute", "wheel")  # pip-tools: UNSAFE_PACKAGES, and wheel
+_SHORT = 3  # letters of a part of a name that many names share
+_LONG = 100  # letters of a name that nobody gave
 _OWN = ("constraint:", "override:")  # sections of a workspace's root alone
 
 
@@ -67,7 +69,8 @@ def _canonical(item: Declared) -> Declared:
 
 def _trimmed(clause: str) -> str:
     operator = clause[: 2 if clause[1] == "=" else 1]
-    return operator + canonicalize_version(clause[len(operator) :])
+    version = clause[len(operator) :]
+    return operator + (canonicalize_version(version) if len(version) < _LONG else version)
 
 
 def _is_from_index(declared: set[Declared]) -> bool:
@@ -83,7 +86,8 @@ class Held:
         for package in packages:
             for name in (package.name, *package.also):
                 self._named[canonicalize_name(name)].append(package)
-        self._conda = [name for name, found in self._named.items() if found[0].manager == "conda"]
+        self._conda = {name for name, found in self._named.items() if found[0].manager == "conda"}
+        self._joined = "\n".join(self._conda)
         self._pip = any(package.manager == "pip" for package in packages)
         self._overridden = {item.name.partition("[")[0] for lock in locks for item in lock.manifest or ()}
 
@@ -98,7 +102,15 @@ class Held:
             return True
         if grammar(asked) == "conda" or not self._conda:
             return False
-        return not self._pip or any(_alike(name, other) for other in self._conda)
+        return not self._pip or self._alike(name)
+
+    def _alike(self, name: str) -> bool:
+        """Whether the name, or a part of it of some length, is in one of conda's names, or one of those in it."""
+        parts = [part for part in name.split("-") if len(part) > _SHORT and part not in ("python", "py")]
+        if len(name) > _LONG or any(part in self._joined for part in (name, *parts)):
+            return True
+        ends = range(len(name) + 1)
+        return any(name[start:end] in self._conda for start in ends for end in ends[start + 1 :])
 
     def contradiction(self, asked: Requirement) -> str:
         """`torch>=2 is held as 1.13.1`, where no version that the lock has of it is one that is asked for."""
@@ -112,12 +124,6 @@ class Held:
             return ""
         mark = "" if not asked.specifier or asked.specifier[0] in "<>=!~^" else " "
         return f"{asked.name}{mark}{asked.specifier} is held as {', '.join(map(str, versions[:2]))}"
-
-
-def _alike(name: str, other: str) -> bool:
-    """Whether one of two names holds the other, or a part of some length of it."""
-    parts = [part for part in name.split("-") if part not in ("python", "py")]
-    return name in other or other in name or any(len(part) > 3 and part in other for part in parts)  # noqa: PLR2004
 
 
 def lacking(held: Held, declared: Iterable[Requirement]) -> tuple[str, ...]:

@@ -109,12 +109,11 @@ def unfixed(facts: Facts) -> Iterator[Unfixed]:
     """Exact lines without label and hash, of whose packages an index that is asked has several builds."""
     seen: set[object] = set()
     for meeting in meetings(facts):
-        indexes = _indexes(meeting)
-        if not indexes or _only(meeting) or any(name == "require-hashes" for name, _ in meeting.options):
+        if not _indexes(meeting.options):
             continue
         told: dict[tuple[str, int, str], list[Line]] = defaultdict(list)
         for line in meeting.lines:
-            url = next((url for row, url in indexes if line.name in row.packages), None)
+            url = _url(meeting, line)
             if url is not None and _is_open(line) and line.at not in seen:
                 seen.add(line.at)
                 told[line.at.path, line.command, url].append(line)
@@ -127,16 +126,25 @@ def _is_open(line: Line) -> bool:
     return exact and not line.hashed and "+" not in line.version and not line.specifier.startswith("===")
 
 
-def _indexes(meeting: Meeting) -> list[tuple[data.BuildIndex, str]]:
+def _url(meeting: Meeting, line: Line) -> str | None:
+    """The index with several builds that is asked for a line, beside another."""
+    options = meeting.asked(line.command)
+    indexes = _indexes(options)
+    if not indexes or _only(options) or any(name == "require-hashes" for name, _ in options):
+        return None
+    return next((url for row, url in indexes if line.name in row.packages), None)
+
+
+def _indexes(options: Sequence[tuple[str, str]]) -> list[tuple[data.BuildIndex, str]]:
     found = []
-    for name, value in meeting.options:
+    for name, value in options:
         for url in re.split(r"[\s,]+", value) if name in _SOURCES else ():
             bare = url.partition("=")[2] if re.match(r"[\w-]+=https?://", url) else url
             found += [(row, bare) for row in data.build_indexes() if row.host in bare]
     return found
 
 
-def _only(meeting: Meeting) -> bool:
+def _only(options: Sequence[tuple[str, str]]) -> bool:
     """Whether nothing but one folder of builds is asked: then the folder says which build it is."""
-    asked = {name for name, value in meeting.options if name in _SOURCES and value}
-    return asked <= {"index-url", "default-index"} and len(_indexes(meeting)) == 1
+    asked = {name for name, value in options if name in _SOURCES and value}
+    return asked <= {"index-url", "default-index"} and len(_indexes(options)) == 1

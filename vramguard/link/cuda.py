@@ -27,6 +27,7 @@ _NO_CUDA: Final = re.compile(r"(?:cpu|rocm|xpu)")
 _INDEXES: Final = ("index-url", "extra-index-url", "index", "default-index", "find-links")
 _PYPI: Final = re.compile(r"https?://pypi\.(?:org|python\.org)/simple/?")
 _DOCKERFILE: Final = "dockerfile"
+_PASSING: Final = frozenset({"workflow", "makefile", "justfile", "tox", "nox"})  # where nothing is served
 
 
 class Build(NamedTuple):
@@ -67,9 +68,14 @@ class OnCard(NamedTuple):
 
 @lru_cache(maxsize=4)  # Facts are compared by identity
 def builds(facts: Facts) -> tuple[Build, ...]:
-    """The build of torch of everything that is installed together, where it can be told and has CUDA."""
-    found = (build for meeting in meetings(facts) if (build := _build(meeting)) is not None)
-    return tuple(found)
+    """The build of torch of everything that is installed together, where it can be told and has CUDA.
+
+    Of a list that a Dockerfile installs, the Dockerfile says from where: the list by itself says less.
+    """
+    found = [(meeting, meeting.of("torch")) for meeting in meetings(facts)]
+    staged = {line.at for meeting, lines in found if meeting.form == _DOCKERFILE for line in lines}
+    own = (item for item, lines in found if item.form == _DOCKERFILE or not any(line.at in staged for line in lines))
+    return tuple(build for meeting in own if (build := _build(meeting)) is not None)
 
 
 def _build(meeting: Meeting) -> Build | None:
@@ -94,12 +100,11 @@ def _build(meeting: Meeting) -> Build | None:
 
 def _folders(meeting: Meeting, line: Line) -> str | None:
     """The folder of builds that the line's command asks; "" where PyPI alone is asked, None where it cannot be told."""
-    options = meeting.installs[line.command].options if meeting.installs else meeting.options
-    more = [option for option in meeting.options if option not in options]
-    named = [(name, value) for name, value in (*options, *more) if name in _INDEXES]
+    named = [(name, value) for name, value in meeting.asked(line.command) if name in _INDEXES]
     found = {match[1] for _, value in named for match in _FOLDER.finditer(value)}
-    if len(found) == 1:
-        return found.pop()
+    if len(found) == 1:  # of PyPI and such a folder pip takes the newer release, and of one release that of the folder
+        alone = any(name in ("index-url", "default-index") and _FOLDER.search(value) for name, value in named)
+        return found.pop() if alone or line.version else None
     if found or any(value and not _PYPI.fullmatch(value) for name, value in named if name != "extra-index-url"):
         return None
     return ""
@@ -193,13 +198,14 @@ def _compiled(meeting: Meeting) -> tuple[Line | None, bool]:
 def on_cards(facts: Facts) -> Iterator[OnCard]:
     """Deployments whose environment has a torch without code for their card.
 
-    The environment of a deployment is the nearest: in its folder, or else in the next one above that has any. A
-    container whose image somebody else builds has nothing of the repository's.
+    The environment of a deployment stands in its folder, or else in the one above. A container whose image somebody
+    else builds has nothing of the repository's.
     """
     nearest: dict[str, list[Build]] = {}
     for build in builds(facts):
-        if build.line.manager == "pip":
-            nearest.setdefault(_folder(build.meeting.path), []).append(build)
+        if build.line.manager == "pip" and build.meeting.form not in _PASSING:
+            for folder in {_folder(build.meeting.path), _folder(build.line.at.path)}:
+                nearest.setdefault(folder, []).append(build)
     if not nearest:
         return
     foreign = _foreign(facts)
@@ -207,7 +213,8 @@ def on_cards(facts: Facts) -> Iterator[OnCard]:
         card = data.gpu(deployment.gpu) if isinstance(deployment.gpu, str) else None
         if card is None or card.vendor != "nvidia" or deployment.accelerator or deployment.at in foreign:
             continue
-        for build in _nearest(nearest, _folder(deployment.at.path)):
+        folder = _folder(deployment.at.path)
+        for build in nearest.get(folder) or nearest.get(_folder(folder), []):
             for row in data.card_builds():
                 if card.compute_capability in row.capabilities and not _has(row, build.cuda):
                     yield OnCard(build, deployment, card, row)
@@ -216,12 +223,6 @@ def on_cards(facts: Facts) -> Iterator[OnCard]:
 def _has(row: CardBuilds, cuda: str) -> bool:
     at = Version(cuda)
     return Version(row.least) <= at and (row.end is None or at < Version(row.end))
-
-
-def _nearest(found: dict[str, list[Build]], folder: str) -> list[Build]:
-    while folder not in found and folder:
-        folder = _folder(folder)
-    return found.get(folder, [])
 
 
 def _folder(path: str) -> str:

@@ -125,18 +125,21 @@ class Locks:
     def _differences(self, lock: Lock, project: Project, folder: str) -> tuple[str, ...]:
         """What the project declares and the lock was not made from, in words; nothing for a fresh lock."""
         if lock.form == "uv":
-            return _since_uv(lock, project, folder) or self._contradictions(lock, project)
+            return _since_uv(lock, project, folder) or self._contradictions(lock, project, folder)
         if folder_of(lock.at.path) != folder or not self._made_from(lock, project):
             return ()
         if lock.content_hash is None or not project.content_hash:
             return self._incomplete(lock, project)
         if lock.content_hash in project.content_hash:
-            return self._contradictions(lock, project)
+            return self._contradictions(lock, project, folder)
         absent = lacking(Held(lock), self._declared(lock, project))
         return absent or (f"its content-hash is that of another {project.at.path.rpartition('/')[2]}",)
 
-    def _contradictions(self, lock: Lock, project: Project) -> tuple[str, ...]:
-        return contradicting(Held(lock), self._declared(lock, project))
+    def _contradictions(self, lock: Lock, project: Project, folder: str) -> tuple[str, ...]:
+        """Versions that nobody asked for. What takes a project in by its path takes in no group and no extra of it."""
+        whole = folder_of(lock.at.path) == folder
+        declared = [line for line in self._declared(lock, project) if whole or is_runtime(line)]
+        return contradicting(Held(lock), declared)
 
     def _incomplete(self, lock: Lock, project: Project) -> tuple[str, ...]:
         """What the lock of a project lacks or contradicts, where no hash says what it was made from.
@@ -167,14 +170,14 @@ class Locks:
     def _declared(self, lock: Lock, project: Project) -> list[Requirement]:
         """What the lock's tool locks of a project, less what has no version, as a local path, or what is overridden."""
         pattern = _SECTIONS.get(lock.form)
-        found = [line for line in self._requirements.get(project.at.path, ()) if line.pinned is not None]
+        found = [line for line in self._requirements.get(project.at.path, ()) if isinstance(line.pinned, bool)]
         overridden = {canonicalize_name(line.name) for line in found if line.section.startswith(_OVERRIDES)}
         held = (line for line in found if pattern and pattern.match(line.section))
         return [line for line in held if canonicalize_name(line.name) not in overridden]
 
     def _runtime(self, project: Project) -> list[Requirement]:
         found = self._requirements.get(project.at.path, ())
-        return [line for line in found if is_runtime(line) and line.pinned is not None]
+        return [line for line in found if is_runtime(line) and isinstance(line.pinned, bool)]
 
     @cached_property
     def _workspaces(self) -> list[Project]:

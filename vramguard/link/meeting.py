@@ -76,6 +76,14 @@ class Meeting(NamedTuple):
         """The file that says what is installed."""
         return self.at.path
 
+    def asked(self, command: int) -> tuple[tuple[str, str], ...]:
+        """The options that hold for one of the commands: its own, and those of the lists that are installed."""
+        if not self.installs:
+            return self.options
+        others = {option for install in self.installs for option in install.options}
+        more = (option for option in self.options if option not in others)
+        return (*self.installs[command].options, *more)
+
     def of(self, name: str) -> list[Line]:
         """The lines of one package, constraints aside."""
         return [line for line in self.lines if line.name == name and not line.limits]

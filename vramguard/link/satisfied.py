@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _CLAUSE = re.compile(r"\s*(\^|~=|~|===?|!=|<=|>=|<|>|=)?\s*v?([^\s,|<>=!~^]+)\s*")
 _ANY = ("", "*")
+_LONG = 400  # characters: beyond this no person wrote it
 
 
 def grammar(requirement: Requirement) -> str:
@@ -33,7 +34,7 @@ def grammar(requirement: Requirement) -> str:
 
 def satisfies(version: str, specifier: str, grammar: str) -> bool:
     """Whether the version may be meant by the specifier."""
-    if specifier in _ANY or "://" in specifier or "${" in specifier:
+    if specifier in _ANY or "://" in specifier or "${" in specifier or len(specifier) + len(version) > _LONG:
         return True
     try:
         locked = Version(version)

@@ -111,7 +111,7 @@ def test_a_comment_behind_a_pinned_one_is_kept() -> None:
     pinned = image(f"a@sha256:{HEX}", AT, "helm", "container", behind="v1.2.3")
     moving = image("a:1", AT, "helm", "container", behind="v1.2.3")
     assert pinned is not None
-    assert pinned.reason == "v1.2.3"
+    assert pinned.comment == "v1.2.3"
     assert moving is not None
     assert "v1.2.3" not in moving.reason
 

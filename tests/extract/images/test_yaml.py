@@ -51,7 +51,7 @@ def test_every_container_of_a_pod(images: Found) -> None:
     ]
     by_name = {image.name: image for image in found}
     assert by_name["vllm/vllm-openai"].pinned is True
-    assert by_name["vllm/vllm-openai"].reason == "v0.11.0"
+    assert by_name["vllm/vllm-openai"].comment == "v0.11.0"
     assert tuple(by_name["busybox"].at)[1:] == (9, 16, 9, 23)
 
 

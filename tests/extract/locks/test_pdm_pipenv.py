@@ -60,7 +60,7 @@ editable = true
 def test_pdm() -> None:
     found = lock(PDM, "serving/pdm.lock")
     torch, extra, zoo, lib = found.packages
-    assert (found.form, found.content_hash, found.groups) == ("pdm", "sha256:00ff", {"default", "dev-tools"})
+    assert (found.form, found.content_hash, found.groups) == ("pdm", "sha256:00ff", frozenset({"default", "dev-tools"}))
     assert (torch.hashes, torch.artifacts, torch.at[1:]) == ((SHA, MD5), 2, (6, 1, 6, 12))
     assert (extra.hashes, extra.artifacts, extra.at.line) == ((SHA, MD5), 2, 14)
     assert (zoo.commit, zoo.local) == (COMMIT, None)

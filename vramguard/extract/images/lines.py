@@ -82,7 +82,7 @@ def _places(same: _Same) -> Mapping[KeyPath, Placed]:
             lines[key[1], match[4]].append((*match.span(2), match[5] or ""))
     entries: dict[tuple[str, str], list[KeyPath]] = defaultdict(list)
     for number, root in enumerate(document.value):
-        for keys, value in _entries(root, (number,)):
+        for keys, value in _entries(root, (number,), {key for key, _ in lines}):
             entries[str(keys[-1]), value].append(keys)
     told = [
         (start, end, comment, keys)
@@ -103,15 +103,15 @@ def _located(document: Document, told: list[tuple[int, int, str, KeyPath]]) -> I
         yield keys, Placed(at, comment.strip()[:_LONGEST])
 
 
-def _entries(root: object, keys: KeyPath) -> Iterator[tuple[KeyPath, str]]:
-    """The texts under keys of interest, in the order of the text; each collection once, however often it is named."""
+def _entries(root: object, keys: KeyPath, wanted: set[str]) -> Iterator[tuple[KeyPath, str]]:
+    """The texts under wanted keys, in the order of the text; each collection once, however often it is named."""
     seen = set[int]()
     pending: list[tuple[KeyPath, Iterator[tuple[str | int, object]]]] = [(keys[:-1], iter([(keys[-1], root)]))]
     while pending:
         path, pairs = pending[-1]
         for key, item in pairs:
             if isinstance(item, str):
-                if isinstance(key, str) and (key.endswith("mage") or key in _OTHERS):
+                if key in wanted:
                     yield (*path, key), item
             elif isinstance(item, dict | list) and id(item) not in seen:
                 seen.add(id(item))

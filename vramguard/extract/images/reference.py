@@ -145,16 +145,14 @@ def image(text: str, at: Location, form: str, use: str, *, certain: bool = True,
     """The image that a text names; None for what is none.
 
     `certain`: nothing but an image can stand there. Elsewhere a text counts only with a tag, a digest or a path, and
-    not with what its own words leave open. `behind`: the comment behind it, kept as the reason of a pinned one, which
-    needs none: VG120 compares it.
+    not with what its own words leave open. `behind`: the comment behind it.
     """
     found = reference(text)
     if found is None:
         return None
     if not certain and (isinstance(found.pinned, Unknown) or not _looks(found)):
         return None
-    reason = behind if found.pinned is True else found.reason
-    return Image(at, form, found.name, found.tag, found.digest, found.pinned, reason, use)
+    return Image(at, form, found.name, found.tag, found.digest, found.pinned, found.reason, use, behind)
 
 
 _FILE = re.compile(r"\.(?:png|jpe?g|gif|svg|webp|bmp|tiff?|ico|iso|img|qcow2|ya?ml|json|py|txt|md|sif|tar|gz)\Z", re.I)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from vramguard.extract.locks.reading import (
@@ -33,8 +34,13 @@ def read(document: Document, form: str = "conda-lock") -> Lock:
     found = tables(value.get("package"))
     places = items(document, "package", len(found))
     packages = tuple(_package(document, entry, at) for entry, at in zip(found, places, strict=True))
-    sources = strings(table(value.get("metadata")).get("sources"))
+    sources = map(_relative, strings(table(value.get("metadata")).get("sources")))
     return Lock(Location(document.path), form, packages, sources=tuple(inside(document, source) for source in sources))
+
+
+def _relative(source: str) -> str:
+    """A source beside the lock where its path is that of the machine that locked."""
+    return re.split(r"[/\\]", source)[-1] if re.match(r"/|[A-Za-z]:|~", source) else source
 
 
 def _package(document: Document, entry: Table, at: Location) -> LockedPackage:

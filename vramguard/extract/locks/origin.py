@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from packaging.requirements import InvalidRequirement
 from packaging.requirements import Requirement as Pep508
 from packaging.utils import canonicalize_name
 
@@ -105,7 +104,7 @@ def _uv_manifest(settings: Table) -> Iterator[Declared]:
         for item in strings(settings.get(key)):
             try:
                 yield declared(section, Pep508(item))
-            except InvalidRequirement:
+            except ValueError:  # no requirement, or a number of more digits than Python reads
                 continue
 
 

@@ -6,7 +6,6 @@ import re
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from packaging.specifiers import InvalidSpecifier
 from packaging.utils import canonicalize_name
 
 from vramguard.extract.declaration import comparable, full_name
@@ -81,5 +80,5 @@ def _noted(section: str, item: Table) -> Declared:
         return Declared(section, name, None)
     try:
         return Declared(section, name, comparable(text(item.get("specifier")) or ""))
-    except InvalidSpecifier:
+    except ValueError:  # no specifier, or a number of more digits than Python reads
         return Declared(section, name, None)

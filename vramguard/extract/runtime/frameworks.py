@@ -13,6 +13,7 @@ import ast
 import posixpath
 import re
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.extract.python.called import dotted
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Fact
 
+_MOST: Final = 300  # calls of one file
+
 
 class Row(NamedTuple):
     """An argument that lists packages: of calls from these packages whose last name fits."""
@@ -37,17 +40,23 @@ class Row(NamedTuple):
 
 
 def read(program: Program) -> Iterator[Fact]:
-    """Everything that the calls of a file have installed."""
+    """Everything that the calls of a file have installed; of the first so many, since no person writes more."""
+    for found in islice(_asked(program), _MOST):
+        yield from found
+
+
+def _asked(program: Program) -> Iterator[Iterator[Fact]]:
+    """What each call asks for that is a framework's, read once it is taken."""
     for call in program.calls:
         last = call.func.attr if isinstance(call.func, ast.Attribute) else ""
         if last in _METHODS:
             roots, reader = _METHODS[last]
             if program.uses(*roots) or dotted(call.func).startswith("dbutils."):
-                yield from reader(program, call, last)
+                yield reader(program, call, last)
         for keyword in call.keywords:
             for row in _KEYWORDS.get(keyword.arg or "", ()):
                 if _is_of(program, call, row):
-                    yield from row.read(program, call, keyword.value, row.form)
+                    yield row.read(program, call, keyword.value, row.form)
 
 
 def _is_of(program: Program, call: ast.Call, row: Row) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.extract.runtime.listed import Entry, Listed
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from vramguard.facts import Fact
     from vramguard.source import Document
 
+_MOST: Final = 2000  # environments of one document; no person writes more
 _TEXTS: Final = ("runtimeEnvYAML", "serveConfigV2")  # YAML in a text: an environment, a Serve config
 _ENVIRONMENTS: Final = ("runtime_env", "worker_runtime_env")
 _INSTALLS: Final = re.compile(r"\b(?:pip|uv|conda|working_dir|py_modules)\b")
@@ -30,7 +32,7 @@ _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
 def runtime(document: Document) -> Iterator[Fact]:
     """Every package that an environment of Ray's in this document asks for."""
-    for node in every(tops(document), {*_TEXTS, *_ENVIRONMENTS}):
+    for node in islice(every(tops(document), {*_TEXTS, *_ENVIRONMENTS}), _MOST):
         yield from _held(node)
 
 
