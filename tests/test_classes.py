@@ -28,9 +28,19 @@ from vramguard.facts import PathClass
         ("third_party/tests/a.txt", "vendored"),
         ("dist/a.txt", "generated"),
         ("doc", "docs"),
+        ("shop/price_test.py", "test"),
+        ("shop/test_price.py", "test"),
+        ("shop/latest.py", "serving"),
+        ("requirements-dev.txt", "test"),
+        ("dev-requirements.in", "test"),
+        ("requirements.test.unit.txt", "test"),
+        ("requirements/lint.txt", "test"),
+        ("requirements_docs.txt", "docs"),
+        ("requirements-devices.txt", "serving"),
+        ("requirements-gpu.txt", "serving"),
     ],
 )
-def test_a_class_is_told_by_the_folders(path: str, expected: str) -> None:
+def test_a_class_is_told_by_the_names(path: str, expected: str) -> None:
     assert classifier({})(path) is PathClass(expected)
 
 
@@ -41,7 +51,17 @@ def test_configured_patterns_come_first() -> None:
     assert classify("tests/a.json") is PathClass.TEST
 
 
-@pytest.mark.parametrize("path", ["test_" * 4000, "a_test" * 4000, "/".join("tests_x" * 4000), "_-" * 10_000])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "test_" * 4000,
+        "a_test" * 4000,
+        "/".join("tests_x" * 4000),
+        "_-" * 10_000,
+        "requirements-" * 3000,
+        "requirements-dev" * 3000,
+    ],
+)
 def test_long_paths_take_little_time(path: str) -> None:
     start = time.perf_counter()
     classifier({})(path)

@@ -298,7 +298,11 @@ def test_a_hash_that_leaves_out_the_projects_own_dependencies_is_no_proof() -> N
     "change", [("2.1.0", "2.1.1"), (">=3.11,<4", ">=3.12"), (">=8,<9", ">=8"), ("0.10.2", "0.6.6")]
 )
 def test_any_change_of_what_is_declared_changes_the_hash(change: tuple[str, str]) -> None:
-    assert facts(PEP621)[1].content_hash.isdisjoint(facts(PEP621.replace(*change))[1].content_hash)
+    before, after = (
+        {digest for digest in facts(text)[1].content_hash if not digest.startswith("sha256:")}  # those are pdm's
+        for text in (PEP621, PEP621.replace(*change))
+    )
+    assert before.isdisjoint(after)
 
 
 def test_what_does_not_matter_to_a_lock_does_not_change_the_hash() -> None:
