@@ -37,7 +37,7 @@ def word(value: object) -> str:
 
 
 def labels(half: str | None) -> dict[str, list[Row]]:
-    """The rows by repository."""
+    """The rows by repository; those of the other half are kept aside, so that what they name is not taken for false."""
     found: dict[str, list[Row]] = defaultdict(list)
     for name, kind in FORMS.items():
         with (HERE / name).open(encoding="utf-8", newline="") as stream:
@@ -45,8 +45,8 @@ def labels(half: str | None) -> dict[str, list[Row]]:
                 given = row.get("kind") or kind or ""
                 row["kind"] = "absent" if row["form"] == "absent" else given
                 left_out = row["form"].startswith("lock:") or row["form"] == "other" or "[ambiguous]" in row["note"]
-                if not left_out and half in (None, row["half"]):
-                    found[row["repository"]].append(row)
+                row["kind"] = "aside" if left_out or half not in (None, row["half"]) else row["kind"]
+                found[row["repository"]].append(row)
     return found
 
 
@@ -83,11 +83,12 @@ def plain(specifier: str) -> str:
 def named(row: Row, fact: Fact) -> bool:
     """Whether a fact is of what the label names."""
     kind = row["kind"]
+    if fact["kind"] != kind:
+        return False
     if kind == "requirement":
-        return fact["kind"] == "requirement" and canonical(fact["name"]) == canonical(row["name"])
-    if kind in ("image", "action"):
-        return bool(fact["kind"] == kind and (fact["name"] == row["name"] or not row["name"]))
-    return bool(fact["kind"] == kind)
+        wanted = canonical(row["name"])
+        return canonical(fact["name"]) == wanted or (not re.fullmatch(r"[\w.-]+", wanted) and fact["name"] in wanted)
+    return kind not in ("image", "action") or fact["name"] == row["name"] or "$" in row["name"] or not row["name"]
 
 
 def compare(rows: list[Row], found: list[Fact], counts: dict[str, Counter[str]], verbose: bool) -> None:
@@ -106,7 +107,9 @@ def compare(rows: list[Row], found: list[Fact], counts: dict[str, Counter[str]],
     last: dict[tuple[str, str], int] = defaultdict(int)
     for row in rows:
         last[row["path"], row["kind"]] = max(last[row["path"], row["kind"]], int(row["line"]))
-    for row in (row for row in rows if row["kind"] != "absent"):
+    for row in (row for row in rows if row["kind"] == "aside"):
+        used.update(id(one) for one in by_line.get((row["path"], int(row["line"])), []))
+    for row in (row for row in rows if row["kind"] not in ("absent", "aside")):
         key = f"{row['kind']}: {row['form']}"
         at = by_line.get((row["path"], int(row["line"])), [])
         fact = next((one for one in at if named(row, one) and id(one) not in used), None)

@@ -204,6 +204,19 @@ class TestConflicts:
         assert self.pairs({"environment.yml": text.format("1.26.4")}) == [("=1.2", "==1.26.4")]
         assert self.pairs({"environment.yml": text.format("1.2.1")}) == []
 
+    def test_branches_are_alternatives(self) -> None:
+        branches = "RUN if $OLD; then pip install numpy==1.24.4; else pip install numpy==1.26.4; fi"
+        assert self.pairs(docker(branches)) == []
+        assert len(self.pairs(docker("RUN pip install numpy==1.24.4", "RUN pip install numpy==1.26.4"))) == 1
+
+    def test_steps_of_a_job_may_have_conditions(self) -> None:
+        step = "      - if: matrix.old\n        run: pip install {}\n"
+        job = "on: push\njobs:\n  test:\n    runs-on: ubuntu-24.04\n    steps:\n"
+        path = ".github/workflows/ci.yml"
+        assert self.pairs({path: job + step.format("numpy==1.24.4") + step.format("numpy==1.26.4")}) == []
+        files = {path: job + step.format("-r requirements.txt") + step.format("numpy==1.26.4")}
+        assert len(self.pairs(files | {"requirements.txt": "numpy==1.24.4\n"})) == 1
+
     def test_a_constraint_that_excludes(self) -> None:
         files = {"requirements.txt": "-c constraints.txt\ntorch==2.1.0\n", "constraints.txt": "torch>=2.2\nnumpy<2\n"}
         (found,) = conflicts(facts(files))
@@ -260,6 +273,11 @@ class TestCuda:
     def test_what_torch_was_built_with(self, text: str, cuda: set[str]) -> None:
         assert self.cudas({"requirements.txt": text}) == cuda
 
+    def test_branches_of_two_majors_say_nothing(self) -> None:
+        torch = "pip install torch==2.0.1 --index-url https://download.pytorch.org/whl/"
+        assert self.cudas(docker(f"RUN if $OLD; then {torch}cu117; else {torch}cu118; fi")) == {"11.8"}
+        assert self.cudas(docker(f"RUN if $OLD; then {torch}cu118; else {torch}cu121; fi")) == set()
+
     def test_conda_says_it(self) -> None:
         text = "channels: [pytorch, nvidia]\ndependencies:\n  - pytorch=2.1.0\n  - pytorch-cuda=12.1\n"
         assert self.cudas({"environment.yml": text}) == {"12.1"}
@@ -314,3 +332,21 @@ class TestCuda:
         files = {"requirements.txt": "torch==2.0.1\n", "serve/requirements.txt": "torch==2.5.1\n"}
         assert self.cards(files, ("serve/deploy/a.yaml", HOPPER)) == []
         assert self.cards(files, ("other/a.yaml", HOPPER)) == ["other/a.yaml"]
+
+
+class TestHostile:
+    @pytest.mark.parametrize("version", ["9" * 5000, "1." * 3000 + "0", "1!" * 200 + "1", "2.1.0+" + "a." * 2000 + "b"])
+    def test_a_version_that_is_none(self, version: str) -> None:
+        text = f"torch=={version}\ntorch==2.1.0\nnumpy==2.0.1\ntorchvision=={version}\n"
+        known = facts({"requirements.txt": text, "Dockerfile": f"FROM a\nRUN pip install torch=={version}\n"})
+        assert {found.advisory.id for found in bad(known)} <= {"numpy-2-torch-2.2"}
+        assert [list(unfit(known)), list(unfixed(known)), list(beside(known))] == [[], [], []]
+        assert all(found.second.name == "torch" for found in conflicts(known))
+
+    def test_lists_that_take_each_other_in(self) -> None:
+        files = {f"requirements-{n}.txt": f"-r requirements-{(n + 1) % 30}.txt\na{n}==1\n" for n in range(30)}
+        assert len(met(files, "requirements-0.txt").lines) <= 30
+
+    def test_many_lines_of_one_package(self) -> None:
+        text = "".join(f"torch==2.1.{n}\n" for n in range(3000)) + "numpy==2.0.1\n"
+        assert len(list(conflicts(facts({"requirements.txt": text})))) < 20

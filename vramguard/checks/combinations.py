@@ -14,6 +14,7 @@ from vramguard.link.advisories import bad, near, unfit
 from vramguard.link.combinations import conflicts, unfixed
 from vramguard.link.environments import environments_of
 from vramguard.link.images import written
+from vramguard.link.meeting import CONDA_TOOLS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -312,8 +313,10 @@ class CondaChannelPriority:
 
 
 def _set_strict(facts: Facts) -> bool:
-    """Whether a command sets the priority: `conda config --set channel_priority strict`."""
-    for install in facts.of(Install):
-        if any(name in ("strict-channel-priority", "channel-priority-mode") for name, _ in install.options):
-            return True
-    return False
+    """Whether a command sets it: `--strict-channel-priority`, `conda config --set channel_priority strict`."""
+    options = (option for install in facts.of(Install) if install.tool in CONDA_TOOLS for option in install.options)
+    return any(name == "strict-channel-priority" or _sets_priority(name, value) for name, value in options)
+
+
+def _sets_priority(name: str, value: str) -> bool:
+    return name == "set" and value.split()[:1] == ["channel_priority"]

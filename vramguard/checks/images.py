@@ -80,7 +80,7 @@ class UnpinnedAction:
 
     classes: tuple[PathClass, ...] = JUDGED
     warnings: tuple[PathClass, ...] = WEAKER
-    forms: tuple[str, ...] = ("workflow", "action")
+    forms: tuple[str, ...] = ("workflow",)
     quiet_with: tuple[str, ...] = ("zizmor",)
     trusted: tuple[str, ...] = ()
 

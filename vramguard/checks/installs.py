@@ -12,22 +12,24 @@ from packaging.utils import canonicalize_name
 
 from vramguard.checks import Problem, Severity, check, once
 from vramguard.checks.shared import JUDGED, WEAKER, weight
-from vramguard.facts import Fetch, Install, PathClass, RequirementOption, Unknown
+from vramguard.facts import Fetch, Install, PathClass, Project, RequirementOption, Unknown
 from vramguard.link.declared import is_elsewhere, standing
 from vramguard.link.environments import environments_of
 from vramguard.link.installs import installs_of
 from vramguard.link.locked import folder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from vramguard.facts import Facts, Project, Requirement
+    from vramguard.facts import Facts, Requirement
     from vramguard.link.installs import Installs
     from vramguard.link.locked import Locked
     from vramguard.source import Location
 
 _IMAGES = ("dockerfile", "kubernetes", "compose", "helm")  # what they install is what serves
-_TOOLING = frozenset({"pip", "setuptools", "wheel", "uv", "poetry", "pipx", "pipenv", "pdm", "build", "poetry-core", "virtualenv"})
+_TOOLING = frozenset(
+    {"pip", "setuptools", "wheel", "uv", "poetry", "pipx", "pipenv", "pdm", "build", "poetry-core", "virtualenv"}
+)
 _CHANGES = {"add", "update", "lock", "compile"}
 _COMMIT = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 
@@ -57,76 +59,90 @@ class InstallAroundLock:
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each such command."""
         installs = installs_of(facts)
-        kept: dict[str, tuple[Project, str]] = {}  # place -> a project that was installed there by its lock
+        kept: dict[str, str] = {}  # place -> the lock that something was installed from there
         for install in facts.of(Install):
             judged, weaker = weight(self, facts, install.at.path)
             if not judged or (install.action in _CHANGES and install.form in self.people):
                 continue
-            locked = next(installs.locked(install), None)
+            locks = next((found for _, found in installs.locked(install)), None)
             past = _environment(install, installs, facts) or _unlocked(install, installs, facts)
-            if past is None and locked is not None:
-                past = _past(install, locked[0], locked[1], installs, kept)
-                if past is None:
-                    kept[install.place] = (locked[0], _lock_path(locked[1]))
-            if past is None and locked is None and install.place in kept:
+            if past is None and locks is not None:
+                past = _past(install, locks, installs, kept)
+            elif past is None and install.place in kept:
                 past = _beside(install)
-                locked = (kept[install.place][0], []) if past else None
-            if past is None and installs.exact(install):
-                kept.setdefault(install.place, (None, ""))  # type: ignore[arg-type]
             if past is not None:
-                path = _lock_path(locked[1]) if locked and locked[1] else kept.get(install.place, (None, ""))[1]
                 severity = weaker or (None if install.form in self.images else self.elsewhere)
-                yield _around(install, past, path, severity)
+                yield _around(install, past, _lock_path(locks) or kept.get(install.place, ""), severity)
+            elif locks is not None or installs.exact(install):
+                kept.setdefault(install.place, _lock_path(locks))
 
 
 def _around(install: Install, past: _Past, lock: str, severity: Severity | None) -> Problem:
     values = {
         "command": f"{install.tool} {install.action}",
         "how": past.how,
-        "lock": lock or "the lock",
+        "lock": lock or "what was installed exactly before",
         "instead": past.instead,
     }
     return Problem(install.at, values, severity=severity, subject=f"{install.tool} {install.action} {past.how}")
 
 
-def _lock_path(found: list[Locked]) -> str:
-    return next((locked.lock.at.path for locked in found if locked.lock is not None), "the compiled requirements")
+def _lock_path(locks: list[Locked] | None) -> str:
+    """The path of a lock; the name of what takes its place; nothing where there is none."""
+    if not locks:
+        return ""
+    return next((locked.lock.at.path for locked in locks if locked.lock is not None), "the compiled requirements")
 
 
-def _past(
-    install: Install, project: Project, locks: list[Locked], installs: Installs, kept: dict[str, tuple[Project, str]]
-) -> _Past | None:
+def _past(install: Install, locks: list[Locked], installs: Installs, kept: Mapping[str, str]) -> _Past | None:
     """How a command installs a locked project past its lock."""
     tool, action = install.tool, install.action
     if tool in {"pip", "uv", "setuptools"} and action == "install":
         return _resolving(install, kept)
     if action in {"add", "update"}:
-        return _Past("resolves versions that the lock does not hold", "change the lock in a commit, and install from it")
+        return _Past(
+            "resolves versions that the lock does not hold", "change the lock in a commit, and install from it"
+        )
     if action in {"lock", "compile"}:
-        again = tool != "uv" or any(install.option(name) is not None for name in ("upgrade", "upgrade-package"))
-        check_only = install.option("check", "locked", "frozen") is not None
-        return _Past("makes the lock anew where it should be used", "commit the lock") if again and not check_only else None
-    if tool == "uv" and action == "sync":
-        if install.option("frozen", "locked", "check") is not None:
-            return None
-        return _Past("brings the lock up to date first, if it is stale", "`uv sync --locked`")
-    if tool == "pipenv" and action == "install":
-        if install.option("deploy", "ignore-pipfile") is not None and install.option("skip-lock") is None:
-            return None
-        return _Past("resolves anew where the lock is stale", "`pipenv install --deploy`, or `pipenv sync`")
-    if tool in {"poetry", "pdm"} and action in {"install", "sync"}:
-        return _uncopied(install, locks, installs)
-    if tool == "pixi" and install.option("locked", "frozen") is None:
-        return _Past("brings the lock up to date first, if it is stale", "`pixi install --locked`")
-    return None
+        return _anew(install)
+    if tool in {"poetry", "pdm"}:
+        return _uncopied(install, locks, installs) if action in {"install", "sync"} else None
+    stale = _STALE.get((tool, action))
+    if stale is None or (install.option(*stale.by) is not None and install.option("skip-lock") is None):
+        return None
+    return _Past("brings the lock up to date first, if it is stale", stale.instead)
 
 
-def _resolving(install: Install, kept: dict[str, tuple[Project, str]]) -> _Past | None:
-    """pip resolves a project's dependencies by its ranges, unless what it may take is fixed beside it or already there."""
+class _Stale(NamedTuple):
+    """A command that changes a stale lock, unless one of these options is given."""
+
+    by: tuple[str, ...]
+    instead: str
+
+
+_STALE = {
+    ("uv", "sync"): _Stale(("frozen", "locked", "check"), "`uv sync --locked`"),
+    ("pipenv", "install"): _Stale(("deploy", "ignore-pipfile"), "`pipenv install --deploy`, or `pipenv sync`"),
+    ("pixi", "install"): _Stale(("frozen", "locked"), "`pixi install --locked`"),
+}
+
+
+def _anew(install: Install) -> _Past | None:
+    """`uv lock --upgrade`, `poetry lock` in a build: the lock that it makes is nobody's commit."""
+    again = install.tool != "uv" or install.option("upgrade", "upgrade-package") is not None
+    if not again or install.option("check", "locked", "frozen") is not None:
+        return None
+    return _Past("makes the lock anew where it should be used", "commit the lock")
+
+
+def _resolving(install: Install, kept: Mapping[str, str]) -> _Past | None:
+    """The project's dependencies by its ranges, unless what may be taken is fixed beside them or already there."""
     loose = install.option("no-deps", "no-dependencies", "require-hashes") is not None or install.constraints
     if loose or install.place in kept or any(name.startswith("dist/") for name in install.local):
         return None
-    return _Past("resolves the project's ranges, not its lock", "install from the lock, then the project with `--no-deps`")
+    return _Past(
+        "resolves the project's ranges, not its lock", "install from the lock, then the project with `--no-deps`"
+    )
 
 
 def _uncopied(install: Install, locks: list[Locked], installs: Installs) -> _Past | None:
@@ -138,7 +154,7 @@ def _uncopied(install: Install, locks: list[Locked], installs: Installs) -> _Pas
     there = {installs.file(install, name) for name in names}
     if wanted & {path for path in there if isinstance(path, str)} or not wanted:
         return None
-    return _Past("has no lock: it was not copied into the image", f"`COPY {sorted(names)[0]}` beside pyproject.toml")
+    return _Past("has no lock: it was not copied into the image", f"`COPY {min(names)}` beside pyproject.toml")
 
 
 def _environment(install: Install, installs: Installs, facts: Facts) -> _Past | None:
@@ -150,7 +166,7 @@ def _environment(install: Install, installs: Installs, facts: Facts) -> _Past | 
             folder = folder_of(path)
             beside = [one for one in facts.paths if folder_of(one) == folder and _CONDA_LOCK.search(one)]
             if beside:
-                return _Past(f"solves {path} anew, though {sorted(beside)[0]} is there", "`conda-lock install`")
+                return _Past(f"solves {path} anew, though {min(beside)} is there", "`conda-lock install`")
     return None
 
 
@@ -191,7 +207,7 @@ def _beside(install: Install) -> _Past | None:
 @check("mutable-source")
 @dataclass(frozen=True)
 class MutableSource:
-    """A package from a repository that is not at a full commit, a URL without a hash, and what commands fetch unchecked.
+    """A package from a repository not at a full commit, a URL without a hash, and what commands fetch unchecked.
 
     `images`: forms of commands whose fetches make what serves; elsewhere they are a warning. `hosts`: whose clones are
     models, which rules of their own judge.
@@ -218,7 +234,9 @@ class MutableSource:
             if judged and loose and is_elsewhere(requirement) and not self._left(requirement, facts):
                 what = requirement.specifier
                 subject = f"{canonicalize_name(requirement.name)};{requirement.marker}"
-                yield Problem(requirement.at, _values(what, requirement.reason, _exact(what)), severity=severity, subject=subject)
+                yield Problem(
+                    requirement.at, _values(what, requirement.reason, _exact(what)), severity=severity, subject=subject
+                )
 
     def _left(self, requirement: Requirement, facts: Facts) -> bool:
         """Whether a lock of the project holds the commit or the hash."""
@@ -236,7 +254,12 @@ class MutableSource:
             known = not isinstance(fetch.pinned, Unknown)
             severity = weaker or (None if fetch.form in self.images and known else self.elsewhere)
             exact = _FIXES[fetch.kind].format(url=fetch.url)
-            yield Problem(fetch.at, _values(fetch.url, fetch.reason, exact), severity=severity, subject=f"{fetch.kind} {fetch.url}")
+            yield Problem(
+                fetch.at,
+                _values(fetch.url, fetch.reason, exact),
+                severity=severity,
+                subject=f"{fetch.kind} {fetch.url}",
+            )
 
     def _lists(self, facts: Facts) -> Iterator[Problem]:
         """A list of requirements that a command reads from a URL."""
@@ -246,7 +269,12 @@ class MutableSource:
                 text = file.text if isinstance(file, Unknown) else file
                 if re.match(r"https?://", text) and not _COMMIT.search(text):
                     reason = "what a URL serves can change, and with it every version that it names"
-                    yield Problem(install.at, _values(text, reason, "a copy of it in this repository"), severity=weaker, subject=text)
+                    yield Problem(
+                        install.at,
+                        _values(text, reason, "a copy of it in this repository"),
+                        severity=weaker,
+                        subject=text,
+                    )
 
 
 _FIXES = {
@@ -258,10 +286,8 @@ _FIXES = {
 
 
 def _projects(facts: Facts) -> dict[str, list[Project]]:
-    from vramguard.facts import Project as Declaring
-
     found: dict[str, list[Project]] = defaultdict(list)
-    for project in facts.of(Declaring):
+    for project in facts.of(Project):
         found[project.at.path].append(project)
     return found
 
@@ -306,8 +332,8 @@ class _Told(NamedTuple):
 class InsecureIndex:
     """Where packages come from: plain http, hosts that need no certificate, a second index beside the first.
 
-    `allowed`: indexes that may stand beside the first, as a host or a host with the start of a path. `vendors`: those of
-    known vendors, which as a second one are a warning where no hash says which file is meant.
+    `allowed`: indexes that may stand beside the first, as a host or a host with the start of a path. `vendors`: those
+    of known vendors, which as a second one are a warning where no hash says which file is meant.
     """
 
     classes: tuple[PathClass, ...] = JUDGED
@@ -357,8 +383,14 @@ class InsecureIndex:
         if "$" in (host or url) or not host:
             return "a variable says which index stands beside the first", Severity.WARNING
         if any(place.startswith(f"{known}/") for known in self.vendors):
-            return f"a name that {host} does not know is looked for elsewhere, and no hash says which file is meant", Severity.WARNING
-        return "whoever can put a package of one of these names on either index is installed: no hash says which is meant", None
+            return (
+                f"a name that {host} does not know is looked for elsewhere, and no hash says which file is meant",
+                Severity.WARNING,
+            )
+        return (
+            "whoever can put a package of one of these names on either index is installed: no hash says which is meant",
+            None,
+        )
 
 
 def _told(facts: Facts) -> Iterator[_Told]:
@@ -376,5 +408,3 @@ def _told(facts: Facts) -> Iterator[_Told]:
         hashed = bool(lines) and all(line.hashed or line.pinned is None for line in lines)
         if not item.flaw:
             yield _Told(item.at, item.option.lstrip("-"), item.value, hashed, item.at.path)
-
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from packaging.requirements import InvalidRequirement
@@ -43,10 +44,23 @@ def extract(document: Document) -> Iterator[Fact]:
         sourced = entry._replace(said=uv.sourced(entry.said, known)) if known else entry
         requirements.append(sourced.fact(document, "pyproject"))
     requirements += [entry.fact(document, "pixi") for entry in pixi.entries(table, "tool", "pixi")]
+    own = _name(table)
+    requirements = [_own(item) if own and canonicalize_name(item.name) == own else item for item in requirements]
     yield from requirements
     yield from pixi.channels(document, table, "tool", "pixi")
     yield from _includes(document, table)
     yield _project(document, table, requirements)
+
+
+def _name(table: Mapping[str, object]) -> str | None:
+    """The project's own name, normalised."""
+    name = mapping(table, "project").get("name") or mapping(table, "tool", "poetry").get("name")
+    return canonicalize_name(name) if isinstance(name, str) and name else None
+
+
+def _own(requirement: Requirement) -> Requirement:
+    """The project itself with some of its extras: what stands in this very folder has no version to pin."""
+    return replace(requirement, pinned=None, reason="")
 
 
 def _entries(table: Mapping[str, object]) -> Iterator[Entry]:

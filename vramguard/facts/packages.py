@@ -95,7 +95,7 @@ class Action:
     """Code of another repository that a pipeline runs: `uses: actions/checkout@v4`."""
 
     at: Location
-    form: str  # workflow, action
+    form: str  # workflow, pre-commit
     name: str  # actions/checkout
     reference: str | Unknown | None
     pinned: bool | Unknown | None

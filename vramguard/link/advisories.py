@@ -8,9 +8,9 @@ from functools import cache, lru_cache
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.markers import InvalidMarker, Marker, UndefinedEnvironmentName
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.markers import Marker
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from vramguard import data
 from vramguard.facts import Deployment, Lock, Requirement
@@ -139,7 +139,7 @@ def within(line: Line, versions: str) -> bool:
 def _contains(versions: str, version: str) -> bool:
     try:
         return SpecifierSet(versions).contains(version, prereleases=True)
-    except (InvalidSpecifier, InvalidVersion):
+    except ValueError:  # of packaging, and of numbers with too many digits
         return False
 
 
@@ -148,7 +148,7 @@ def public(version: str) -> Version | None:
     """A version without its label; None for what is none."""
     try:
         return Version(Version(version).public)
-    except InvalidVersion:
+    except ValueError:
         return None
 
 
@@ -167,7 +167,7 @@ def _hold(markers: tuple[str, ...]) -> bool:
             here |= {"implementation_version": f"{python}.0"}
             if all(marker.evaluate(here) for marker in parsed):
                 return True
-    except (InvalidMarker, UndefinedEnvironmentName, InvalidVersion, InvalidSpecifier):
+    except ValueError:
         return False
     return False
 

@@ -6,8 +6,8 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from vramguard import data
 from vramguard.facts import Lock
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vramguard.link.meeting import Line, Meeting
 
 _SOURCES: Final = ("extra-index-url", "index-url", "index", "default-index", "find-links", "i", "f")
+_FIRST_WORD: Final = 5  # the column behind `RUN `
 _MOST: Final = 12  # lines of one package that are compared
 
 
@@ -65,12 +66,11 @@ def _conflicts(meeting: Meeting) -> Iterator[Conflict]:
 
 
 def _pairs(meeting: Meeting, lines: Sequence[Line]) -> Iterator[Conflict]:
-    starts = [install.at for install in meeting.installs]
     fixed = [line for line in lines if line.version and not line.limits]
     for number, second in enumerate(fixed):
         for first in fixed[:number]:
-            turns = first.command != second.command and starts[first.command] == starts[second.command]  # of a loop
-            if not turns and first.at != second.at and not _agree(first, second) and together((first, second)):
+            apart = first.at == second.at or _agree(first, second) or _alternatives(meeting, first, second)
+            if not apart and together((first, second)):
                 yield Conflict(meeting, first, second, excludes=False)
                 break
     for limit in (line for line in lines if line.limits):
@@ -78,6 +78,21 @@ def _pairs(meeting: Meeting, lines: Sequence[Line]) -> Iterator[Conflict]:
             same = line.command == limit.command and line.at != limit.at
             if same and not _allows(limit, line) and together((limit, line)):
                 yield Conflict(meeting, limit, line, excludes=True)
+
+
+def _alternatives(meeting: Meeting, first: Line, second: Line) -> bool:
+    """Whether two commands may be turns of a loop, or branches of an `if`, of which facts say nothing.
+
+    A command that begins its RUN in a Dockerfile is under no condition; a step of a workflow may be under one.
+    """
+    if first.command == second.command:
+        return False
+    one, other = meeting.installs[first.command], meeting.installs[second.command]
+    if one.at == other.at:
+        return True
+    if meeting.form == "workflow":
+        return bool({first.at, second.at} <= {item.at for item in (*one.requirements, *other.requirements)})
+    return meeting.form == "dockerfile" and _FIRST_WORD not in (one.at.column, other.at.column)
 
 
 def _agree(one: Line, other: Line) -> bool:
@@ -89,7 +104,7 @@ def _agree(one: Line, other: Line) -> bool:
         return (one.prefix and second.startswith(first)) or (other.prefix and first.startswith(second))
     try:
         first_version, second_version = Version(one.version), Version(other.version)
-    except InvalidVersion:
+    except ValueError:
         return True
     labels = {version.local for version in (first_version, second_version) if version.local}
     same = Version(first_version.public) == Version(second_version.public)
@@ -101,7 +116,7 @@ def _allows(limit: Line, line: Line) -> bool:
         return True
     try:
         return SpecifierSet(limit.specifier).contains(line.version, prereleases=True)
-    except (InvalidSpecifier, InvalidVersion):
+    except ValueError:
         return True
 
 

@@ -82,9 +82,16 @@ def _build(meeting: Meeting) -> Build | None:
     lines = meeting.of("torch")
     if not lines:
         return _of_conda(meeting)
-    line = lines[-1]  # what is installed last replaces what was there
-    if line.manager != "pip":
+    if lines[-1].manager != "pip":
         return _of_conda(meeting)
+    found = [_of_line(meeting, line) for line in lines]
+    told = [build for build in found if build is not None]
+    if len(told) != len(found) or len({major(build.cuda) for build in told}) > 1:
+        return None  # branches of which the text does not say the one that is taken
+    return told[-1]  # what is installed last replaces what was there
+
+
+def _of_line(meeting: Meeting, line: Line) -> Build | None:
     label = line.version.partition("+")[2]
     if label:
         found = _LABEL.match(label)

@@ -64,7 +64,9 @@ class Installs:
     def projects(self, install: Install) -> list[Project]:
         """The projects whose dependencies the command installs: those of `.`, or that of the folder it runs in."""
         if install.tool in {"poetry", "pdm", "pipenv", "pixi", "uv"} and not install.local:
-            named = [self._above(install)] if install.action in {"sync", "install", "update", "add", "lock", "run"} else []
+            named = (
+                [self._above(install)] if install.action in {"sync", "install", "update", "add", "lock", "run"} else []
+            )
             if install.tool == "uv" and install.action == "install":
                 named = []
         else:
@@ -109,7 +111,9 @@ class Installs:
 
     def _above(self, install: Install) -> str | None:
         """The folder of the project that a tool finds from the folder it runs in: that one, or one above it."""
-        manifests = {"pipenv": ("Pipfile",), "pixi": ("pixi.toml", "pyproject.toml")}.get(install.tool, ("pyproject.toml",))
+        manifests = {"pipenv": ("Pipfile",), "pixi": ("pixi.toml", "pyproject.toml")}.get(
+            install.tool, ("pyproject.toml",)
+        )
         for folder in self._candidates(install, "."):
             here = folder
             for _ in range(_MOST_PARENTS):
@@ -130,7 +134,7 @@ class Installs:
             return
         whole = text if text.startswith(("/", "$", "~")) or _SELF.match(text) else posixpath.join(folder, text)
         own = folder_of(install.at.path)
-        bases = (".", own) if install.form in _FROM_ROOT else (own, ".")
+        bases: tuple[str, ...] = (".", own) if install.form in _FROM_ROOT else (own, ".")
         for pattern, base in ((_SELF, own), (_ROOT, ".")):
             begun = pattern.match(whole)
             if begun:
@@ -166,7 +170,9 @@ def _origin(source: str, place: str, target: str) -> Iterator[str]:
     """What a path in the image was in the build context, if a copy brought it."""
     if "*" in source:
         inside = posixpath.dirname(place) if "*" in posixpath.basename(place) else place
-        if posixpath.dirname(target) in {place, inside} and fnmatchcase(posixpath.basename(target), posixpath.basename(source)):
+        if posixpath.dirname(target) in {place, inside} and fnmatchcase(
+            posixpath.basename(target), posixpath.basename(source)
+        ):
             yield posixpath.join(posixpath.dirname(source), posixpath.basename(target))
         return
     if target == place:

@@ -32,10 +32,15 @@ _MANIFESTS: Final = ("pyproject", "setup.py", "setup.cfg", "pipfile")
 _MAIN: Final = frozenset(
     {"project.dependencies", "tool.poetry.dependencies", "packages", "install_requires", "options"}
 )
+_BUILT: Final = (
+    "setup.py",
+    "setup.cfg",
+    "pyproject.toml",
+)  # which of the files that these read are of an extra is not told
 _OWN_ROOM: Final = frozenset({"pipx", "uvx"})  # each package has an environment of its own
 _ELSEWHERE: Final = ("name", "prefix", "target", "python", "root", "environment", "environment-specifier")
 _INTO: Final = frozenset({"install", "sync", "create", "update", "env create", "env update", "add"})
-_CONDA_TOOLS: Final = frozenset({"conda", "mamba", "micromamba"})
+CONDA_TOOLS: Final = frozenset({"conda", "mamba", "micromamba"})
 _CONDA_NAMES: Final = {"pytorch": "torch", "torchtriton": "triton", "pytorch-gpu": "torch"}
 _EXACT: Final = re.compile(r"(?:={2,3})?\s*v?(\d[^\s,;*|]*)")
 _CONDAS: Final = re.compile(r"={0,2}\s*v?(\d[\w.!+]*)(?:=\S*)?")
@@ -210,11 +215,9 @@ class _Lists:
             if (current, constraint) in seen or depth > _DEPTH:
                 continue
             seen[current, constraint] = None
-            todo += [
-                (item.target, constraint or item.constraint, depth + 1)
-                for item in self._includes.get(current, [])
-                if isinstance(item.target, str)
-            ]
+            if not current.endswith(_BUILT):
+                taken = (item for item in self._includes.get(current, []) if isinstance(item.target, str))
+                todo += [(str(item.target), constraint or item.constraint, depth + 1) for item in taken]
         return list(seen)
 
 
@@ -270,7 +273,7 @@ def _stages(facts: Facts, lists: _Lists) -> Iterator[Meeting]:
 
 def _taken(install: Install, number: int, lists: _Lists, known: Installs) -> Iterator[Line]:
     """The lines that a command installs: its own, those of its files, those of the projects that it names."""
-    yield from _lines(install.requirements, number, condas=install.tool in _CONDA_TOOLS)
+    yield from _lines(install.requirements, number, condas=install.tool in CONDA_TOOLS)
     set_so = (value for name, value in install.options if name in ("constraint", "constraints"))  # PIP_CONSTRAINT
     limits = [*known.constraints(install), *(known.file(install, value) for value in set_so)]
     for path in dict.fromkeys(known.files(install)):

@@ -31,7 +31,7 @@ MAX_DIGITS = 3000  # of an integer, in any base: Python refuses to print much lo
 
 # Kinds of file by their whole name, then by their suffix; an explicitly named .txt or .in file is requirements.
 _REQUIREMENTS = re.compile(
-    r"(?:^|/)(?:[^/]*(?:requirements|constraints)[^/]*\.(?:txt|in|pip|lock)|requirements/[^/]+\.(?:txt|in)"
+    r"(?:^|/)(?:[^/]*(?:requirements?|constraints?)[^/]*\.(?:txt|in|pip|lock)|requirements/[^/]+\.(?:txt|in)"
     r"|(?:[^/]*[-_.])?(?:linux|osx|win)-(?:32|64|aarch64|arm64|ppc64le|s390x)\.(?:lock|txt))$",  # conda's own lists
     re.IGNORECASE,
 )

@@ -47,7 +47,7 @@ def test_stages_scratch_and_images(images: Found) -> None:
 def test_places(images: Found) -> None:
     text = "ARG BASE=python:3.11\nARG TAG=1\nFROM $BASE\nFROM a:${TAG}\nFROM \\\n  b:2 AS x\nCOPY --from=c:3 . .\n"
     assert [tuple(image.at)[1:] for image in images("Dockerfile", text)] == [
-        (1, 10, 1, 21),
+        (3, 6, 3, 11),
         (4, 6, 4, 14),
         (6, 3, 6, 6),
         (7, 13, 7, 16),

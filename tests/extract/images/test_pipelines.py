@@ -48,7 +48,7 @@ def test_actions_of_a_workflow(actions: Actions) -> None:
 
 def test_actions_of_an_action(actions: Actions, images: Found) -> None:
     text = "runs:\n  using: composite\n  steps: [{uses: a/b@v1}]\n"
-    assert [(action.form, action.name) for action in actions("x/action.yml", text)] == [("action", "a/b")]
+    assert [(action.form, action.name) for action in actions("x/action.yml", text)] == [("workflow", "a/b")]
     text = "runs: {using: docker, image: 'docker://org/a:1'}\n"
     assert [(image.form, image.name) for image in images("action.yaml", text)] == [("action", "org/a")]
     assert images("action.yaml", "runs: {using: docker, image: Dockerfile}\n") == []

@@ -34,7 +34,7 @@ def extract(document: Document) -> Iterator[Action | Image]:
         from vramguard.extract.images import dockerfile
 
         yield from dockerfile.images(document)
-    elif document.kind == "python":
+    elif document.kind in ("python", "notebook"):
         from vramguard.extract.images import calls
 
         yield from calls.images(document)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from vramguard.extract.images.reference import VARIABLE, image
 from vramguard.facts import Image, Unknown
@@ -39,14 +39,9 @@ _MOST = 50  # flags of one instruction
 _PLATFORM = re.compile(r"\$\{?(?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT)\}?")
 
 
-class _Default(NamedTuple):
-    text: str
-    at: Location
-
-
 def images(document: Document) -> Iterator[Image]:
     """Every image of a Dockerfile, in the order of its instructions."""
-    defaults: dict[str, _Default] = {}
+    defaults: dict[str, str] = {}
     stages: list[str] = []
     for instruction in document.value:
         text = instruction.text
@@ -58,28 +53,23 @@ def images(document: Document) -> Iterator[Image]:
                 yield from _base(document.path, instruction, match, defaults, stages)
             stages.append(((match[2] if match else "") or "").lower())
         elif instruction.keyword == "ARG" and not stages:
-            defaults |= dict(_arguments(document.path, instruction))
+            defaults |= dict(_arguments(instruction))
         elif instruction.keyword in ("COPY", "ADD"):
             yield from _copied(document.path, instruction, stages)
         elif instruction.keyword == "RUN" and "from=" in text:
             yield from _mounted(document.path, instruction, stages)
 
 
-def _arguments(path: str, instruction: Instruction) -> Iterator[tuple[str, _Default]]:
+def _arguments(instruction: Instruction) -> Iterator[tuple[str, str]]:
     for match in _ARGUMENT.finditer(instruction.text):
         if match[2] is not None:
-            text = match[2].strip("\"'")
-            start = match.start(2) + (len(match[2]) - len(text)) // 2
-            yield match[1], _Default(text, _place(path, instruction, start, len(text)))
+            yield match[1], match[2].strip("\"'")
 
 
 def _base(
-    path: str, instruction: Instruction, match: re.Match[str], defaults: Mapping[str, _Default], stages: list[str]
+    path: str, instruction: Instruction, match: re.Match[str], defaults: Mapping[str, str], stages: list[str]
 ) -> Iterator[Image]:
     written, at = match[1].strip("\"'"), _place(path, instruction, match.start(1), len(match[1]))
-    whole = _USED.fullmatch(written)
-    if whole and not whole[2] and (default := defaults.get(whole[1] or whole[4])) and default.text:
-        at = default.at  # the whole image stands there
     text = _filled(written, defaults)
     if text == "scratch" or text.lower() in stages or _by_platform(text, stages):
         yield Image(at, FORM, text, None, None, None, use="base")
@@ -87,14 +77,14 @@ def _base(
         yield found
 
 
-def _filled(text: str, defaults: Mapping[str, _Default]) -> str:
+def _filled(text: str, defaults: Mapping[str, str]) -> str:
     def fill(match: re.Match[str]) -> str:
         default, how = defaults.get(match[1] or match[4]), match[2] or ""
         if how.endswith("+"):
-            return match[3] if default and default.text else ""
-        if default and (default.text or how == "-"):
-            return default.text
-        return match[3] if how.endswith("-") else "" if default else match[0]
+            return match[3] if default else ""
+        if default or (default is not None and how == "-"):
+            return default
+        return match[3] if how.endswith("-") else match[0] if default is None else ""
 
     for _ in range(_ROUNDS):
         before, text = text, _USED.sub(fill, text)[:_LONGEST]

@@ -39,9 +39,9 @@ def github(root: Node) -> Iterator[Action | Image]:
             yield from _container(job, service, "service")
         yield from _steps(job.get("steps"), FORM, env)
     runs = root.get("runs")
-    yield from _steps(runs.get("steps"), "action", {})
+    yield from _steps(runs.get("steps"), "workflow", {})
     if str(runs.get("image").value).startswith("docker://"):
-        yield from _some(named(runs.get("image"), "action", "container"))
+        yield from _some(named(runs.get("image"), "workflow", "container"))
 
 
 def _values(node: Node) -> Iterator[Node]:

@@ -33,9 +33,13 @@ _MAX_DEPTH = 5  # of scripts in scripts
 _MAX_COMMANDS = 20_000  # of one file
 _NAMED = re.compile(r"[A-Za-z_]\w*")
 _OFF = {"", "0", "false", "no", "off", "n", "f"}
-_SWITCHES = {"no-cache-dir", "no-deps", "pre", "no-index", "require-hashes", "no-build-isolation", "user", "frozen"} | {
-    "locked", "no-sync", "no-cache", "upgrade", "system", "system-python", "break-system-packages", "no-build", "offline"
-}  # fmt: skip
+_SWITCHES = frozenset(
+    (
+        *("no-cache-dir", "no-deps", "pre", "no-index", "require-hashes", "no-build-isolation", "user", "frozen"),
+        *("locked", "no-sync", "no-cache", "upgrade", "system", "system-python", "break-system-packages", "no-build"),
+    )
+)
+_VARIABLE = re.compile(r"\"?\$[{(]?\w+[})]?\"?")
 _WORD_END = re.compile(r"(?<!\$)[\s\"';&|]|$")
 _QUIET = {"help", "dry-run", "version"}  # of these a command installs nothing
 _COMMA = re.compile(r",(?![^\[]*\])(?=\s*[A-Za-z])")  # between packages, not within extras or a range
@@ -124,7 +128,7 @@ class Reading:
         if name in {"cd", "pushd"} and words[0].known:
             self._enter(words, at, script)
             return
-        found = start(words)
+        found = start(words) or (start(words[1:]) if _leads(words) else None)  # `$SUDO pip install`
         if found and found.verb.positional == "command":
             self._install(found, words, runs, command)
             rest, _ = split(found.words, found.verb)
@@ -230,8 +234,8 @@ class Reading:
             positional = [word for word in rest[:1] if not word.text.endswith(".py")]
         editable = [option.value for option in options if option.name in EDITABLE and option.value]
         for words, edits in ((_each(asked), False), (positional, False), (editable, True)):
-            for item in requirements([self._own(word, command) for word in words], verb, runs.form, editable=edits):
-                yield item
+            own = [self._own(word, command) for word in words]
+            yield from requirements(own, verb, runs.form, editable=edits)
 
     def _own(self, word: Word, command: Command | None) -> Word:
         """The word in its own place, where a variable's value would lead elsewhere; to its end."""
@@ -255,6 +259,11 @@ class Reading:
         return None
 
 
+def _leads(words: tuple[Word, ...]) -> bool:
+    """Whether the program is a variable alone, which may well be a prefix, or nothing."""
+    return not words[0].known and len(words) > 1 and _VARIABLE.fullmatch(words[0].text) is not None
+
+
 def _to_its_end(at: Location, text: str, line: str) -> Location:
     """The place of a whole word whose first piece is at `at`: `torch==` of `torch==${VERSION}`."""
     if line.startswith(text, at.column - 1) and text:
@@ -270,7 +279,7 @@ def _within(at: Location, command: Location) -> bool:
 
 
 def _each(words: list[Word]) -> list[Word]:
-    """uv takes several packages behind one `--with`, parted by commas."""
+    """Uv takes several packages behind one `--with`, parted by commas."""
     found: list[Word] = []
     for word in words:
         begin = 0
@@ -297,13 +306,11 @@ def _span(words: tuple[Word, ...], command: Command | None) -> Location:
 
 def joined(folder: str, path: str) -> str:
     """A folder below another; one that begins at a root, or with what is not known, stands for itself."""
-    if path.startswith(("/", "$", "~", "`", "{{")) or not folder:
-        result = path
-    else:
-        result = posixpath.join(folder, path)
-    return (
-        result if VARIABLE.search(result) else ("" if posixpath.normpath(result) == "." else posixpath.normpath(result))
-    )
+    whole = path if path.startswith(("/", "$", "~", "`", "{{")) or not folder else posixpath.join(folder, path)
+    if VARIABLE.search(whole):
+        return whole
+    bare = posixpath.normpath(whole)
+    return "" if bare == "." else bare
 
 
 def _closing(script: Word, at: Location) -> tuple[int, int] | None:

@@ -33,14 +33,13 @@ def facts(document: Document) -> Iterator[Fact]:
     """The facts of a Dockerfile, stage by stage."""
     here: _Stage | None = None
     done: list[_Stage] = []
-    for stage, keyword, text in steps(document):
+    for stage, written, given in steps(document):
         if here is None or here.stage is not stage:
             if here is not None:
                 yield from here.reading.facts
             here = _Stage(document, stage, done)
             done.append(here)
-        if keyword == "ONBUILD":
-            keyword, text = _built_on(text)
+        keyword, text = _built_on(given) if written == "ONBUILD" else (written, given)
         if keyword == "RUN":
             here.run(text)
         elif keyword in {"COPY", "ADD"}:
@@ -67,7 +66,7 @@ class _Stage:
         self._place = f"{document.path}#{len(before) + 1}"
         self._before = before
         base = self._of(stage.base) if stage.base else None
-        self._folder = base._folder if base else ""
+        self.folder: str = base.folder if base else ""
         self.copied: Copies = base.copied if base else ()
 
     def _of(self, name: str) -> _Stage | None:
@@ -79,14 +78,14 @@ class _Stage:
     def enter(self, text: Word) -> None:
         words = instruction_words(text, self.stage.variables)
         if words:
-            self._folder = joined(self._folder, words[0].text)
+            self.folder = joined(self.folder, words[0].text)
 
     def run(self, text: Word) -> None:
         """A RUN: a text for a shell, its here-document, or words."""
         if not (worth(text.text) or "checkout" in text.text):
             return
         copied = (*self.copied, *self._mounted(text))
-        runs = Runs(_FORM, self._place, self._folder, _relevant(text.text, self.stage.variables), copied)
+        runs = Runs(_FORM, self._place, self.folder, _relevant(text.text, self.stage.variables), copied)
         bare = without_flags(text)
         begun = started(bare)
         if isinstance(begun, tuple):
@@ -106,7 +105,7 @@ class _Stage:
             target = said.get("target") or said.get("dst") or said.get("destination")
             if said.get("type", "bind") == "bind" and target and "from" not in said:
                 source = said.get("source") or said.get("src") or "."
-                yield posixpath.normpath(source.lstrip("/") or "."), joined(self._folder, target)
+                yield posixpath.normpath(source.lstrip("/") or "."), joined(self.folder, target)
 
     def copy(self, keyword: str, text: Word) -> Iterator[Fact]:
         """A COPY or an ADD: what it brings, and whether from elsewhere."""
@@ -134,7 +133,7 @@ class _Stage:
     def _target(self, source: str, target: str, *, several: bool) -> str:
         name = posixpath.basename(source.rstrip("/"))
         plain = "." in name[1:] and not several and not target.endswith(("/", ".")) and "*" not in name
-        whole = joined(self._folder, target)
+        whole = joined(self.folder, target)
         if plain or name in {"", "."} or (not several and not target.endswith(("/", ".")) and "." not in name):
             return whole or "."
         is_file = "." in name[1:] or "*" in name

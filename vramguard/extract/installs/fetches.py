@@ -18,9 +18,31 @@ if TYPE_CHECKING:
 
 # git-clone(1) of git 2.51: options that take the next word.
 _CLONE_VALUED = frozenset(
-    "-b --branch -o --origin -u --upload-pack --reference --reference-if-able --template -c --config -j --jobs --depth "
-    "--shallow-since --shallow-exclude --separate-git-dir --server-option --filter --bundle-uri --revision "
-    "--ref-format -C".split()
+    [
+        "-b",
+        "--branch",
+        "-o",
+        "--origin",
+        "-u",
+        "--upload-pack",
+        "--reference",
+        "--reference-if-able",
+        "--template",
+        "-c",
+        "--config",
+        "-j",
+        "--jobs",
+        "--depth",
+        "--shallow-since",
+        "--shallow-exclude",
+        "--separate-git-dir",
+        "--server-option",
+        "--filter",
+        "--bundle-uri",
+        "--revision",
+        "--ref-format",
+        "-C",
+    ]
 )
 _FULL = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{40}(?![0-9a-fA-F])")
 _URL = re.compile(r"(?:https?|ftp)://\S+", re.IGNORECASE)

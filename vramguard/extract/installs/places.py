@@ -13,12 +13,11 @@ from vramguard.extract.installs.commands import Reading, Runs, joined
 from vramguard.extract.installs.tools import worth
 from vramguard.extract.tools.values import Node, top
 from vramguard.extract.tools.values import joined as one_script
-from vramguard.facts import Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.facts import Fact
+    from vramguard.facts import Fact, Word
     from vramguard.source import Document
 
 _MAX_DEPTH = 30
@@ -102,7 +101,8 @@ class Visitor:
         if shell is not None and all(
             text in _SHELL_WORDS or text.startswith("-") for text in map(_base, texts[:shell])
         ):
-            self.text(nodes[shell + 1].script(), runs)
+            behind = next((node for node in nodes[shell + 1 :] if node.value != "--"), None)
+            self.text(behind.script() if behind else None, runs)
         else:
             self.reading.command(tuple(word for node in nodes if (word := node.word())), runs)
 
@@ -183,7 +183,7 @@ def _holders(value: object) -> Iterator[tuple[str | int, ...]]:
         elif isinstance(one, Mapping) and len(keys) < _MAX_DEPTH:
             if any(_is_run(key, item) for key, item in one.items()):
                 yield keys
-            pending.extend((item, (*keys, key)) for key, item in reversed(one.items()) if _holds(item))
+            pending.extend((item, (*keys, key)) for key, item in reversed(list(one.items())) if _holds(item))
 
 
 def _holds(value: object) -> bool:

@@ -32,8 +32,26 @@ _CALLS = re.compile(
     r"subprocess|os\.|system|popen|Popen|check_call|check_output|pip\.main|_internal|session|getoutput|sh\("
 )
 _STARTS = frozenset(
-    "run call check_call check_output Popen system popen getoutput getstatusoutput create_subprocess_exec "
-    "create_subprocess_shell spawn execvp execv execute_command run_command run_cmd run_process".split()
+    [
+        "run",
+        "call",
+        "check_call",
+        "check_output",
+        "Popen",
+        "system",
+        "popen",
+        "getoutput",
+        "getstatusoutput",
+        "create_subprocess_exec",
+        "create_subprocess_shell",
+        "spawn",
+        "execvp",
+        "execv",
+        "execute_command",
+        "run_command",
+        "run_cmd",
+        "run_process",
+    ]
 )
 _PIP_MAIN = {"pip.main", "pip._internal.main", "pipmain", "pip_main", "_internal.main", "pip._internal.cli.main.main"}
 _SESSION = {"install", "run", "run_always", "run_install", "conda_install"}

@@ -14,12 +14,80 @@ if TYPE_CHECKING:
 SHELLS = frozenset({"sh", "bash", "dash", "ash", "zsh", "ksh"})
 # What runs a command, or the text of one, that stands somewhere among its words.
 _RUNNERS = frozenset(
-    "docker docker-compose podman nerdctl kubectl oc ssh su runuser vagrant gcloud az lxc multipass apptainer "
-    "singularity enroot srun mpirun mpiexec xargs parallel retry travis_retry xvfb-run flock chroot unshare fakeroot "
-    "proot arch caffeinate setarch eatmydata proxychains proxychains4 watch tmux screen wsl nix-shell script winpty "
-    "catchsegv coverage dvc time doppler op infisical aws-vault dotenv with-contenv s6-setuidgid".split()
+    [
+        "docker",
+        "docker-compose",
+        "podman",
+        "nerdctl",
+        "kubectl",
+        "oc",
+        "ssh",
+        "su",
+        "runuser",
+        "vagrant",
+        "gcloud",
+        "az",
+        "lxc",
+        "multipass",
+        "apptainer",
+        "singularity",
+        "enroot",
+        "srun",
+        "mpirun",
+        "mpiexec",
+        "xargs",
+        "parallel",
+        "retry",
+        "travis_retry",
+        "xvfb-run",
+        "flock",
+        "chroot",
+        "unshare",
+        "fakeroot",
+        "proot",
+        "arch",
+        "caffeinate",
+        "setarch",
+        "eatmydata",
+        "proxychains",
+        "proxychains4",
+        "watch",
+        "tmux",
+        "screen",
+        "wsl",
+        "nix-shell",
+        "script",
+        "winpty",
+        "catchsegv",
+        "coverage",
+        "dvc",
+        "time",
+        "doppler",
+        "op",
+        "infisical",
+        "aws-vault",
+        "dotenv",
+        "with-contenv",
+        "s6-setuidgid",
+    ]
 )
-_TAKING_TEXT = frozenset("ssh su runuser vagrant gcloud az wsl nix-shell script tmux screen docker kubectl".split())
+_TAKING_TEXT = frozenset(
+    [
+        "ssh",
+        "su",
+        "runuser",
+        "vagrant",
+        "gcloud",
+        "az",
+        "wsl",
+        "nix-shell",
+        "script",
+        "tmux",
+        "screen",
+        "docker",
+        "kubectl",
+    ]
+)
 _MODULES = {"piptools": {"compile": "pip-compile", "sync": "pip-sync"}}
 _MOST_WORDS = 80  # of a runner's own, before the command that it runs
 _SETUP = Verb("install")

@@ -193,7 +193,7 @@ PYTHON = re.compile(r"(?:python|pypy)(?:\d+(?:\.\d+)?)?t?(?:\.exe)?|py(?:\.exe)?
 _PROGRAM = re.compile(
     r"(pip)(?:[23](?:\.\d+)?)?(?:\.exe)?|(easy_install)(?:-[23](?:\.\d+)?)?|([a-z][a-z_-]+)(?:\.exe)?"
 )
-_BY_VARIABLE = re.compile(r"\$[({]?(?:\w{0,40}_)?(PIP|UV|CONDA|MAMBA|POETRY)(?:3|_?(?:BIN|EXE|CMD|PATH))?[)}]?")
+_BY_VARIABLE = re.compile(r"\$[({]?(?:\w{0,40}_)?(PIP|UV|CONDA|MAMBA|POETRY)(?:3|_?(?:BIN|EXE|CMD|PATH))?[)}]?", re.I)
 _WHICH = re.compile(r"\$\((?:which|command -v)\s+([\w.-]+)\)")
 
 _END = r"[\"'}`)]{0,2}(?:,\s{0,9}[\"']|\s)"

@@ -1,4 +1,4 @@
-"""tox: what its environments depend on and what their commands install, in tox.ini, setup.cfg, tox.toml, pyproject.toml."""
+"""What the environments of tox depend on, and what their commands install: tox.ini, setup.cfg, its TOML tables."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _requirement(text: str, at: Location, section: str) -> Requirement:
 
 
 def _toml(document: Document) -> Iterator[Fact]:
-    """tox 4's own tables, and `legacy_tox_ini`, the text of a tox.ini."""
+    """Tox 4's own tables, and `legacy_tox_ini`, the text of a tox.ini."""
     table = Node(document, (), document.value)
     tox = table.get("tool", "tox") if document.path.endswith("pyproject.toml") else table
     legacy = tox.get("legacy_tox_ini")

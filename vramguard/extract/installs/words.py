@@ -37,7 +37,7 @@ class Option(NamedTuple):
 
 
 def split(words: tuple[Word, ...], verb: Verb) -> tuple[list[Word], list[Option]]:
-    """The words that are no options, and the options. Behind a command's own first word nothing is an option of ours."""
+    """The words that are no options, and the options; behind the name of a program that is run, nothing is ours."""
     rest: list[Word] = []
     options: list[Option] = []
     number = 0

@@ -1,0 +1,207 @@
+"""Where commands stand: stages, recipes, steps, containers, cells, calls."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vramguard.extract.installs import extract
+from vramguard.facts import Install, Requirement
+from vramguard.source import Document, read
+
+
+def facts(path: str, text: str) -> list[object]:
+    document = read(path, text.encode())
+    assert isinstance(document, Document)
+    return list(extract(document))
+
+
+def found(path: str, text: str) -> list[tuple[str, str, int]]:
+    """Form, package and line of every requirement."""
+    return [
+        (fact.form, f"{fact.name}{fact.specifier}", fact.at.line)
+        for fact in facts(path, text)
+        if isinstance(fact, Requirement)
+    ]
+
+
+def places(path: str, text: str) -> list[str]:
+    return [fact.place for fact in facts(path, text) if isinstance(fact, Install)]
+
+
+DOCKERFILE = """ARG V=2.1.0
+FROM scratch AS base
+ARG V
+WORKDIR /app
+COPY requirements.txt pyproject.toml ./
+RUN --mount=type=cache,target=/x pip install torch==$V
+RUN ["pip", "install", "numpy"]
+RUN <<EOF
+pip install scipy
+EOF
+FROM base
+COPY --from=base /app/requirements.txt /srv/r.txt
+ONBUILD RUN pip install pandas
+RUN pip install -r /srv/r.txt
+"""
+
+
+def test_the_stages_of_a_dockerfile() -> None:
+    expected = [("torch==2.1.0", 6), ("numpy", 7), ("scipy", 9), ("pandas", 13)]
+    assert found("Dockerfile", DOCKERFILE) == [("dockerfile", name, line) for name, line in expected]
+    assert places("Dockerfile", DOCKERFILE) == ["Dockerfile#1"] * 3 + ["Dockerfile#2"] * 2
+    last = [fact for fact in facts("Dockerfile", DOCKERFILE) if isinstance(fact, Install)][-1]
+    assert ("requirements.txt", "/srv/r.txt") in last.copied
+    assert last.option("directory") == "/app"
+
+
+def test_files_that_a_run_mounts() -> None:
+    text = "FROM scratch\nWORKDIR /w\nRUN --mount=type=bind,source=uv.lock,target=uv.lock uv sync --locked\n"
+    [install] = [fact for fact in facts("Dockerfile", text) if isinstance(fact, Install)]
+    assert install.copied == (("uv.lock", "/w/uv.lock"),)
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        (
+            "Makefile",
+            "PIP ?= pip3\nV = 2.1.0\na:\n\tcd x && $(PIP) install torch==$(V)\n\t@pip install numpy\n",
+            [("makefile", "torch==2.1.0", 4), ("makefile", "numpy", 5)],
+        ),
+        (
+            "justfile",
+            'v := "2.1.0"\na arg="x":\n    @pip install torch=={{v}}\npy:\n    #!/usr/bin/env python3\n    pip install no\n',
+            [("justfile", "torch==2.1.0", 3)],
+        ),
+        (
+            "tox.ini",
+            "[testenv]\ndeps =\n    pytest\n    py311: torch==2.1.0\n    -r r.txt\n    {[base]deps}\ncommands =\n    - pip install numpy\n",
+            [("tox", "pytest", 3), ("tox", "torch==2.1.0", 4), ("tox", "numpy", 8)],
+        ),
+        (
+            "noxfile.py",
+            'import nox\ndef tests(session):\n    session.install("-r", "r.txt", "pytest")\n    session.run("pip", "install", "torch")\n',
+            [("nox", "pytest", 3), ("nox", "torch", 4)],
+        ),
+        (
+            "Taskfile.yml",
+            "version: 3\nvars: {V: '2.1.0'}\ntasks:\n  a:\n    cmds:\n      - pip install torch=={{.V}}\n",
+            [("taskfile", "torch==2.1.0", 6)],
+        ),
+        (
+            ".gitlab-ci.yml",
+            "test:\n  variables: {V: 2.1.0}\n  script:\n    - pip install torch==$V\n    - echo 'pip install no'\n",
+            [("workflow", "torch==2.1.0", 4)],
+        ),
+        (
+            "azure-pipelines.yml",
+            "variables: {v: 2.1.0}\nsteps:\n  - script: pip install torch==$(v)\n",
+            [("workflow", "torch==2.1.0", 3)],
+        ),
+        (
+            ".circleci/config.yml",
+            "jobs:\n  a:\n    steps:\n      - run: {command: pip install torch==<< parameters.v >> numpy}\n",
+            [("workflow", "torch==$_________________", 4), ("workflow", "numpy", 4)],
+        ),
+        (
+            "compose.yml",
+            "services:\n  a:\n    image: x\n    entrypoint: [sh, -c]\n    command: ['pip install torch']\n",
+            [("compose", "torch", 5)],
+        ),
+        (
+            "values.yaml",
+            "a:\n  command: [sh, -c, pip install torch]\n  description: pip install no\n",
+            [("helm", "torch", 2)],
+        ),
+    ],
+)
+def test_kinds_of_files(path: str, text: str, expected: list[tuple[str, str, int]]) -> None:
+    assert found(path, text) == expected
+
+
+def test_the_steps_of_a_workflow() -> None:
+    text = (
+        "env: {V: '2.1.0'}\njobs:\n  a:\n    strategy: {matrix: {one: ['1.0'], two: [1, 2]}}\n    steps:\n"
+        "      - working-directory: sub\n        run: |\n"
+        "          pip install torch==${{ env.V }} x==${{ matrix.one }} y==${{ matrix.two }} z==$V\n"
+        "      - shell: python\n        run: pip install no\n"
+    )
+    names = [name for _, name, _ in found(".github/workflows/ci.yml", text)]
+    assert names == ["torch==2.1.0", "x==1.0", "y==${{ matrix.two }}", "z==2.1.0"]
+    [install] = [fact for fact in facts(".github/workflows/ci.yml", text) if isinstance(fact, Install)]
+    assert (install.place, install.option("directory")) == (".github/workflows/ci.yml#a", "sub")
+
+
+def test_containers_wherever_they_stand() -> None:
+    text = (
+        "apiVersion: x/v1\nkind: Custom\nmetadata: {name: c}\nspec:\n  parts:\n    - pod:\n        initContainers:\n"
+        "          - command: [pip, install, torch]\n        containers:\n          - command: [/bin/bash, -c, --]\n"
+        "            args:\n              - |\n                set -e\n                pip install numpy\n---\n"
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: m}\ndata:\n  run.sh: |\n    pip install scipy\n"
+        "  requirements.txt: |\n    pandas\n  notes: run pip install no\n"
+    )
+    assert found("k.yaml", text) == [
+        ("kubernetes", n, at) for n, at in [("torch", 8), ("numpy", 14), ("scipy", 21), ("pandas", 23)]
+    ]
+
+
+def notebook(*cells: object) -> str:
+    return json.dumps({"cells": [{"cell_type": "code", "source": cell} for cell in cells]}, indent=1)
+
+
+def test_cells_of_a_notebook() -> None:
+    text = notebook(
+        [
+            "%%capture\n",
+            '!pip install -q "torch<2" \\\n',
+            "  numpy=={v}\n",
+            "# !pip install no\n",
+            "print('pip install no')\n",
+        ],
+        "%%bash\nset -e\nuv pip install scipy\n",
+        [
+            "%pip install pandas\n",
+            "import subprocess, sys\n",
+            "subprocess.run([sys.executable, '-m', 'pip', 'install', 'x'])\n",
+        ],
+    )
+    names = [name for _, name, _ in found("a.ipynb", text)]
+    assert names == ["torch<2", "numpy=={v}", "scipy", "pandas", "x"]
+    lines = text.split("\n")
+    written = [
+        lines[fact.at.line - 1][fact.at.column - 1 : fact.at.end_column - 1]
+        for fact in facts("a.ipynb", text)
+        if isinstance(fact, Requirement)
+    ]
+    assert written == ["torch<2", "numpy=={v}", "scipy", "pandas", "x"]
+
+
+def test_calls_of_a_program() -> None:
+    text = (
+        "import os, subprocess, sys\nPACKAGES = ['torch==2.1.0', 'numpy']\nV = '1.2'\n"
+        "def get(package):\n    '''pip install no'''\n"
+        "    subprocess.check_call([sys.executable, '-m', 'pip', 'install', package])\n"
+        "get('scipy')\nsubprocess.run([sys.executable, '-m', 'pip', 'install', *PACKAGES, f'x=={V}'])\n"
+        "os.system('pip install pandas && echo pip install no')\nprint('pip install no')\n"
+        "raise ImportError('run pip install no')\n"
+    )
+    assert sorted(name for _, name, _ in found("a.py", text)) == ["numpy", "pandas", "scipy", "torch==2.1.0", "x==1.2"]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "services: {a: {image: 1, command: 5}}",
+        "jobs: [1]",
+        "jobs: {a: {steps: 5}}",
+        "tasks: 3",
+        "steps: [pip install x, {script: [1]}]",
+    ],
+)
+@pytest.mark.parametrize(
+    "path", ["compose.yml", ".github/workflows/a.yml", "azure-pipelines.yml", "Taskfile.yml", ".circleci/config.yml"]
+)
+def test_wrong_types_are_nothing(path: str, value: str) -> None:
+    assert isinstance(facts(path, value + "\nx: pip install torch\n"), list)
