@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from vramguard import engine
+from vramguard.discover import WorkTree
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,9 +23,7 @@ COPIED = "FROM scratch\nWORKDIR /w\nCOPY pyproject.toml uv.lock ./\n"
 
 
 def findings(repo: Repo, files: Mapping[str, str], rule: str) -> list[Finding]:
-    from vramguard.discover import WorkingTree
-
-    tree = WorkingTree(repo(dict(files)))
+    tree = WorkTree(repo(dict(files)))
     return engine.check(tree, engine.load_policy(tree, select=(rule,))).findings
 
 

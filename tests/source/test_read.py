@@ -38,7 +38,7 @@ from vramguard.source import (
         ("x.yml", "yaml", "yaml"),
         ("config.json", "json", "json"),
         ("package.json", None, "json"),
-        ("README.md", None, None),
+        ("README.md", "frontmatter", "frontmatter"),
         ("Makefile", "makefile", "makefile"),
         ("requirements.txt/readme", None, None),
     ],

@@ -11,9 +11,11 @@ import typer
 from vramguard.checks import Severity
 from vramguard.cli.options import (
     Audit,
+    Baseline,
     Budget,
     Concurrency,
     Config,
+    DiffBase,
     Exit,
     Fix,
     Format,
@@ -24,6 +26,7 @@ from vramguard.cli.options import (
     OsvUrl,
     Output,
     Render,
+    WriteBaseline,
     console,
     named,
     say,
@@ -52,15 +55,9 @@ def check(  # noqa: PLR0913 - one parameter per option
     ignore: Annotated[list[str] | None, typer.Option(help="Rule ids or prefixes not to judge.")] = None,
     output_format: Annotated[Format | None, typer.Option(help="How to print what was found.")] = None,
     output: Output = None,
-    diff_base: Annotated[
-        str | None, typer.Option(help="Report what was added since this commit.", metavar="REV")
-    ] = None,
-    baseline: Annotated[
-        str | None, typer.Option(help="Accept the findings that this file lists.", metavar="FILE")
-    ] = None,
-    write_baseline: Annotated[
-        bool, typer.Option("--write-baseline", help="Write today's findings to the baseline file.")
-    ] = False,
+    diff_base: DiffBase = None,
+    baseline: Baseline = None,
+    write_baseline: WriteBaseline = False,
     fail_on: Annotated[Level | None, typer.Option(help="Lowest severity that makes the exit code 1.")] = None,
     exit_zero: Annotated[bool, typer.Option("--exit-zero", help="Exit 0 whatever is found.")] = False,
     gpu: Gpu = None,

@@ -65,6 +65,9 @@ Budget = Annotated[
     typer.Option(help="Share of the card that the peak may take.", parser=fraction, metavar="FRACTION"),
 ]
 Online = Annotated[bool, typer.Option("--online", help="Ask the hub for models that neither a lock nor the cache has.")]
+DiffBase = Annotated[str | None, typer.Option(help="Report what was added since this commit.", metavar="REV")]
+Baseline = Annotated[str | None, typer.Option(help="Accept the findings that this file lists.", metavar="FILE")]
+WriteBaseline = Annotated[bool, typer.Option("--write-baseline", help="Write today's findings to the baseline file.")]
 Fix = Annotated[
     bool, typer.Option("--fix", help="Pin what the lock holds, in the files themselves, and judge what is left.")
 ]

@@ -81,11 +81,16 @@ class Installs:
         ]
 
     def locked(self, install: Install) -> Iterator[tuple[Project, list[Locked]]]:
-        """The projects that the command installs and that have a lock, with their locks."""
+        """The projects that the command installs and that have a lock, with their locks: in their folder, or above it.
+
+        An application's lock elsewhere, which takes the project in by its path, is not that of the project itself.
+        """
         for project in self.projects(install):
-            found = environments_of(self._facts).locked(project)
-            if found:
-                yield project, found
+            folder = folder_of(project.at.path)
+            found = environments_of(self._facts).locked(project) or []
+            own = [item for item in found if item.lock is None or _is_above(folder_of(item.lock.at.path), folder)]
+            if own:
+                yield project, own
 
     def exact(self, install: Install) -> bool:
         """Whether all that the command's files ask for is exact; False where a file is not known."""
@@ -182,6 +187,10 @@ def _origin(source: str, place: str, target: str) -> Iterator[str]:
         yield posixpath.join(source, inner)
     elif posixpath.dirname(place) == target and posixpath.basename(place) == posixpath.basename(source):
         yield posixpath.dirname(source) or "."  # the folder that single files were copied to
+
+
+def _is_above(outer: str, inner: str) -> bool:
+    return outer in {".", inner} or inner.startswith(f"{outer}/")
 
 
 def _is_manifest(path: str) -> bool:

@@ -50,7 +50,7 @@ def test_actions_of_an_action(actions: Actions, images: Found) -> None:
     text = "runs:\n  using: composite\n  steps: [{uses: a/b@v1}]\n"
     assert [(action.form, action.name) for action in actions("x/action.yml", text)] == [("workflow", "a/b")]
     text = "runs: {using: docker, image: 'docker://org/a:1'}\n"
-    assert [(image.form, image.name) for image in images("action.yaml", text)] == [("action", "org/a")]
+    assert [(image.form, image.name) for image in images("action.yaml", text)] == [("workflow", "org/a")]
     assert images("action.yaml", "runs: {using: docker, image: Dockerfile}\n") == []
 
 

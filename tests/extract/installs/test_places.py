@@ -72,17 +72,26 @@ def test_files_that_a_run_mounts() -> None:
         ),
         (
             "justfile",
-            'v := "2.1.0"\na arg="x":\n    @pip install torch=={{v}}\npy:\n    #!/usr/bin/env python3\n    pip install no\n',
+            (
+                'v := "2.1.0"\na arg="x":\n    @pip install torch=={{v}}\npy:\n'
+                "    #!/usr/bin/env python3\n    pip install no\n"
+            ),
             [("justfile", "torch==2.1.0", 3)],
         ),
         (
             "tox.ini",
-            "[testenv]\ndeps =\n    pytest\n    py311: torch==2.1.0\n    -r r.txt\n    {[base]deps}\ncommands =\n    - pip install numpy\n",
+            (
+                "[testenv]\ndeps =\n    pytest\n    py311: torch==2.1.0\n    -r r.txt\n    {[base]deps}\n"
+                "commands =\n    - pip install numpy\n"
+            ),
             [("tox", "pytest", 3), ("tox", "torch==2.1.0", 4), ("tox", "numpy", 8)],
         ),
         (
             "noxfile.py",
-            'import nox\ndef tests(session):\n    session.install("-r", "r.txt", "pytest")\n    session.run("pip", "install", "torch")\n',
+            (
+                'import nox\ndef tests(session):\n    session.install("-r", "r.txt", "pytest")\n'
+                '    session.run("pip", "install", "torch")\n'
+            ),
             [("nox", "pytest", 3), ("nox", "torch", 4)],
         ),
         (
@@ -161,21 +170,26 @@ def test_cells_of_a_notebook() -> None:
             "print('pip install no')\n",
         ],
         "%%bash\nset -e\nuv pip install scipy\n",
-        [
-            "%pip install pandas\n",
-            "import subprocess, sys\n",
-            "subprocess.run([sys.executable, '-m', 'pip', 'install', 'x'])\n",
-        ],
+        ["%cd sub\n", "%pip install pandas -r r.txt\n"],
     )
-    names = [name for _, name, _ in found("a.ipynb", text)]
-    assert names == ["torch<2", "numpy=={v}", "scipy", "pandas", "x"]
+    names = ["torch<2", "numpy=={v}", "scipy", "pandas"]
+    assert [name for _, name, _ in found("a.ipynb", text)] == names
     lines = text.split("\n")
-    written = [
-        lines[fact.at.line - 1][fact.at.column - 1 : fact.at.end_column - 1]
-        for fact in facts("a.ipynb", text)
-        if isinstance(fact, Requirement)
-    ]
-    assert written == ["torch<2", "numpy=={v}", "scipy", "pandas", "x"]
+    places = [fact.at for fact in facts("a.ipynb", text) if isinstance(fact, Requirement)]
+    assert [lines[at.line - 1][at.column - 1 : at.end_column - 1] for at in places] == names
+    last = [fact for fact in facts("a.ipynb", text) if isinstance(fact, Install)][-1]
+    assert (last.files, last.option("directory")) == (("r.txt",), "sub")
+
+
+def test_calls_in_a_notebook() -> None:
+    text = notebook(
+        [
+            "!pip install torch\n",
+            "import subprocess, sys\n",
+            "subprocess.run([sys.executable, '-m', 'pip', 'install', 'x'])",
+        ]
+    )
+    assert found("a.ipynb", text) == [("notebook", "torch", 6), ("notebook", "x", 8)]
 
 
 def test_calls_of_a_program() -> None:
