@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
@@ -88,11 +89,15 @@ def _pins(requirement: Requirement, facts: Facts) -> tuple[Pin, ...]:
     package = locked(requirement, facts) if requirement.pinned is False else None
     if package is None or not package.version:
         return ()
-    path = requirement.at.path if requirement.form == "requirements" else None
-    hashed = any(
-        line.hashed for file in environments_of(facts).files if file.path == path for line in file.requirements
-    )
+    hashed = requirement.form == "requirements" and requirement.at.path in _hashing(facts)
     return (Pin(requirement.at, requirement.name, package.version, package.hashes if hashed else ()),)
+
+
+@lru_cache(maxsize=4)  # Facts are compared by identity
+def _hashing(facts: Facts) -> frozenset[str]:
+    """The requirements files that have a hash on some line."""
+    files = environments_of(facts).files
+    return frozenset(file.path for file in files if any(line.hashed for line in file.requirements))
 
 
 def _is_named(requirement: Requirement) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
 from packaging.requirements import InvalidRequirement
@@ -32,6 +33,7 @@ _BACKENDS: Final = {"poetry.core.masonry.api": "poetry", "uv_build": "uv", "pdm.
 _UV_LISTS: Final = (
     "dev-dependencies", "override-dependencies", "constraint-dependencies", "build-constraint-dependencies",
 )  # fmt: skip
+_MAX_GROUPED: Final = 20_000  # requirements of all groups, those of included ones counted in each
 _HATCH_HOOKS: Final = (("tool", "hatch", "build"), ("tool", "hatch", "metadata"))
 
 
@@ -177,8 +179,10 @@ def _declared(table: Mapping[str, object]) -> frozenset[Declared] | None:
         return None
     sections: dict[str, object] = {"": project.get("dependencies", [])}
     sections |= {f"extra:{canonicalize_name(k)}": v for k, v in mapping(project, "optional-dependencies").items()}
-    groups = mapping(table, "dependency-groups")
-    sections |= {f"group:{canonicalize_name(k)}": _group(groups, k, ()) for k in groups}
+    groups = _groups(mapping(table, "dependency-groups"))
+    if groups is None:
+        return None
+    sections |= {f"group:{name}": sorted(items) for name, items in groups.items()}
     development = mapping(table, "tool", "uv").get("dev-dependencies")
     if isinstance(development, list):
         already = sections.get("group:dev", [])
@@ -205,18 +209,30 @@ def _from_elsewhere(table: Mapping[str, object]) -> set[str]:
     }
 
 
-def _group(groups: Mapping[str, object], name: str, outer: tuple[str, ...]) -> object:
-    """A group's requirements with those of the groups that it includes; None where that cannot be told."""
-    items = next((value for key, value in groups.items() if canonicalize_name(key) == canonicalize_name(name)), None)
-    if not isinstance(items, list) or canonicalize_name(name) in outer:
-        return None
-    found: list[object] = []
-    for item in items:
-        if not isinstance(item, Mapping):
-            found.append(item)
-            continue
-        included = _group(groups, str(item.get("include-group")), (*outer, canonicalize_name(name)))
-        if not isinstance(included, list):
+def _groups(groups: Mapping[str, object]) -> Mapping[str, frozenset[str]] | None:
+    """Each group's requirements with those of the groups that it includes; None where that cannot be told.
+
+    From the innermost outwards, each once: groups that include others twice would double with every level.
+    """
+    own: dict[str, list[str]] = {}
+    includes: dict[str, list[str]] = {}
+    for name, items in groups.items():
+        key = canonicalize_name(name)
+        if not isinstance(items, list) or not all(isinstance(item, str | Mapping) for item in items):
             return None
-        found += included
+        own[key] = [item for item in items if isinstance(item, str)]
+        includes[key] = [canonicalize_name(str(i.get("include-group"))) for i in items if isinstance(i, Mapping)]
+    try:
+        order = tuple(TopologicalSorter(includes).static_order())
+    except CycleError:
+        return None
+    found: dict[str, frozenset[str]] = {}
+    left = _MAX_GROUPED
+    for group in order:
+        if group not in own:
+            return None
+        found[group] = frozenset(own[group]).union(*(found[inner] for inner in includes[group]))
+        left -= len(found[group])
+        if left < 0:
+            return None
     return found

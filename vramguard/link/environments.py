@@ -188,15 +188,18 @@ class _Includes:
     """Which requirements file takes in which."""
 
     def __init__(self, includes: Iterable[Include]) -> None:
-        self._of: dict[str, list[tuple[str, bool]]] = defaultdict(list)
+        self._of: dict[str, dict[tuple[str, bool], None]] = defaultdict(dict)
         self._kinds: dict[str, set[bool]] = defaultdict(set)
         for include in includes:
             if isinstance(include.target, str):
-                self._of[include.at.path].append((include.target, include.constraint))
+                self._of[include.at.path][include.target, include.constraint] = None
                 self._kinds[include.target].add(include.constraint)
+        self._constraining = any(True in kinds for kinds in self._kinds.values())
 
     def constraints(self, path: str) -> list[str]:
         """The files whose pins hold for an install of `path`: taken in by `-c`, here or in what it takes in."""
+        if not self._constraining:
+            return []
         seen: dict[tuple[str, bool], None] = {}
         todo = [(path, False)]
         while todo:

@@ -1,4 +1,4 @@
-"""justfiles: assignments and recipes, line by line, as just 1.4x reads them (its manual: "Recipes", "Expressions").
+"""justfiles: assignments and recipes, line by line: what most of them are made of, not all of just's grammar.
 
 A recipe's lines are those indented below its head; each is a shell's of its own unless the first begins with `#!`.
 What `{{ … }}` would give is for the reader of the script; an assignment of a plain string says what it holds.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from vramguard.extract.installs.commands import Started
 
-# git-clone(1) of git 2.51: options that take the next word.
+# `git clone -h` of git 2.39.5, and what later ones add: options that take the next word.
 _CLONE_VALUED = frozenset(
     [
         "-b",

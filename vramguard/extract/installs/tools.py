@@ -1,8 +1,9 @@
 """What installs packages: each tool's commands, and which of their options take the next word.
 
-An option that is not known to take a value would make a package of it, so the tables are whole. Read with `--help`:
-pip 26.3 (and 23.2.1 for what has gone since), uv 0.13.9, pdm 2.26, pipenv 2026, pipx 1.9, pip-tools 7.5, on 2026-11-28;
-poetry 2.5, conda 26, micromamba 2 and pixi 0.5x from their documentation of that day.
+An option that is not known to take a value would make a package of it, so the tables are whole for these, read with
+`--help` on 2026-11-28: pip 26.3 (and 23.2.1 for what has gone since), uv 0.13.9, pdm 2.29.4, pipenv 2026.10.3, pipx
+1.18.4, pip-tools 7.6.2. Those of poetry, conda, mamba, micromamba, pixi, rye, hatch and easy_install were written from
+knowledge of them, and not compared with a release.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ _PIP = _valued(
     "default-timeout/timeout trusted-host upgrade-strategy use-deprecated use-feature C/config-settings "
     "config-setting/config-settings c/constraint build-constraint e/editable f/find-links pypi-url/i/index-url "
     "r/requirement t/target group requirements-from-script refresh-package uploaded-prior-to all-releases only-final "
-    "d/destination-dir/dest w/wheel-dir b/build"
+    "d/destination-directory/destination-dir/dest w/wheel-dir b/build"
 )
 _PIP_SHORT = {"U": "upgrade", "I": "ignore-installed", "q": "quiet", "v": "verbose", "V": "version", "h": "help"}
 
@@ -67,7 +68,8 @@ _UV_PROJECT = _valued(
     "optional bounds rev tag branch"
 )
 _UV_RUN = {**_UV_PROJECT, **_valued("w/with with-editable with-requirements env-file")}
-_UV_RUN.pop("-m", None)  # here a switch: the program is a module
+for _switch in ("-m", "--script"):  # here the program is a module, a script
+    _UV_RUN.pop(_switch, None)
 _UV_TOOL = _valued(
     _UV_ALL + "from w/with with-editable with-requirements with-executables-from c/constraints overrides excludes "
     "b/build-constraints env-file no-build-package no-binary-package"
