@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramguard import checks
 from vramguard.checks import Check, Evidence, Pin, Severity
+from vramguard.extract.masking import masked, masked_within
 from vramguard.memory import Proof
 from vramguard.schema import ConfigError, decode, partial, suggestion
 from vramguard.source import Document, Location, Unreadable, read
@@ -125,13 +126,13 @@ class Rule:
             name=self.name,
             demand=self.demand,
             severity=min(problem.severity or self.severity, self.severity),
-            message=self._words(self.message, problem.values),
+            message=masked(self._words(self.message, problem.values)),
             at=problem.at,
-            help=self._words(self.fix, problem.values),
-            evidence=problem.evidence,
+            help=masked(self._words(self.fix, problem.values)),
+            evidence=tuple(link._replace(what=masked(link.what)) for link in problem.evidence),
             fingerprint=hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32],
             amount=problem.amount,
-            data={"path_class": path_class, **problem.data},
+            data={"path_class": path_class, **masked_within(dict(problem.data))},
             proof=problem.proof,
             pins=problem.pins,
         )

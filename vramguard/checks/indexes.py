@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 from vramguard.checks import Problem, Severity, check
-from vramguard.checks.shared import JUDGED, WEAKER, weight
+from vramguard.checks.shared import JUDGED, WEAKER, host_of, weight
 from vramguard.facts import Install, PathClass, RequirementOption
 from vramguard.link.environments import environments_of
 from vramguard.link.installs import installs_of
@@ -73,7 +72,7 @@ class InsecureIndex:
         """What is wrong with a setting, and its weight; None for the rule's own."""
         option = told.option
         url = re.sub(r"^[\w.-]+=(?=https?://)", "", value)  # uv: `--index name=https://…`
-        host = (urlsplit(url).hostname or "") if "://" in url else url.partition(":")[0]
+        host = host_of(url) if "://" in url else url.partition(":")[0]
         local = Severity.WARNING if _LOCAL.fullmatch(host) else None
         if option in _TRUST:
             return f"the certificate of {value or 'a host'} is not asked for, so anybody between may answer", local
@@ -88,7 +87,7 @@ class InsecureIndex:
         return None
 
     def _second(self, url: str, host: str) -> tuple[str, Severity | None] | None:
-        place = host + urlsplit(url).path + "/"
+        place = host + re.sub(r"^[^/]*//[^/?#]*|[?#].*$", "", url) + "/"
         if any(place.startswith(f"{known}/") for known in ("pypi.org", "pypi.python.org", *self.allowed)):
             return None
         if "$" in (host or url) or not host:

@@ -6,13 +6,12 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlsplit
 
 from packaging.utils import canonicalize_name
 
 from vramguard.checks import Problem, Severity, check, once
 from vramguard.checks.indexes import InsecureIndex
-from vramguard.checks.shared import JUDGED, WEAKER, weight
+from vramguard.checks.shared import JUDGED, WEAKER, host_of, weight
 from vramguard.facts import Fetch, Install, PathClass, Project, Unknown
 from vramguard.link.declared import is_elsewhere, standing
 from vramguard.link.environments import environments_of
@@ -231,7 +230,7 @@ class MutableSource:
         lines = (line for file in environments_of(facts).files for line in file.requirements)
         for requirement in (*lines, *standing(facts)):
             judged, severity = weight(self, facts, requirement.at.path)
-            loose = requirement.pinned is not None and requirement.pinned is not True
+            loose = requirement.pinned is not None and not (requirement.pinned is True and requirement.hashed)
             if judged and loose and is_elsewhere(requirement) and not self._left(requirement, facts):
                 what = requirement.specifier
                 subject = f"{canonicalize_name(requirement.name)};{requirement.marker}"
@@ -249,7 +248,7 @@ class MutableSource:
     def _fetches(self, facts: Facts) -> Iterator[Problem]:
         for fetch in facts.of(Fetch):
             judged, weaker = weight(self, facts, fetch.at.path)
-            host = urlsplit(fetch.url).hostname or ""
+            host = host_of(fetch.url)
             if not judged or fetch.pinned is True or host in self.hosts:
                 continue
             known = not isinstance(fetch.pinned, Unknown)

@@ -157,7 +157,9 @@ class RequirementWithoutHash:
         for file in environments_of(facts).files:
             judged, severity = weight(self, facts, file.path)
             exact = [line for line in file.requirements if line.pinned is True]
-            bare = [line for line in exact if not line.hashed]
+            bare = [
+                line for line in exact if not line.hashed and not is_elsewhere(line)
+            ]  # of a URL another rule speaks
             if judged and bare and not file.constraint:
                 values = {"count": len(bare), "total": len(exact), "names": names(bare), "note": _orphans(file)}
                 amount = sum(line.pinned is not None and not line.hashed for line in file.requirements)

@@ -30,6 +30,12 @@ _URL = re.compile(r"(?:(?:git|hg|svn|bzr)\+[\w.+-]+:|(?:https?|ftp|file):|git\+\
 _DIRECT = re.compile(r"([A-Za-z0-9][\w.-]*)\s*(?:\[([^\]]*)\])?\s*@\s*(?=\S)(.*)", re.DOTALL)
 _NAMED = re.compile(r"([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)\s*(?:\[([^\]]*)\])?\s*([^;]*)")
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tgz|tbz|txz|tlz|tar(?:\.(?:gz|bz2|xz|lz|lzma))?)$", re.IGNORECASE)
+# A release by its file's name (`torch-2.1.0-cp311-….whl`, `x-1.0.tar.gz`); a forge's archive of one commit.
+_VERSIONED = re.compile(
+    r"^[A-Za-z0-9](?:[\w.]|-(?!v?[0-9]))*-v?[0-9][\w.+!]*(?:-[\w.+-]+)?\.(?:whl|zip|tgz|tbz|txz|tar(?:\.(?:gz|bz2|xz|zst))?)$"
+)
+_ARCHIVED = re.compile(r"/([\w.-]+)/(?:archive|zipball|tarball|-/archive)/")  # of a repository, by a forge
+_AT_COMMIT = re.compile(r"/(?:archive|zipball|tarball|zip|tar\.gz)/[0-9a-f]{40}(?:\.(?:zip|tgz|tar\.gz))?$")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")  # what pip expands: upper case, in braces
 _HASH = re.compile(rf"(?:{'|'.join(STRONG_HASHES)})[=:][0-9a-f]{{64,128}}", re.IGNORECASE)
 _FROM_ENVIRONMENT = "its version comes from a variable of the environment"
@@ -119,7 +125,10 @@ def _url(name: str, rest: str, extras: tuple[str, ...], *, hashed: bool) -> Decl
         return said._replace(pinned=True, hashed=True)
     if variable:
         return said._replace(pinned=Unknown(url), reason=_FROM_ENVIRONMENT)
-    return said._replace(pinned=False, reason="what a URL serves can change, and no hash stands beside it")
+    if _AT_COMMIT.search(bare):
+        return said._replace(pinned=True, hashed=True)
+    versioned = _VERSIONED.search(unquote(bare.partition("?")[0].rpartition("/")[2])) is not None
+    return said._replace(pinned=versioned, reason="what a URL serves can change, and no hash stands beside it")
 
 
 def _commit_of(said: Declaration, url: str) -> Declaration:
@@ -176,6 +185,9 @@ def _name_of(url: str, fragment: str) -> str:
     egg = re.search(r"(?:^|&)egg=([A-Za-z0-9][\w.-]*)", unquote(fragment))
     if egg:
         return egg[1]
+    forge = _ARCHIVED.search(url)
+    if forge:
+        return unquote(forge[1])
     last = unquote(url.rstrip("/").rpartition("/")[2]).partition("@")[0]
     if last.endswith(".whl"):
         return last.removesuffix(".whl").partition("-")[0]

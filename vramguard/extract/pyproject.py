@@ -8,7 +8,6 @@ from dataclasses import replace
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Final
 
-from packaging.requirements import InvalidRequirement
 from packaging.utils import canonicalize_name
 
 from vramguard.extract import declaration, pixi, poetry, uv
@@ -193,7 +192,7 @@ def _declared(table: Mapping[str, object]) -> frozenset[Declared] | None:
             return None
         try:
             found |= {declaration.declared(section, declaration.pep508(item)) for item in items}
-        except (InvalidRequirement, TypeError, AttributeError):
+        except (ValueError, TypeError, AttributeError):
             return None
     elsewhere = _from_elsewhere(table)
     found |= origin.uv_manifest(table)

@@ -13,8 +13,9 @@ from vramguard.source import Location
 class Requirement:
     """One declared dependency.
 
-    `pinned`: True for one `==`/`===` without wildcard, a VCS URL at a full commit, or a URL with a hash; None for a
-    local path, which has no version to pin; Unknown for a line that cannot be read as a requirement.
+    `pinned`: True for one `==`/`===` without wildcard, a VCS URL at a full commit, a URL with a hash or one whose file's
+    name says its version; None for a local path, which has no version to pin; Unknown for a line that cannot be read as
+    a requirement.
     """
 
     at: Location
@@ -22,9 +23,7 @@ class Requirement:
     specifier: str  # as written: `>=2,<3`, `^1.2`, or the URL
     pinned: bool | Unknown | None
     hashed: bool
-    form: (
-        str  # requirements, pyproject, setup.py, conda, dockerfile, workflow, notebook, kfp …: docs/pinning.md has all
-    )
+    form: str  # requirements, pyproject, conda, dockerfile, workflow, notebook …: docs/pinning.md has all
     reason: str = ""  # why it is not pinned, in words that complete "… is not exact: "
     section: str = ""  # where in its file: project.dependencies, dependency-groups.dev, build-system.requires
     extras: tuple[str, ...] = ()

@@ -124,7 +124,10 @@ def _excluded(before: Settings, after: Settings) -> list[str]:
 def _covers(old: Waiver, new: Waiver) -> bool:
     """Whether an old waiver accepts all that a new one does."""
     longer = old.until is None or (new.until is not None and new.until <= old.until)
-    return longer and set(new.paths) <= set(old.paths) and all(rule.startswith(old.rules) for rule in new.rules)
+    fewer = not old.advisories or (bool(new.advisories) and set(new.advisories) <= set(old.advisories))
+    return (
+        longer and fewer and set(new.paths) <= set(old.paths) and all(rule.startswith(old.rules) for rule in new.rules)
+    )
 
 
 def _other_classes(settings: Settings) -> dict[str, tuple[str, ...]]:

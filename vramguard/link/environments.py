@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from vramguard.facts import Include, Lock, Project, Requirement, RequirementOption
@@ -172,7 +172,7 @@ def _contradiction(asked: Requirement, held: Requirement | None) -> str:
         return ""
     try:
         fits = SpecifierSet(asked.specifier).contains(held.specifier.lstrip("="), prereleases=True)
-    except InvalidSpecifier:
+    except ValueError:  # of packaging, and of numbers with too many digits
         return ""
     return "" if fits else f"{asked.name}{asked.specifier} is held as {held.specifier}"
 

@@ -6,7 +6,7 @@ import posixpath
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from vramguard.facts import Lock
@@ -63,5 +63,5 @@ def _upwards(folder: str) -> Iterator[str]:
 def _allows(requirement: Requirement, package: LockedPackage) -> bool:
     try:
         return SpecifierSet(requirement.specifier).contains(package.version or "", prereleases=True)
-    except InvalidSpecifier:
+    except ValueError:  # of packaging, and of numbers with too many digits
         return False

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import InvalidVersion, Version
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -41,7 +41,7 @@ def satisfies(version: str, specifier: str, grammar: str) -> bool:
         if grammar == "pep440":
             return SpecifierSet(specifier).contains(locked, prereleases=True)
         return any(_all(locked, part, grammar) for part in re.split(r"\|{1,2}", specifier))
-    except (InvalidVersion, InvalidSpecifier):
+    except ValueError:  # of packaging, and of numbers with too many digits
         return True
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import re
 from typing import TYPE_CHECKING, Any, Final
 
+from vramguard.extract.masking import masked_within
 from vramguard.facts import (
     Deployment,
     HelmChart,
@@ -61,7 +62,13 @@ def as_json(facts: Iterable[Fact], prefix: str = "") -> dict[str, Any]:
 def _entry(fact: Fact, context: Context) -> dict[str, Any]:
     fields = _SHORTENED[type(fact)](fact, context) if type(fact) in _SHORTENED else _fields(fact)
     at = fact.at
-    return {"kind": kind(fact), "path": context.path(at.path), "line": at.line, "column": at.column, **plain(fields)}
+    return {
+        "kind": kind(fact),
+        "path": context.path(at.path),
+        "line": at.line,
+        "column": at.column,
+        **masked_within(plain(fields)),
+    }
 
 
 def kind(fact: Fact) -> str:

@@ -314,7 +314,7 @@ def _format(text: Text, arguments: list[Value], named: Mapping[str, Value], node
             continue
         key = match[1] or str(number)
         number += not match[1]
-        given = named.get(key) if not key.isdecimal() else arguments[int(key)] if int(key) < len(arguments) else None
+        given = named.get(key) if not key.isdecimal() else dict(enumerate(arguments)).get(int(key[:6]))
         parts.append(
             given
             if given is not None
