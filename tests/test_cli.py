@@ -240,7 +240,7 @@ class TestInit:
     def test_then_check_runs(self, here: Repo, capsys: pytest.CaptureFixture[str]) -> None:
         root = here(LOOSE)
         assert run(["init", "--no-baseline"]) == Exit.CLEAN
-        assert "today: 1 finding" in capsys.readouterr().out
+        assert "today: 2 findings" in capsys.readouterr().out
         assert run(["check"]) == Exit.FINDINGS
         assert run(["init", "--baseline"]) == Exit.CLEAN
         assert run(["check"]) == Exit.CLEAN

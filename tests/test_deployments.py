@@ -39,7 +39,9 @@ CHAT = {"models/chat/config.json": json.dumps(LLAMA_8B)}
 
 def judge(repo: Repo, files: dict[str, str], **overrides: Any) -> engine.Report:  # noqa: ANN401 - fields of Settings
     tree = WorkTree(repo(files))
-    return engine.check(tree, engine.load_policy(tree, **overrides))
+    return engine.check(
+        tree, engine.load_policy(tree, **{"ignore": ("VG110",), **overrides})
+    )  # images are no matter here
 
 
 def seen(report: engine.Report) -> list[tuple[str, str, int]]:

@@ -52,7 +52,7 @@ def test_the_wheel_carries_policies_data_and_types_and_nothing_else(wheel: Path)
     data = {path.relative_to(ROOT).as_posix() for path in (ROOT / "vramguard" / "data").glob("*.toml")}
     assert data
     assert data | {"vramguard/py.typed", f"{info}/licenses/LICENSE"} <= names
-    assert {name for name in names if "__pycache__" in name or "test" in name} == set()
+    assert {name for name in names if re.search(r"__pycache__|(?:^|/)tests?(?:/|_)", name)} == set()
 
 
 def test_the_metadata_says_what_pyproject_says(wheel: Path) -> None:

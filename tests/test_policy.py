@@ -143,7 +143,7 @@ def configured(text: str) -> settings.Configuration:
     ("text", "words"),
     [
         ('select = ["VG9"]', "vramguard.toml:1:1: no rule `VG9`"),
-        ('ignore = ["VG12"]', "vramguard.toml:1:1: no rule `VG12`; did you mean `VG212`?"),
+        ('ignore = ["VG13"]', "vramguard.toml:1:1: no rule `VG13`; did you mean `VG113`?"),
         ('severity = {VG1 = "note"}', "no rule `VG1`"),
         ("[rules.VG999]\nclasses = []", "no rule `VG999`"),
         ("[rules.VG101]\nclass = []", "vramguard.toml:2:1: unknown key `class`; did you mean `classes`?"),
@@ -160,12 +160,12 @@ def test_a_configuration_that_no_rule_understands_is_one_line(text: str, words: 
 
 
 def test_select_ignore_severity_and_parameters_reach_the_rules() -> None:
-    text = 'select = ["VG1", "VG201"]\nignore = ["VG105"]\nbudget = 0.5\n[severity]\nVG102 = "note"\n'
+    text = 'select = ["VG10", "VG201"]\nignore = ["VG105"]\nbudget = 0.5\n[severity]\nVG102 = "note"\n'
     rules = {
         item.id: item
         for item in policy.selected(policy.load_rules(), configured(f"{text}[rules.VG101]\nclasses = []\n"))
     }
-    assert set(rules) == {"VG101", "VG102", "VG103", "VG104", "VG107", "VG108", "VG201"}
+    assert set(rules) == {"VG101", "VG102", "VG103", "VG104", "VG106", "VG107", "VG108", "VG109", "VG201"}
     assert rules["VG102"].severity is Severity.NOTE
     assert getattr(rules["VG101"].check, "classes") == ()  # noqa: B009 - a parameter of this check only
     assert getattr(rules["VG201"].check, "budget") == Fraction(1, 2)  # noqa: B009 - likewise

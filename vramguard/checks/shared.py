@@ -1,12 +1,16 @@
-"""What the checks of demand 1 share: which paths they judge, and how they name a list."""
+"""What checks share: which paths they judge, and how they name a list."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Protocol
 
+from packaging.utils import canonicalize_name
+
+from vramguard import data
 from vramguard.checks import Severity
 from vramguard.facts import PathClass
+from vramguard.schema import suggestion
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,8 +39,21 @@ def weight(rule: Judging, facts: Facts, path: str) -> tuple[bool, Severity | Non
 
 
 def names(found: Iterable[Requirement | LockedPackage]) -> str:
-    """The names of the first few, and how many more there are."""
-    return some(dict.fromkeys(item.name for item in found), ", ")
+    """The names of the first few, each package once, and how many more there are."""
+    return some(_packages(found).values(), ", ")
+
+
+def count(found: Iterable[Requirement | LockedPackage]) -> int:
+    """How many packages these are, each name once."""
+    return len(_packages(found))
+
+
+def _packages(found: Iterable[Requirement | LockedPackage]) -> dict[str, str]:
+    """The packages by their names in normal form, each as it is written first."""
+    named: dict[str, str] = {}
+    for item in found:
+        named.setdefault(canonicalize_name(item.name), item.name)
+    return named
 
 
 def some(words: Iterable[str], joint: str) -> str:
@@ -50,3 +67,9 @@ def host_of(url: str) -> str:
     """The host that a URL names, in lower case; "" for none. Unlike `urlsplit` it refuses no text."""
     match = _HOST.match(url)
     return match[1].lower() if match else ""
+
+
+def unknown_gpu(name: str) -> str:
+    """What is said of a card that the catalogue lacks, with the one that was meant."""
+    known = [word for card in data.gpus().values() for word in (card.name, *card.aliases)]
+    return f"unknown GPU `{name}`{suggestion(name.lower(), known)}"

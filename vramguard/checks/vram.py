@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vramguard import data
 from vramguard.checks import Problem, Severity, check, once
+from vramguard.checks.shared import unknown_gpu
 from vramguard.checks.words import evidence_of, guilty_line, subject_of, values_of
 from vramguard.facts import Deployment, PathClass, Unknown
 from vramguard.link import kaito
@@ -27,7 +28,7 @@ from vramguard.link.models import (
     undeclared,
 )
 from vramguard.memory import Answer, Device, Proof, Workload, prove, share, weigh
-from vramguard.schema import ConfigError, suggestion
+from vramguard.schema import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -76,7 +77,7 @@ class Judging:
         if self.concurrency < 1:
             raise ValueError(f"concurrency {self.concurrency} is not a positive number")
         if data.gpu(self.gpu) is None:
-            raise ValueError(_unknown_gpu(self.gpu))
+            raise ValueError(unknown_gpu(self.gpu))
 
     @property
     def terms(self) -> Terms:
@@ -250,13 +251,8 @@ def device(name: str, at: Location | None = None) -> Device:
     """The card of that name, as the proof engine wants it. Raises `ConfigError` for one that the catalogue lacks."""
     row = data.gpu(name)
     if row is None:
-        raise ConfigError(_unknown_gpu(name), at)
+        raise ConfigError(unknown_gpu(name), at)
     return Device(**{field.name: getattr(row, field.name) for field in fields(Device)})
-
-
-def _unknown_gpu(name: str) -> str:
-    known = [word for card in data.gpus().values() for word in (card.name, *card.aliases)]
-    return f"unknown GPU `{name}`{suggestion(name.lower(), known)}"
 
 
 def capacity(name: str | None) -> int:
