@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from vramguard.policy import Finding
 
 _REQUIREMENT: Final = re.compile(r"([\"']?)([A-Za-z0-9](?:[\w.-]*[A-Za-z0-9])?)(\s*\[[^\]]*\])?([^;\"'#]*)")
+# A lock is a file of the repository as well: what it holds for a version is written nowhere unless it is one.
+_VERSION: Final = re.compile(
+    r"(?:[0-9]+!)?[0-9A-Za-z][0-9A-Za-z._-]{0,100}(?:\+[0-9A-Za-z][0-9A-Za-z._-]{0,100})?", re.ASCII
+)
+_HASH: Final = re.compile(r"(?:sha256|sha384|sha512):[0-9a-f]{64,128}", re.ASCII)
+_GOES_ON: Final = re.compile(r"[\w<>=!~\[.+$%{-]")
+_ASSIGNED: Final = re.compile(r"=\s{0,9}[\"']?\Z")
+_KEYED: Final = (".ini", ".cfg", ".toml", "Pipfile")  # where `key = requirement` declares it
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
 
 
@@ -57,17 +65,26 @@ def _fix(pins: tuple[Pin, ...], lines: list[str]) -> Fix | None:
 
 def _edit(pin: Pin, lines: list[str]) -> Edit | None:
     at = pin.at
-    if at.line != at.end_line or at.line > len(lines):
+    if at.line != at.end_line or at.line > len(lines) or not _is_plain(pin):
         return None
     line = lines[at.line - 1]
+    if not at.path.endswith(_KEYED) and _ASSIGNED.search(line[: at.column - 1]):
+        return None  # a variable's value, which may be used for more than this
     text, after = line[at.column - 1 : at.end_column - 1], line[at.end_column - 1 : at.end_column]
+    # `torch>2` without quotes is a redirection to a shell; a part of a word is another requirement than was read.
+    whole = not _GOES_ON.match(after) and not _GOES_ON.match(line[max(0, at.column - 2) : at.column - 1])
     match = _REQUIREMENT.match(text)
-    if match is None or canonicalize_name(match[2]) != canonicalize_name(pin.name) or after in ("<", ">"):
-        return None  # `torch>2` without quotes is a redirection to a shell
+    if match is None or canonicalize_name(match[2]) != canonicalize_name(pin.name) or not whole:
+        return None
     start = len(match[1] + match[2] + (match[3] or ""))
     rest = text[start + len(match[4].rstrip()) :]
     hashes = "".join(f" \\\n    --hash={digest}" for digest in pin.hashes)
     return Edit(at, f"{text[:start]}=={pin.version}{rest}{hashes}")
+
+
+def _is_plain(pin: Pin) -> bool:
+    """Whether a version and its hashes are what they are called, and can be written into any file."""
+    return _VERSION.fullmatch(pin.version) is not None and all(map(_HASH.fullmatch, pin.hashes))
 
 
 def rewritten(data: bytes, edits: Iterable[Edit]) -> bytes:

@@ -144,6 +144,27 @@ class TestOthers:
         assert (found.at.line, found.amount) == (2, 2)
         assert found.values["lines"] == "`torch==2.1.0`, `torchvision==0.16.0`"
 
+    @pytest.mark.parametrize(
+        ("url", "label"),
+        [
+            ("https://download.pytorch.org/whl/cu128", "cu128"),
+            ("https://download.pytorch.org/whl/lts/1.8/cpu/", "cpu"),
+            ("https://download.pytorch.org/whl/cu111/torch_stable.html", "cu111"),
+            ("https://download.pytorch.org/whl/rocm6.2", "rocm6.2"),
+            ("https://download.pytorch.org/whl/torch_stable.html", "LABEL"),
+        ],
+    )
+    def test_the_label_is_that_of_the_folder(self, url: str, label: str) -> None:
+        (found,) = problems(UnfixedBuild(), {"requirements.txt": f"-f {url}\ntorch==2.1.0\n"})
+        assert found.values["label"] == label
+
+    def test_a_job_is_called_a_job(self) -> None:
+        step = "      - run: pip install {}\n"
+        job = "on: push\njobs:\n  test:\n    runs-on: ubuntu-24.04\n    steps:\n"
+        text = job + step.format("-r requirements.txt") + step.format("a==1")
+        (found,) = problems(ConflictingPins(), {".github/workflows/ci.yml": text, "requirements.txt": "a==2\n"})
+        assert found.values["where"] == "job test of `.github/workflows/ci.yml`"
+
     def test_a_conflict_stands_at_the_second_line(self) -> None:
         (found,) = problems(ConflictingPins(), {"requirements.txt": "numpy==1.26.4\nnumpy==1.24.4\n"})
         assert (found.at.line, found.evidence[0].at.line) == (2, 1)

@@ -149,6 +149,24 @@ def test_one_problem_for_each_folder(files: dict[str, str], path: str) -> None:
     assert [found.at.path for found in problems(MissingLockFile(), files)] == [path]
 
 
+@pytest.mark.parametrize(
+    ("accepted", "command"),
+    [
+        (MissingLockFile().accepted, "pip-compile --generate-hashes -o requirements.txt setup.py"),
+        (("poetry",), "poetry lock"),
+    ],
+)
+def test_uv_locks_no_setup_py(accepted: tuple[str, ...], command: str) -> None:
+    (found,) = problems(MissingLockFile(accepted=accepted), {f"tools/{path}": text for path, text in SETUP.items()})
+    assert found.values["command"] == command
+
+
+def test_a_package_that_is_locked_twice_is_counted_once() -> None:
+    text = "".join(f'[[package]]\nname = "p"\nversion = "{version}"\n' for version in (1, 2))
+    (found,) = problems(LockEntryWithoutHash(), {"poetry.lock": text})
+    assert (found.amount, found.values["count"], found.values["total"], found.values["names"]) == (2, 1, 1, "p")
+
+
 def test_a_setup_py_is_locked_with_the_project_beside_it() -> None:
     assert problems(MissingLockFile(), {**PROJECT, **SETUP, **UV_LOCK}) == []
 

@@ -114,6 +114,13 @@ def test_one_problem_for_each_file_without_hashes() -> None:
     assert dict(found.values) == {"count": 4, "total": 6, "names": "b, d, E and 1 more", "note": ""}
 
 
+def test_a_package_on_several_lines_is_counted_once_where_packages_are_named() -> None:
+    text = "a-b==1 ; python_version < '3.9'\nA_b==2 ; python_version >= '3.9'\nc==1\nd==1\ne==1\n"
+    (found,) = problems(RequirementWithoutHash(), {"requirements.txt": text})
+    assert found.amount == 5
+    assert (found.values["count"], found.values["total"], found.values["names"]) == (4, 4, "a-b, c, d and 1 more")
+
+
 def test_a_file_without_exact_lines_says_nothing_about_hashes() -> None:
     assert problems(RequirementWithoutHash(), {"requirements.txt": "a\nb>=1\n-r base.txt\n"}) == []
 
@@ -149,7 +156,8 @@ def test_the_same_package_bare_and_exact_is_exact() -> None:
 def command(fields: dict[str, Any], *requirements: Requirement) -> list[Fact]:
     """A command's requirements and its install, as an extractor yields them."""
     at = Location("run.sh", 1, 1, 1, 9)
-    return [*requirements, Install(at, "shell", "pip", "install", "run.sh", requirements, **fields)]
+    form = "dockerfile" if "copied" in fields else "shell"
+    return [*requirements, Install(at, form, "pip", "install", "run.sh", requirements, **fields)]
 
 
 def shell(name: str, specifier: str = "", pinned: bool | Unknown = False) -> Requirement:  # noqa: FBT001, FBT002
@@ -170,12 +178,14 @@ def line(path: str, name: str, specifier: str) -> Requirement:
         ({"options": (("constraint", "pins.txt"),)}, ["vllm"]),  # PIP_CONSTRAINT
         ({"constraints": (Unknown("$PINS"),)}, ["torch", "vllm"]),
         ({"constraints": ("/app/pins.txt",), "copied": (("pins.txt", "/app/pins.txt"),)}, ["vllm"]),
+        ({"constraints": ("pins.txt",), "copied": ((".", "."),)}, ["vllm"]),
         ({"constraints": ("deps/pins.txt",), "copied": ((".", "."),)}, ["torch", "vllm"]),
         ({"constraints": ("gone.txt",)}, ["torch", "vllm"]),
     ],
 )
 def test_a_command_with_constraints(fields: dict[str, Any], unpinned: list[str]) -> None:
-    facts = Facts([*command(fields, shell("torch"), shell("vllm")), line("pins.txt", "Torch", "==2.1.0")])
+    named = [*command(fields, shell("torch"), shell("vllm")), line("pins.txt", "Torch", "==2.1.0")]
+    facts = Facts(named, paths=("pins.txt", "run.sh"))
     assert [problem.values["name"] for problem in UnpinnedRequirement().find(facts)] == unpinned
 
 
@@ -193,6 +203,15 @@ def test_a_word_of_which_nothing_is_known_weighs_less() -> None:
     assert [problem.severity for problem in strict.find(facts)] == [Severity.ERROR, None]
 
 
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [("{USER_FLAG}", 0), ("$PIP_OPTS", 0), ("$(PIP_OPTIONS)", 0), ("${FLAGS}", 0), ("$FLAGSHIP", 1), ("x==$FLAG", 1)],
+)
+def test_a_variable_for_options_is_no_package(text: str, count: int) -> None:
+    facts = Facts([shell(text, "", Unknown(text))])
+    assert len(list(UnpinnedRequirement().find(facts))) == count
+
+
 def test_the_forms_that_are_left_to_a_lock_are_a_parameter() -> None:
     files = {"Pipfile": "[packages]\ntorch = '*'\n", "setup.cfg": "[options]\ninstall_requires =\n  torch\n"}
     assert problems(UnpinnedRequirement(), files) == []
@@ -204,6 +223,18 @@ def test_what_only_developers_install_weighs_less() -> None:
     hooks = "repos:\n- repo: local\n  hooks:\n  - id: a\n    language: python\n    additional_dependencies: [x]\n"
     (found,) = problems(UnpinnedRequirement(), {".pre-commit-config.yaml": hooks})
     assert (found.severity, found.values["exact"]) == (Severity.WARNING, "x==VERSION")
+
+
+def test_what_builds_and_tests_weighs_less_wherever_it_is_installed() -> None:
+    rule = UnpinnedRequirement(development_packages=("pytest", "pytest-*"))
+    files = {
+        "Dockerfile": "FROM scratch\nRUN pip install pytest pytest_cov torch\n",
+        "requirements.txt": "pytest\npytestify\n",
+    }
+    weights = {(found.at.path, str(found.values["name"])): found.severity for found in problems(rule, files)}
+    assert {name for (_, name), severity in weights.items() if severity is None} == {"torch", "pytestify"}
+    assert {severity for severity in weights.values() if severity} == {Severity.WARNING}
+    assert len(weights) == 5
 
 
 def test_a_script_with_its_lock_is_left_to_it() -> None:

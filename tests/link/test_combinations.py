@@ -247,6 +247,20 @@ class TestBuilds:
     def test_what_says_which_it_is(self, text: str) -> None:
         assert self.urls({"requirements.txt": text}) == []
 
+    @pytest.mark.parametrize(
+        ("command", "open_"),
+        [
+            ("pip install", True),
+            ("uv pip install", False),
+            ("uv pip install --index-strategy first-index", False),
+            ("uv pip install --index-strategy unsafe-best-match", True),
+            ("uv pip install -f https://download.pytorch.org/whl/torch_stable.html", True),
+        ],
+    )
+    def test_uv_takes_the_first_index_that_has_it(self, command: str, open_: bool) -> None:  # noqa: FBT001
+        line = f"RUN {command} torch==2.1.0 {self.INDEX.strip()}"
+        assert self.urls(docker(line)) == (["torch"] if open_ else [])
+
     def test_of_a_list_that_is_taken_in(self) -> None:
         files = {"requirements.txt": "-r requirements-base.txt\ntorch==2.1.0\n", "requirements-base.txt": self.INDEX}
         assert self.urls(files) == ["torch"]

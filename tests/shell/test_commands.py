@@ -222,3 +222,8 @@ def test_hostile_scripts_cost_little(name: str) -> None:
     start = time.process_time()
     commands(script(HOSTILE[name]))
     assert time.process_time() - start < 10
+
+
+def test_a_place_to_fill_in_is_no_redirection() -> None:
+    (command,) = commands(Word("serve --model <model-id> --port 80", Location("a.sh"), first=(1, 1)))
+    assert [word.text for word in command.words] == ["serve", "--model"]

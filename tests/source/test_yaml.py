@@ -16,7 +16,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vramguard.source import Document, Location, Unreadable, read
+from vramguard.source import Document, Location, Ruler, Unreadable, read
+from vramguard.source import yaml as yamls
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -290,3 +291,25 @@ def test_what_only_looks_like_a_definition_is_read(extra: str) -> None:
     assert isinstance(document, Document)
     assert document.value
     assert all(document.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "a",
+        "a: 1\nb: [x, {c: é, d: [1, 2]}]\n---\n- 1\n- e: f\n",
+        "a: &x {b: 1}\nc: *x\n1: q\n? [k]\n: v\n",
+        "a: &x {b: 1}\nc: {<<: *x, d: 2}\n",
+        "a: {x: 1}\na: {y: 2}\n",
+    ],
+)
+def test_a_place_is_found_as_in_the_index_of_all(text: str) -> None:
+    roots = list(yaml.compose_all(text, yamls._Loader))
+    document = yamls.parse(text)
+    places = document.locate()
+    assert dict(places) == yamls._index(roots, Ruler(text))
+    assert len(places) == len(dict(places))
+    assert places.get(()) is None
+    assert places.get((7,)) is None
+    assert places.get((0, "absent", "deeper")) is None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
+
+from vramguard.extract.masking import masked, masked_within
 
 _LONGEST: Final = 160  # characters of a line out of the environment that a message repeats
 
@@ -74,7 +76,8 @@ class Findings:
 
     def add(self, found: Difference, *, note: bool = False) -> None:
         """Keep a difference; as a note where nothing is wrong with it."""
-        (self.notes if note else self.differences).append(found)
+        told = replace(found, what=masked(found.what), data=masked_within(dict(found.data)))
+        (self.notes if note else self.differences).append(told)
 
 
 def shortened(text: str) -> str:

@@ -9,9 +9,9 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from vramguard.attest.record import Record, parse
 
@@ -160,7 +160,7 @@ def _identity(said: Mapping[str, list[str]], stem: str, *, strict: bool = True) 
 def _is_version(text: str) -> bool:
     try:
         Version(text)
-    except InvalidVersion:
+    except ValueError:  # of packaging, and of numbers with too many digits
         return False
     return True
 
@@ -169,7 +169,7 @@ def same_version(one: str, other: str) -> bool:
     """Whether two versions are the same, local part included: 2.1.0+cu118 is not 2.1.0."""
     try:  # a folder's name has `_` where the version had `-` or `+`
         return Version(one) == Version(other.replace("_", "+" if "+" not in other else "."))
-    except InvalidVersion:
+    except ValueError:
         return one.replace("-", "_") == other.replace("-", "_")
 
 
@@ -178,7 +178,7 @@ def _parsed(lines: Iterable[str]) -> tuple[tuple[Requirement, ...], list[str]]:
     for line in lines:
         try:
             found.append(Requirement(line))
-        except (InvalidRequirement, RecursionError):
+        except (ValueError, RecursionError):
             broken.append(f"`{line[:80]}` is no requirement")
     return tuple(found), broken
 

@@ -9,10 +9,9 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from packaging.markers import InvalidMarker, Marker
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.markers import Marker
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion
 
 from vramguard.attest.difference import Difference, Findings, some
 from vramguard.attest.distributions import same_version
@@ -255,7 +254,7 @@ class Comparison:
             return True
         try:
             return self._markers.holds(Marker(held.marker)) is True
-        except InvalidMarker:
+        except ValueError:  # of packaging, and of numbers with too many digits
             return False
 
 
@@ -275,7 +274,7 @@ def _fits(item: Distribution, held: Held) -> bool:
         return held.local or held.url or held.commit is not None
     try:
         return bool(held.hashes) and SpecifierSet(held.clause).contains(item.version, prereleases=True)
-    except (InvalidSpecifier, InvalidVersion):
+    except ValueError:
         return False
 
 

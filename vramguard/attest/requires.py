@@ -6,10 +6,10 @@ from collections import defaultdict, deque
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from packaging.markers import UndefinedComparison, UndefinedEnvironmentName, default_environment
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.markers import UndefinedEnvironmentName, default_environment
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
+from packaging.version import Version
 
 from vramguard.attest.difference import Difference, Findings
 
@@ -60,7 +60,7 @@ class Markers:
             return True
         try:
             found = {marker.evaluate(environment | {"extra": extra}) for environment in self._environments}
-        except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
+        except (ValueError, UndefinedEnvironmentName):  # of packaging, and of numbers with too many digits
             return None
         return found.pop() if len(found) == 1 else None
 
@@ -162,11 +162,12 @@ class Requirements:
         for item in (item for items in self.installed.values() for item in items if item.requires_python):
             try:
                 wanted = SpecifierSet(item.requires_python)
-            except InvalidSpecifier:
+                fits = any(wanted.contains(full, prereleases=True) for full in self._markers.fulls)
+            except ValueError:
                 what = f"Requires-Python `{item.requires_python[:80]}` cannot be read"
                 findings.add(Difference("broken-metadata", what, item.shown, item.folder))
                 continue
-            if not any(wanted.contains(full, prereleases=True) for full in self._markers.fulls):
+            if not fits:
                 what = f"it requires Python {item.requires_python}"
                 findings.add(Difference("requires-python", what, item.shown, item.folder))
 
@@ -182,5 +183,5 @@ def _meets(item: Distribution, requirement: Requirement) -> bool:
         return True
     try:
         return not requirement.specifier or requirement.specifier.contains(Version(item.version), prereleases=True)
-    except InvalidVersion:
+    except ValueError:
         return False

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vramguard import data
 from vramguard.checks import Evidence, Problem, Severity, check
-from vramguard.checks.shared import JUDGED, WEAKER, some, weight
+from vramguard.checks.shared import JUDGED, WEAKER, some, unknown_gpu, weight
 from vramguard.facts import Channels, Install, Lock, PathClass, Project
 from vramguard.link import cuda
 from vramguard.link.advisories import bad, near, unfit
@@ -41,7 +42,7 @@ def _where(meeting: Meeting) -> str:
     path, _, part = meeting.place.partition("#")
     if not part:
         return f"`{path}`"
-    kind = "stage" if meeting.form == "dockerfile" else "part"
+    kind = {"dockerfile": "stage", "workflow": "job"}.get(meeting.form, "part")
     return f"{kind} {part} of `{path}`"
 
 
@@ -64,7 +65,7 @@ class KnownBadCombination:
 
     def __post_init__(self) -> None:
         if data.gpu(self.gpu) is None:
-            raise ValueError(f"unknown GPU `{self.gpu}`")
+            raise ValueError(unknown_gpu(self.gpu))
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each advisory, or pair, and its lines."""
@@ -239,7 +240,14 @@ class UnfixedBuild:
             if judged:
                 named = some((f"`{item.name}=={item.version}`" for item in found.lines), ", ")
                 values = {"lines": named, "name": line.name, "version": line.version, "index": found.url}
+                values["label"] = _label(found.url)
                 yield Problem(line.at, values, severity=severity, amount=len(found.lines), subject="builds")
+
+
+def _label(url: str) -> str:
+    """The label of all builds in one folder of an index, as `whl/cu128`; a word to fill in where the URL says none."""
+    folders = (part for part in reversed(url.rstrip("/").split("/")) if re.fullmatch(r"cpu|xpu|cu\d+|rocm[\d.]+", part))
+    return next(folders, "LABEL")
 
 
 @check("conflicting-pins")

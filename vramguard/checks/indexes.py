@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from vramguard.checks import Problem, Severity, check
 from vramguard.checks.shared import JUDGED, WEAKER, host_of, weight
-from vramguard.facts import Install, PathClass, RequirementOption
+from vramguard.facts import Install, PathClass, Project, RequirementOption
 from vramguard.link.environments import environments_of
 from vramguard.link.installs import installs_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vramguard.facts import Facts
     from vramguard.source import Location
@@ -24,7 +25,9 @@ _LOCAL = re.compile(
 )
 _FIRST = {"index-url", "default-index", "i", "pypi-url"}
 _MORE = {"extra-index-url", "index", "find-links"}
+_MANIFESTS = {"pyproject.toml", "Pipfile"}
 _TRUST = {"trusted-host", "allow-insecure-host"}
+_ASKED = _FIRST | _MORE | _TRUST | {"pre", "prerelease", "index-strategy"}
 
 
 class _Told(NamedTuple):
@@ -33,7 +36,7 @@ class _Told(NamedTuple):
     at: Location
     option: str
     value: str
-    hashed: bool
+    hashed: bool  # or safe otherwise from what another index offers
     where: str
 
 
@@ -109,12 +112,29 @@ def _told(facts: Facts) -> Iterator[_Told]:
     for install in facts.of(Install):
         if install.tool == "conda":
             continue
+        safe = _one_by_one(install.tool, install.options) or installs.hashed(install)
         for option, value in install.options:
-            if option in _FIRST | _MORE | _TRUST | {"pre", "prerelease", "index-strategy"}:
-                yield _Told(install.at, option, value, installs.hashed(install), install.place)
+            if option in _ASKED:
+                yield _Told(install.at, option, value, safe, install.place)
     files = {file.path: file.requirements for file in environments_of(facts).files}
+    locked = {project.at.path for project in facts.of(Project) if environments_of(facts).locked(project)}
+    said: dict[str, list[RequirementOption]] = defaultdict(list)
     for item in facts.of(RequirementOption):
-        lines = files.get(item.at.path, ())
+        said[item.at.path] += [item] if not item.flaw else []
+    for path, items in said.items():
+        lines = files.get(path, ())
         hashed = bool(lines) and all(line.hashed or line.pinned is None for line in lines)
-        if not item.flaw:
-            yield _Told(item.at, item.option.lstrip("-"), item.value, hashed, item.at.path)
+        options = [(item.option.lstrip("-"), item.value) for item in items]
+        manifest = path.rpartition("/")[2] in _MANIFESTS
+        safe = hashed or path in locked or (manifest and _one_by_one("uv", options, names=("index",)))
+        yield from (_Told(item.at, item.option.lstrip("-"), item.value, safe, path) for item in items)
+
+
+def _one_by_one(tool: str, options: Iterable[tuple[str, str]], names: tuple[str, ...] = ()) -> bool:
+    """Whether the first index that knows a name is the only one that is asked for it: so uv does, unless told not to.
+
+    `names`: the only options that are uv's own, in a file that other tools read as well.
+    """
+    more = {name for name, _ in options if name in _MORE}
+    unsafe = any(name == "index-strategy" and value.startswith("unsafe") for name, value in options)
+    return tool == "uv" and not unsafe and (not names or more <= set(names))

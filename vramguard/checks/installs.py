@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from packaging.utils import canonicalize_name
@@ -19,7 +19,7 @@ from vramguard.link.installs import installs_of
 from vramguard.link.locked import folder_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from vramguard.facts import Facts, Requirement
     from vramguard.link.installs import Installs
@@ -57,7 +57,17 @@ class InstallAroundLock:
     people: tuple[str, ...] = ("makefile", "justfile", "taskfile", "shell", "notebook", "python", "tox", "nox")
 
     def find(self, facts: Facts) -> Iterator[Problem]:
-        """One problem for each such command."""
+        """One problem for each place and reason, at its first command."""
+        told: dict[tuple[str, str, str], list[Problem]] = defaultdict(list)
+        for install, problem in self._commands(facts):
+            told[install.place, str(problem.values["how"]), str(problem.values["lock"])].append(problem)
+        for problems in told.values():
+            rest = len(problems) - 1
+            also = f"; {rest} more command{'s' if rest > 1 else ''} here do{'' if rest > 1 else 'es'} the same"
+            values = {**problems[0].values, "also": also if rest else ""}
+            yield replace(problems[0], values=values, amount=len(problems))
+
+    def _commands(self, facts: Facts) -> Iterator[tuple[Install, Problem]]:
         installs = installs_of(facts)
         kept: dict[str, str] = {}  # place -> the lock that was installed from there, "" for exact lists
         for install in facts.of(Install):
@@ -72,7 +82,7 @@ class InstallAroundLock:
                 past = _beside(install)
             if past is not None:
                 severity = weaker or (None if install.form in self.images else self.elsewhere)
-                yield _around(install, past, _lock_path(locks) or kept.get(install.place, ""), severity)
+                yield install, _around(install, past, _lock_path(locks) or kept.get(install.place, ""), severity)
             elif locks is not None or installs.exact(install):
                 kept[install.place] = kept.get(install.place) or _lock_path(locks)
 
@@ -121,9 +131,9 @@ class _Stale(NamedTuple):
 
 
 _STALE = {
-    ("uv", "sync"): _Stale(("frozen", "locked", "check"), "`uv sync --locked`"),
-    ("pipenv", "install"): _Stale(("deploy", "ignore-pipfile"), "`pipenv install --deploy`, or `pipenv sync`"),
-    ("pixi", "install"): _Stale(("frozen", "locked"), "`pixi install --locked`"),
+    ("uv", "sync"): _Stale(("frozen", "locked", "check"), "run `uv sync --locked`"),
+    ("pipenv", "install"): _Stale(("deploy", "ignore-pipfile"), "run `pipenv install --deploy`, or `pipenv sync`"),
+    ("pixi", "install"): _Stale(("frozen", "locked"), "run `pixi install --locked`"),
 }
 
 
@@ -154,7 +164,7 @@ def _uncopied(install: Install, locks: list[Locked], installs: Installs) -> _Pas
     there = {installs.file(install, name) for name in names}
     if wanted & {path for path in there if isinstance(path, str)} or not wanted:
         return None
-    return _Past("has no lock: it was not copied into the image", f"`COPY {min(names)}` beside pyproject.toml")
+    return _Past("has no lock: it was not copied into the image", f"`COPY {min(names)}` with pyproject.toml")
 
 
 def _environment(install: Install, installs: Installs, facts: Facts) -> _Past | None:
@@ -166,7 +176,7 @@ def _environment(install: Install, installs: Installs, facts: Facts) -> _Past | 
             folder = folder_of(path)
             beside = [one for one in facts.paths if folder_of(one) == folder and _CONDA_LOCK.search(one)]
             if beside:
-                return _Past(f"solves {path} anew, though {min(beside)} is there", "`conda-lock install`")
+                return _Past(f"solves {path} anew, though {min(beside)} is there", "run `conda-lock install`")
     return None
 
 
@@ -182,7 +192,9 @@ def _unlocked(install: Install, installs: Installs, facts: Facts) -> _Past | Non
             stem = path.removesuffix(".in")
             compiled = next((name for name in (f"{stem}.txt", f"{stem}.lock", stem) if name in facts.paths), None)
             if compiled:
-                return _Past(f"installs what {path} asks for, not what {compiled} holds", f"`-r {compiled}`")
+                return _Past(
+                    f"installs what {path} asks for, not what {compiled} holds", f"install with `-r {compiled}`"
+                )
     return None
 
 
@@ -223,8 +235,8 @@ class MutableSource:
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each."""
         yield from once(self._requirements(facts))
-        yield from once(self._fetches(facts))
-        yield from once(self._lists(facts))
+        yield from _together(self._fetches(facts))
+        yield from _together(self._lists(facts))
 
     def _requirements(self, facts: Facts) -> Iterator[Problem]:
         lines = (line for file in environments_of(facts).files for line in file.requirements)
@@ -235,7 +247,10 @@ class MutableSource:
                 what = requirement.specifier
                 subject = f"{canonicalize_name(requirement.name)};{requirement.marker}"
                 yield Problem(
-                    requirement.at, _values(what, requirement.reason, _exact(what)), severity=severity, subject=subject
+                    requirement.at,
+                    _values(what, requirement.reason, f"write `{_exact(what)}`"),
+                    severity=severity,
+                    subject=subject,
                 )
 
     def _left(self, requirement: Requirement, facts: Facts) -> bool:
@@ -253,12 +268,12 @@ class MutableSource:
                 continue
             known = not isinstance(fetch.pinned, Unknown)
             severity = weaker or (None if fetch.form in self.images and known else self.elsewhere)
-            exact = _FIXES[fetch.kind].format(url=fetch.url)
+            exact = _FIXES[fetch.way].format(url=fetch.url)
             yield Problem(
                 fetch.at,
                 _values(fetch.url, fetch.reason, exact),
                 severity=severity,
-                subject=f"{fetch.kind} {fetch.url}",
+                subject=f"{fetch.way} {fetch.url}",
             )
 
     def _lists(self, facts: Facts) -> Iterator[Problem]:
@@ -271,17 +286,30 @@ class MutableSource:
                     reason = "what a URL serves can change, and with it every version that it names"
                     yield Problem(
                         install.at,
-                        _values(text, reason, "a copy of it in this repository"),
+                        _values(text, reason, "keep a copy of it in this repository"),
                         severity=weaker,
                         subject=text,
                     )
 
 
+def _together(problems: Iterable[Problem]) -> Iterator[Problem]:
+    """One problem for each file and what it takes in, at the first place."""
+    found: dict[tuple[str, str], list[Problem]] = defaultdict(list)
+    for problem in once(problems):
+        found[problem.at.path, str(problem.values["what"])].append(problem)
+    for several in found.values():
+        rest = len(several) - 1
+        also = f"; {rest} more line{'s' if rest > 1 else ''} of this file take{'' if rest > 1 else 's'} it in"
+        heaviest = min(several, key=lambda one: one.severity is not None)
+        values = {**several[0].values, "also": also if rest else ""}
+        yield replace(several[0], values=values, severity=heaviest.severity, amount=len(several))
+
+
 _FIXES = {
-    "clone": "git clone {url} and, in the same command, git checkout COMMIT",
-    "script": "download {url}, check it with sha256sum -c, then run it",
-    "archive": "download {url} at a full COMMIT, or check it with sha256sum -c",
-    "add": "ADD --checksum=sha256:DIGEST {url}",
+    "clone": "check out one commit of it in the same step: `git checkout COMMIT`, all 40 characters",
+    "script": "download it to a file, check that with `sha256sum -c`, then run it",
+    "archive": "take it at a full COMMIT, or check the file with `sha256sum -c`",
+    "add": "write `ADD --checksum=sha256:DIGEST {url}`",
 }
 
 
@@ -293,7 +321,7 @@ def _projects(facts: Facts) -> dict[str, list[Project]]:
 
 
 def _values(what: str, reason: str, exact: str) -> dict[str, str]:
-    return {"what": what, "reason": reason or "nothing says which state of it is meant", "exact": exact}
+    return {"what": what, "reason": reason or "nothing says which state of it is meant", "exact": exact, "also": ""}
 
 
 def _exact(written: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vramguard.checks import Evidence, Problem, Severity, check
-from vramguard.checks.shared import JUDGED, WEAKER, names, some, weight
+from vramguard.checks.shared import JUDGED, WEAKER, count, names, some, weight
 from vramguard.facts import Lock, PathClass, Project
 from vramguard.link.environments import environments_of
 from vramguard.link.locked import folder_of, unhashed
@@ -77,15 +77,23 @@ class MissingLockFile:
             for other, (lock, _, _) in zip(others, held, strict=True)
             if (lock.form if lock else "requirements") not in self.accepted
         ]
-        count = project.dependencies
-        tool = project.tool if project.tool in _LOCKERS else "uv"
+        declared = project.dependencies
         values = {
             "name": project.name or "this file",
-            "dependencies": "1 dependency" if count == 1 else f"{count} dependencies",
-            "command": _LOCKERS[tool if tool in self.accepted or not self.accepted else self.accepted[0]],
+            "dependencies": "1 dependency" if declared == 1 else f"{declared} dependencies",
+            "command": self._command(project),
             "note": f": of {some(refused, ', ')}, the kind is not accepted here" if refused else "",
         }
         return Problem(project.at, values, severity=severity, subject="lock")
+
+    def _command(self, project: Project) -> str:
+        """What writes an accepted lock for the project: its own tool, or uv, which locks no setup.py and setup.cfg."""
+        plain = project.form.startswith("setup.")
+        tool = project.tool if project.tool in _LOCKERS else "requirements" if plain else "uv"
+        form = tool if tool in self.accepted or not self.accepted else self.accepted[0]
+        compiled = form == "requirements"
+        source = project.at.path.rpartition("/")[2]
+        return f"{_LOCKERS[form]} -o requirements.txt {source}" if compiled else _LOCKERS[form]
 
 
 def _projects(facts: Facts) -> Iterator[Project]:
@@ -164,6 +172,6 @@ class LockEntryWithoutHash:
             judged, severity = weight(self, facts, lock.at.path)
             bare = [package for package in lock.packages if unhashed(package, lock.form)]
             if judged and bare:
-                values = {"count": len(bare), "total": len(lock.packages), "names": names(bare)}
+                values = {"count": count(bare), "total": count(lock.packages), "names": names(bare)}
                 values["command"] = _LOCKERS.get(lock.form, "uv lock")
                 yield Problem(bare[0].at, values, severity=severity, amount=len(bare), subject="hashes")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import posixpath
 import re
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name
 
 from vramguard.checks import Pin, Problem, Severity, check
-from vramguard.checks.shared import JUDGED, WEAKER, names, weight
+from vramguard.checks.shared import JUDGED, WEAKER, count, names, weight
 from vramguard.facts import Include, PathClass, Requirement, Unknown
 from vramguard.link.declared import is_elsewhere, standing
 from vramguard.link.environments import environments_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from vramguard.facts import Facts
     from vramguard.link.environments import RequirementsFile
 
+_OPTION = re.compile(r"[${(]+\w*(?:FLAGS?|OPTS?|OPTIONS?)[)}]*", re.IGNORECASE)  # a variable for the command's options
 _LIMITS = re.compile(r"(?:constraint|override)[\w-]*$")
 
 
@@ -43,12 +45,13 @@ class UnpinnedRequirement:
     constraints: Severity = Severity.WARNING  # a constraint installs nothing itself
     unknown: Severity = Severity.WARNING  # a word of which not even the package is known: `$PACKAGES`
     development_forms: tuple[str, ...] = ("pre-commit", "tox", "nox")
-    development: Severity = Severity.WARNING  # what only developers' tools install
+    development_packages: tuple[str, ...] = ()  # names, with `*`, of what builds, tests and installs, and serves nobody
+    development: Severity = Severity.WARNING  # what only developers' tools install, and these tools themselves
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each such requirement."""
         for requirement, severity in self._judged(facts):
-            if requirement.pinned in (True, None) or is_elsewhere(requirement):
+            if requirement.pinned in (True, None) or is_elsewhere(requirement) or _is_option(requirement):
                 continue
             judged, weaker = weight(self, facts, requirement.at.path)
             if judged:
@@ -62,7 +65,7 @@ class UnpinnedRequirement:
         environments = environments_of(facts)
         for file in environments.files:
             for requirement in file.requirements:
-                yield requirement, self.constraints if file.constraint else None
+                yield requirement, self.constraints if file.constraint else self._tool(requirement)
         for requirement in standing(facts):
             path = requirement.at.path
             if requirement.section == BUILD_SECTION:
@@ -81,7 +84,12 @@ class UnpinnedRequirement:
             return self.unknown
         if _LIMITS.search(requirement.section):
             return self.constraints
-        return self.development if requirement.form in self.development_forms else None
+        return self.development if requirement.form in self.development_forms else self._tool(requirement)
+
+    def _tool(self, requirement: Requirement) -> Severity | None:
+        """How much a developers' tool weighs, None for anything else."""
+        name = canonicalize_name(requirement.name)
+        return self.development if any(fnmatchcase(name, glob) for glob in self.development_packages) else None
 
 
 def _pins(requirement: Requirement, facts: Facts) -> tuple[Pin, ...]:
@@ -98,6 +106,11 @@ def _hashing(facts: Facts) -> frozenset[str]:
     """The requirements files that have a hash on some line."""
     files = environments_of(facts).files
     return frozenset(file.path for file in files if any(line.hashed for line in file.requirements))
+
+
+def _is_option(requirement: Requirement) -> bool:
+    """Whether a word that a variable says is by its name an option of the command, and no package: `{USER_FLAG}`."""
+    return isinstance(requirement.pinned, Unknown) and _OPTION.fullmatch(requirement.pinned.text) is not None
 
 
 def _is_named(requirement: Requirement) -> bool:
@@ -161,7 +174,7 @@ class RequirementWithoutHash:
                 line for line in exact if not line.hashed and not is_elsewhere(line)
             ]  # of a URL another rule speaks
             if judged and bare and not file.constraint:
-                values = {"count": len(bare), "total": len(exact), "names": names(bare), "note": _orphans(file)}
+                values = {"count": count(bare), "total": count(exact), "names": names(bare), "note": _orphans(file)}
                 amount = sum(line.pinned is not None and not line.hashed for line in file.requirements)
                 yield Problem(
                     bare[0].at,

@@ -35,6 +35,7 @@ from vramguard.cli.options import (
     write_within,
 )
 from vramguard.report.escape import visible
+from vramguard.schema import ConfigError
 from vramguard.scope import Scope, find_scope
 from vramguard.units import plural
 
@@ -115,10 +116,16 @@ def fix_files(scope: Scope, report: Report) -> bool:
         for edit in finding.fix.edits if finding.fix else ():
             edits.setdefault(edit.at.path, []).append(edit)
     tree = WorkTree(scope.root)
+    mended = False
     for path, found in edits.items():
-        write_within(scope.root, scope.root / path, fixing.rewritten(tree.read(path) or b"", found))
+        try:
+            write_within(scope.root, scope.root / path, fixing.rewritten(tree.read(path) or b"", found))
+        except (ConfigError, UnicodeError) as error:  # a link, or no text any more: the other files are mended still
+            sys.stderr.write(f"vramguard: {visible(path)}: not mended: {visible(str(error))}\n")
+            continue
+        mended = True
         sys.stderr.write(f"vramguard: {visible(path)}: {plural(len(set(found)), 'line')} mended\n")
-    return bool(edits)
+    return mended
 
 
 def _words(values: list[str] | None) -> tuple[str, ...] | None:

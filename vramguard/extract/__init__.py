@@ -63,6 +63,7 @@ EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("notebook", re.compile(""), "python"),
     *((kind, re.compile(""), "installs") for kind in ("dockerfile", "shell", "makefile", "justfile", "ini", "yaml")),
     *((kind, re.compile(""), "installs") for kind in ("notebook", "python")),
+    ("toml", re.compile(r"(?:^|/)(?:(?:pyproject|tox|pixi)\.toml|Pipfile)$"), "installs"),
     *((kind, re.compile(""), "images") for kind in ("dockerfile", "yaml", "python", "notebook", "shell", "makefile")),
     *((kind, re.compile(""), "runtime") for kind in ("python", "notebook", "yaml", "frontmatter")),
 )

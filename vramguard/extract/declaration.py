@@ -7,6 +7,7 @@ No library's notion of "pinned" is used: pip calls `torch==2.1.*` pinned.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import unquote
 
@@ -56,6 +57,7 @@ class Declaration(NamedTuple):
     marker: str = ""
 
 
+@lru_cache(maxsize=4096)  # the same lines stand in many files, and in several lists of one
 def read(text: str, *, hashed: bool = False) -> Declaration:
     """What a requirement says, in the grammar of PEP 508 with pip's additions: bare URLs and paths.
 
@@ -121,12 +123,10 @@ def _url(name: str, rest: str, extras: tuple[str, ...], *, hashed: bool) -> Decl
         return said
     if not _URL.match(bare) and not variable:
         return _unreadable(f"{name} @ {rest}")
-    if hashed or _HASH.search(fragment):
+    if hashed or _HASH.search(fragment) or _AT_COMMIT.search(bare):
         return said._replace(pinned=True, hashed=True)
     if variable:
         return said._replace(pinned=Unknown(url), reason=_FROM_ENVIRONMENT)
-    if _AT_COMMIT.search(bare):
-        return said._replace(pinned=True, hashed=True)
     versioned = _VERSIONED.search(unquote(bare.partition("?")[0].rpartition("/")[2])) is not None
     return said._replace(pinned=versioned, reason="what a URL serves can change, and no hash stands beside it")
 

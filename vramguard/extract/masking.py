@@ -1,7 +1,7 @@
 """What a text from a repository may be told of: its secrets as `***`.
 
-A secret is known by how it begins, by the name that it is given under, or by its place in a URL. A variable in its place
-is none. Whatever is printed goes through `masked`: messages of findings where they are worded, facts where they are shown.
+A secret is known by how it begins, by the name that it is given under, or by its place in a URL; a variable is none.
+Whatever is printed goes through here: findings where they are worded, facts where they are shown.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ _NAMED: Final = re.compile(
     rf"((?:{_SECRET_NAME})[\w-]{{0,40}}[\"']?\s?(?:=(?!=)|:(?!/))\s?[\"']?)(?!\d+(?:\.|\b)|[$%{{*])[^\s\"',}}&]+",
     re.IGNORECASE,
 )
+_OPTION: Final = re.compile(rf"[\w-]{{0,40}}(?:{_SECRET_NAME})[\w-]{{0,40}}", re.IGNORECASE)
 _USER: Final = re.compile(r"(?<=://)([^/\s?#]{1,500})@")
 _VARIABLE: Final = re.compile(r"\$\{?\w+\}?|\$\{\{[^{}]*\}\}|\$\([^()]*\)|\{\{[^{}]*\}\}|\{\w*\}|%\w+%|\*+")
 _PLAIN: Final = frozenset({"git", "hg"})  # who asks a host's ssh service, or says nothing
@@ -54,9 +55,10 @@ def masked_within(value: Any) -> Any:  # noqa: ANN401 - JSON has no narrower typ
         return masked(value)
     if isinstance(value, list | tuple):
         pair = len(value) == 2 and all(isinstance(item, str) for item in value)  # noqa: PLR2004
-        if pair and re.search(_SECRET_NAME, value[0], re.IGNORECASE) and not _VARIABLE.fullmatch(value[1]):
-            return type(value)((value[0], _MASK if value[1] else ""))
-        return type(value)(masked_within(item) for item in value)
+        if pair and _OPTION.fullmatch(value[0]) and not _VARIABLE.fullmatch(value[1]):
+            return [value[0], _MASK if value[1] else ""]
+        found = [masked_within(item) for item in value]
+        return found if isinstance(value, list) else getattr(value, "_make", tuple)(found)
     if isinstance(value, dict):
         return {key: masked_within(item) for key, item in value.items()}
     return value

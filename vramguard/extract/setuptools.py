@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from packaging.utils import canonicalize_name
@@ -28,6 +29,7 @@ _BUILD: Final = ("setup_requires", "tests_require")
 _NO_LIST: Final = re.compile(
     r"\.(?:py|json|toml|ya?ml|md|rst|cfg|ini)$|(?:^|/)(?:VERSION|README|LICENSE)\b", re.IGNORECASE
 )
+_MAX_CALLS: Final = 8  # of `setup` in one file, each of which may declare all that the others do
 _COMPUTED: Final = "it is computed when setup.py runs"
 
 
@@ -41,13 +43,11 @@ def extract(document: Document) -> Iterator[Fact]:
 
 def _py(document: Document) -> Iterator[Fact]:
     module = Module(document.value)
-    for node in ast.walk(document.value.tree):
-        if isinstance(node, ast.Call) and _called(node.func) == "setup" and node.keywords:
-            found = list(dict.fromkeys(_call(document, module, node)))
-            yield from found
-            yield _project(
-                Location(document.path, *document.value.span(node.func)), found, _name(module, node), "setup.py"
-            )
+    calls = (node for node in ast.walk(document.value.tree) if isinstance(node, ast.Call) and node.keywords)
+    for node in islice((call for call in calls if _called(call.func) == "setup"), _MAX_CALLS):
+        found = list(dict.fromkeys(_call(document, module, node)))
+        yield from found
+        yield _project(Location(document.path, *document.value.span(node.func)), found, _name(module, node), "setup.py")
 
 
 def _called(node: ast.expr) -> str:

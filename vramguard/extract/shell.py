@@ -33,8 +33,15 @@ def extract(document: Document) -> Iterator[Fact]:
 def _manifests(script: Word) -> Iterator[Fact]:
     """What `kubectl apply -f - <<EOF` hands on; what the script does not fill in stays as it is written."""
     from vramguard.extract.kubernetes import of_text
-    from vramguard.shell import heredocs
+    from vramguard.shell import heredocs, written
 
+    if not any(map(_may_serve, written(script.text))):
+        return
     for body in heredocs(script):
         if "apiVersion:" in body.text and mentions(body.text):
             yield from of_text(replace(body, known=True))
+
+
+def _may_serve(body: str) -> bool:
+    """Whether a here-document, its variables not yet filled in, could become a manifest that is worth reading."""
+    return "$" in body or ("apiVersion:" in body and mentions(body))

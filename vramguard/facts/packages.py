@@ -64,7 +64,7 @@ class Fetch:
 
     at: Location
     form: str  # as of Install
-    kind: str  # clone, script, archive, add
+    way: str  # how it is taken in: clone, script, archive, add
     url: str
     pinned: bool | Unknown
     reason: str = ""

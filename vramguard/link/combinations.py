@@ -147,6 +147,8 @@ def _url(meeting: Meeting, line: Line) -> str | None:
     indexes = _indexes(options)
     if not indexes or _only(options) or any(name == "require-hashes" for name, _ in options):
         return None
+    if meeting.installs and meeting.installs[line.command].tool == "uv" and _in_order(options):
+        return None
     return next((url for row, url in indexes if line.name in row.packages), None)
 
 
@@ -157,6 +159,15 @@ def _indexes(options: Sequence[tuple[str, str]]) -> list[tuple[data.BuildIndex, 
             bare = url.partition("=")[2] if re.match(r"[\w-]+=https?://", url) else url
             found += [(row, bare) for row in data.build_indexes() if row.host in bare]
     return found
+
+
+def _in_order(options: Sequence[tuple[str, str]]) -> bool:
+    """Whether uv asks its indexes one after the other, and takes a package from the first that has it, or fails.
+
+    `--find-links` is no index: what lies there stands beside the index's own (uv's documentation, "Package indexes").
+    """
+    mixing = (name == "find-links" or (name == "index-strategy" and value != "first-index") for name, value in options)
+    return not any(mixing)
 
 
 def _only(options: Sequence[tuple[str, str]]) -> bool:

@@ -5,7 +5,6 @@ The lines of requirements files are joined in `environments`.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from collections import defaultdict
 from dataclasses import replace
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from packaging.utils import canonicalize_name
 
 from vramguard.facts import Install, Requirement
+from vramguard.link.installs import installs_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -48,6 +48,7 @@ class _Pins:
     """The exact versions that hold for a command."""
 
     def __init__(self, facts: Facts) -> None:
+        self._facts = facts
         self._lines: dict[str, dict[str, Requirement]] = defaultdict(dict)
         for line in facts.of(Requirement):
             if line.form == "requirements" and line.pinned is True and not line.marker:
@@ -67,18 +68,6 @@ class _Pins:
         named = {canonicalize_name(r.name): r for r in install.requirements if r.pinned is True and not r.marker}
         written = [word for word in (*install.constraints, *install.files) if isinstance(word, str)]
         written += [value for name, value in install.options if name in ("constraint", "constraints") and value]
-        paths = [path for word in written for path in _candidates(install, word) if path in self._lines]
-        return {name: line for path in paths for name, line in self._lines[path].items()} | named
-
-
-def _candidates(install: Install, written: str) -> Iterator[str]:
-    """Where in the repository a file may be that a command names: as it was copied, from the root, beside it."""
-    path = posixpath.normpath(written)
-    for source, target in reversed(install.copied):
-        same = posixpath.basename(path) == posixpath.basename(source) and path.lstrip("/") in target
-        if path == target or same:
-            yield source
-        elif path.startswith(target.rstrip("/") + "/") or target in (".", "./"):
-            yield posixpath.normpath(posixpath.join(source, posixpath.relpath(path, target)))
-    yield path
-    yield posixpath.normpath(posixpath.join(posixpath.dirname(install.at.path), path))
+        known = installs_of(self._facts)
+        paths = [path for word in written if isinstance(path := known.file(install, word), str)]
+        return {name: line for path in paths for name, line in self._lines.get(path, {}).items()} | named

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from vramguard.facts import PythonModule, Reference, Word
 from vramguard.link.python.house import House
 from vramguard.link.python.names import Folder
+from vramguard.shell import effective
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -176,7 +177,10 @@ def _is_worth(launch: Launch, loading: set[str]) -> bool:
     """Whether a script is worth the interpreting: it has cards, or names a module that loads a model."""
     if launch.script is None or launch.hardware.places or launch.hardware.gpus:
         return True
-    return not loading.isdisjoint(_NAME.findall(launch.script.text))
+    text = launch.script.text
+    if not any(name in text for name in loading) or loading.isdisjoint(_NAME.findall(text)):
+        return False
+    return launch.form != "shell" or not loading.isdisjoint(_NAME.findall(effective(text)))
 
 
 def _may_run(launch: Launch) -> bool:

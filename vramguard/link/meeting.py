@@ -11,14 +11,16 @@ from urllib.parse import unquote
 
 from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
-from vramguard.facts import Include, Install, Lock, Requirement, RequirementOption
-from vramguard.link.installs import Installs
+from vramguard.facts import Include, Install, Lock, Project, Requirement, RequirementOption
+from vramguard.link.environments import environments_of
+from vramguard.link.installs import installs_of
 from vramguard.link.resolved import CONDA, held
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vramguard.facts import Facts
+    from vramguard.link.installs import Installs
     from vramguard.source import Location
 
 # Where several commands are one after the other, each of which is run: elsewhere they are often alternatives.
@@ -104,7 +106,7 @@ class Meeting(NamedTuple):
 def meetings(facts: Facts) -> tuple[Meeting, ...]:
     """Everything that is installed together, in the order of the places that say so."""
     lists = _Lists(facts)
-    found = [*_locks(facts), *lists.all(), *_environments(facts), *_manifests(facts), *_stages(facts, lists)]
+    found = [*_locks(facts), *lists.all(), *_environments(facts), *_manifests(facts, lists), *_stages(facts, lists)]
     return tuple(sorted((item for item in found if item.lines), key=lambda item: (item.at, item.place)))
 
 
@@ -246,17 +248,28 @@ def _environments(facts: Facts) -> Iterator[Meeting]:
         yield Meeting(path, items[0].at, form, tuple(_lines(items)))
 
 
-def _manifests(facts: Facts) -> Iterator[Meeting]:
+def _manifests(facts: Facts, lists: _Lists) -> Iterator[Meeting]:
+    """Each manifest; with the indexes that it names, unless a lock says which file is meant."""
     groups: dict[tuple[str, str], list[Requirement]] = defaultdict(list)
     for requirement in facts.of(Requirement):
         if requirement.form in _MANIFESTS and _is_main(requirement):
             groups[requirement.at.path, requirement.form].append(requirement)
     for (path, form), items in groups.items():
-        yield Meeting(path, items[0].at, form, tuple(_lines(items)))
+        yield Meeting(path, items[0].at, form, tuple(_lines(items)), options=tuple(_indexes(path, facts, lists)))
+
+
+def _indexes(path: str, facts: Facts, lists: _Lists) -> list[tuple[str, str]]:
+    """The options of a manifest's own tables. Those of uv (`index`) are asked in order, so the first says it all."""
+    locked = environments_of(facts).locked
+    if any(locked(project) for project in facts.of(Project) if project.at.path == path):
+        return []
+    found = lists.options(path)
+    mixed = any(name == "index-strategy" and value.startswith("unsafe") for name, value in found)
+    return [(name, value) for name, value in found if mixed or name not in ("index", "default-index")]
 
 
 def _stages(facts: Facts, lists: _Lists) -> Iterator[Meeting]:
-    known = Installs(facts)
+    known = installs_of(facts)
     places: dict[tuple[str, ...], list[Install]] = defaultdict(list)
     for number, install in enumerate(facts.of(Install)):
         if install.tool in _OWN_ROOM or install.action not in _INTO:

@@ -6,18 +6,12 @@ import re
 from dataclasses import fields, replace
 from typing import Any, Final
 
+from vramguard.extract.masking import masked
 from vramguard.facts import Deployment, Unknown
 
 _LONGEST: Final = 4096  # characters of a path (Linux, PATH_MAX); nothing that a field holds is longer
 _SHOWN: Final = 120
 _FIELDS: Final = tuple(each.name for each in fields(Deployment) if each.name not in ("at", "declared", "places"))
-_SECRET: Final = re.compile(
-    # tokens of Hugging Face, OpenAI, NVIDIA, GitHub, GitLab, Slack and AWS, and JSON web tokens, by their beginnings
-    r"\b(?:hf_[A-Za-z0-9]{16,}|gh[opsur]_[A-Za-z0-9]{16,}|AKIA[A-Z0-9]{16}|eyJ[\w-]{16,}\.[\w.-]+"
-    r"|(?:sk-|nvapi-|github_pat_|glpat-|xox[abpr]-)[\w-]{16,})"
-    r"|(?<=://)[^/\s:@]{1,200}:[^/\s@]{1,200}(?=@)",
-    re.ASCII,
-)
 # What a flag, a variable or a key of JSON by such a name is given; `tokens` and `tokenizer` are no secrets.
 _NAMED: Final = re.compile(
     r"((?:token(?!s|i)|api[-_]?key|passw|secret|credential)[\w-]{0,40}[\"']?(?:\s?[=:]\s?|\s)[\"']?)[^\s\"',}]+",
@@ -39,7 +33,7 @@ def _told(value: Any) -> Any:  # noqa: ANN401 - a field of a deployment
         return Unknown(_masked(_cut(value.text)))
     if not isinstance(value, str):
         return value
-    return _SECRET.sub("***", value) if len(value) <= _LONGEST else Unknown(_masked(_cut(value)))
+    return masked(value) if len(value) <= _LONGEST else Unknown(_masked(_cut(value)))
 
 
 def _cut(text: str) -> str:
@@ -47,4 +41,4 @@ def _cut(text: str) -> str:
 
 
 def _masked(text: str) -> str:
-    return _NAMED.sub(r"\1***", _SECRET.sub("***", text))
+    return _NAMED.sub(r"\1***", masked(text))

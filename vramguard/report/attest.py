@@ -6,6 +6,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.attest import KINDS
+from vramguard.extract.masking import masked
 from vramguard.report.escape import to_json
 from vramguard.report.page import Page, written
 from vramguard.units import plural
@@ -67,7 +68,7 @@ def _held(held: Held) -> dict[str, Any]:
         "form": item.form,
         "installer": item.installer,
         "path": item.folder,
-        "url": item.direct_url.url if item.direct_url else None,
+        "url": masked(item.direct_url.url) if item.direct_url else None,
         "editable": item.editable,
         "files": held.files,
         "digest": held.digest,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vramguard.shell.outline import effective, written
 from vramguard.shell.parts import Command
 from vramguard.shell.running import Run
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Word
 
-__all__ = ["Command", "commands", "heredocs"]
+__all__ = ["Command", "commands", "effective", "heredocs", "written"]
 
 _NOTHING: Mapping[str, Word] = {}
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vramguard.shell.values import MAX_FIELDS, ExhaustedError, Piece, Variable, bounded, fields, plain
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from tree_sitter import Node
 
@@ -36,11 +36,13 @@ class Expander:
         self.script, self.word, self.state = script, word, state
         self._substituted = substituted
         self._work = 0
-        # Functions are read at every call.
+        # Functions are read at every call: what stays the same is kept, by the number that the parser gives a node.
+        self._constants: dict[int, Text] = {}
+        self._filled: dict[int, list[Node]] = {}
         self._literals: dict[tuple[int, int, re.Pattern[str] | None], Piece] = {}
         self._places: dict[tuple[int, int], Location] = {}
         self._written: dict[tuple[int, int], Piece] = {}
-        self._readers: dict[str, Callable[[Node, bool, int], Iterator[Piece | None]]] = {
+        self._readers: dict[str, Callable[[Node, bool, int], Iterable[Piece | None]]] = {
             "raw_string": self._raw,
             "ansi_c_string": self._ansi,
             "string": self._string,
@@ -60,11 +62,12 @@ class Expander:
         if self._work > MAX_WORK:
             raise ExhaustedError
 
-    def fields(self, nodes: Iterable[Node]) -> Iterator[list[Piece]]:
+    def fields(self, nodes: Iterable[Node]) -> Iterator[Sequence[Piece]]:
         """The fields that the nodes become; a node may be none of them, or several."""
         number = 0
         for node in nodes:
-            for field in fields(self.pieces(node, quoted=False)):
+            found = self.pieces(node, quoted=False)
+            for field in filter(None, (found,)) if isinstance(found, tuple) else fields(found):
                 number += 1
                 self.spend(1)
                 if number > MAX_FIELDS:
@@ -77,25 +80,29 @@ class Expander:
             return ()
         found = self.pieces(node, quoted=True)
         joined = [piece or Piece(" ", self.at(node.start_byte, node.end_byte)) for piece in found]
-        return bounded(joined, self.at(node.start_byte, node.end_byte))
+        return bounded(joined, lambda: self.at(node.start_byte, node.end_byte))
 
-    def pieces(self, node: Node, *, quoted: bool, depth: int = 0) -> Iterator[Piece | None]:
-        """The pieces of a node, None where one field ends and the next begins."""
-        reader = self._readers.get(node.type)
+    def pieces(self, node: Node, *, quoted: bool, depth: int = 0) -> Iterable[Piece | None]:
+        """The pieces of a node, None where one field ends and the next begins; a tuple if they are always the same."""
         if depth > MAX_DEPTH:
-            yield self._unknown(node)
-        elif reader:
-            yield from reader(node, quoted, depth + 1)
-        else:
-            yield from self._literal(node.start_byte, node.end_byte, _ESCAPED)
+            return (self._unknown(node),)
+        found = self._constants.get(node.id)
+        if found is not None:
+            return found
+        reader = self._readers.get(node.type)
+        if reader:
+            return reader(node, quoted, depth + 1)
+        return self._constant(node, self._literal(node.start_byte, node.end_byte, _ESCAPED))
+
+    def _constant(self, node: Node, pieces: Iterable[Piece]) -> Text:
+        found = self._constants[node.id] = tuple(pieces)
+        return found
 
     def at(self, start: int, end: int) -> Location:
         """Where a stretch of the script's bytes stands; of several lines, the first."""
         found = self._places.get((start, end))
         if found is None:
-            row, column = self.script.position(start)
-            last = self.script.position(max(start + 1, min(end, self.script.line_end(row))))[1]
-            found = self._places[start, end] = self.word.place(row, column, max(1, last - column))
+            found = self._places[start, end] = self.word.place(*self.script.stretch(start, end))
         return found
 
     def _literal(self, start: int, end: int, escapes: re.Pattern[str] | None) -> Iterator[Piece]:
@@ -110,16 +117,14 @@ class Expander:
     def _read(self, start: int, end: int, escapes: re.Pattern[str] | None) -> Piece:
         written = self.script.text(start, end)
         text = escapes.sub(lambda found: found[1] if found[1] != "\n" else "", written) if escapes else written
-        first = None
+        first, at = None, self.at(start, end)
         if text == written and self.word.first:
-            row, column = self.script.position(start)
             inside = "\n" not in text  # the lines after the first begin where the script's own do
-            first = (self.word.first[0] + row, self.word.first[1] + (column if inside else 0))
-        known = not self.script.filled_in(start, end)
-        return Piece(text, self.at(start, end), known, first)
+            first = at.line, at.column if inside else self.word.first[1]
+        return Piece(text, at, not self.script.filled_in(start, end), first)
 
-    def _raw(self, node: Node, _quoted: bool, _depth: int) -> Iterator[Piece]:  # noqa: FBT001 - a reader
-        yield from self._whole(node, node.start_byte + 1, None)
+    def _raw(self, node: Node, _quoted: bool, _depth: int) -> Text:  # noqa: FBT001 - a reader
+        return self._constant(node, self._whole(node, node.start_byte + 1, None))
 
     def _whole(self, node: Node, start: int, escapes: re.Pattern[str] | None) -> Iterator[Piece]:
         """A quoted text without anything to fill in; it is a word even if it is empty."""
@@ -130,15 +135,21 @@ class Expander:
             yield Piece("", self.at(node.start_byte, node.end_byte))
         yield from self._literal(start, end, escapes)
 
-    def _ansi(self, node: Node, _quoted: bool, _depth: int) -> Iterator[Piece]:  # noqa: FBT001
+    def _ansi(self, node: Node, _quoted: bool, _depth: int) -> Text:  # noqa: FBT001
         written = self.script.text(node.start_byte + 2, node.end_byte - 1)
-        yield Piece(_ANSI_ESCAPE.sub(_ansi_character, written), self.at(node.start_byte, node.end_byte))
+        piece = Piece(_ANSI_ESCAPE.sub(_ansi_character, written), self.at(node.start_byte, node.end_byte))
+        return self._constant(node, (piece,))
 
-    def _string(self, node: Node, _quoted: bool, depth: int) -> Iterator[Piece | None]:  # noqa: FBT001
-        children = [child for child in node.named_children if child.type != "string_content"]
+    def _string(self, node: Node, _quoted: bool, depth: int) -> Iterable[Piece | None]:  # noqa: FBT001
+        children = self._filled.get(node.id)
+        if children is None:
+            children = [child for child in node.named_children if child.type != "string_content"]
+            self._filled[node.id] = children
         if not children:
-            yield from self._whole(node, node.start_byte + 1, _ESCAPED_IN_QUOTES)
-            return
+            return self._constant(node, self._whole(node, node.start_byte + 1, _ESCAPED_IN_QUOTES))
+        return self._filled_in(node, children, depth)
+
+    def _filled_in(self, node: Node, children: list[Node], depth: int) -> Iterator[Piece | None]:
         found = list(self.mixed(node.start_byte + 1, node.end_byte - 1, children, depth))
         if found or "@" not in self.script.of(node):  # `"$@"` without arguments is no word
             yield Piece("", self.at(node.start_byte, node.end_byte))
@@ -161,10 +172,15 @@ class Expander:
         found = self.script.bytes.find(b"$", node.start_byte, node.end_byte)
         return found if node.type in {"simple_expansion", "expansion"} and found > 0 else node.start_byte
 
-    def _inside(self, node: Node, quoted: bool, depth: int) -> Iterator[Piece | None]:  # noqa: FBT001
-        for child in node.children:
-            if child.is_named or node.type != "translated_string":
-                yield from self.pieces(child, quoted=quoted, depth=depth)
+    def _inside(self, node: Node, quoted: bool, depth: int) -> Iterable[Piece | None]:  # noqa: FBT001
+        children = self._filled.get(node.id)
+        if children is None:
+            children = [child for child in node.children if child.is_named or node.type != "translated_string"]
+            self._filled[node.id] = children
+        if len(children) == 1:  # the name of a command, as a rule
+            found = self.pieces(children[0], quoted=quoted, depth=depth)
+            return self._constant(node, found) if isinstance(found, tuple) else found
+        return (piece for child in children for piece in self.pieces(child, quoted=quoted, depth=depth))
 
     def _simple(self, node: Node, quoted: bool, _depth: int) -> Iterator[Piece | None]:  # noqa: FBT001
         name = self.script.text(self._begin(node) + 1, node.end_byte)
@@ -205,7 +221,7 @@ class Expander:
             found = list(self._words(words, quoted=quoted, depth=depth))
             if "=" in operator and index is None:
                 at = self.at(node.start_byte, node.end_byte)
-                self.state.set(name, Variable((bounded([piece for piece in found if piece], at),)))
+                self.state.set(name, Variable((bounded([piece for piece in found if piece], lambda: at),)))
             yield from found
 
     def _words(self, nodes: list[Node], *, quoted: bool, depth: int) -> Iterator[Piece | None]:
@@ -217,7 +233,7 @@ class Expander:
 
     def _variable(self, name: str, index: str | None) -> Variable | None:
         """The variable, or the element of an array."""
-        if name.isdigit() and name != "0":
+        if name.isdecimal() and name.strip("0"):
             found = self.state.get(_ARGUMENTS)
             texts = found.texts if found else ()
             return Variable((texts[int(name) - 1],)) if len(name) < 4 and int(name) <= len(texts) else None  # noqa: PLR2004

@@ -9,7 +9,7 @@ from vramguard.facts import Word
 from vramguard.shell.values import word
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from tree_sitter import Node
 
@@ -44,6 +44,7 @@ _PLAIN = frozenset({
     "test_operator", "file_redirect", "file_descriptor", "redirected_statement", "case_statement", "case_item",
     "extglob_pattern", "regex", "declaration_command", "variable_assignment",
 })  # fmt: skip
+_TO_FILL_IN = re.compile(r"<[A-Za-z][\w.-]{0,100}>")
 _SPEAKING = frozenset({"echo", "printf", "return", "true", ":"})
 _MOST_NODES = 400
 
@@ -72,6 +73,22 @@ def _speaks(node: Node, script: Script) -> bool:
     return node.type in _PLAIN and not (node.type == "expansion" and "=" in script.of(node))
 
 
+_FILE_REDIRECTS = {"heredoc_redirect", "herestring_redirect"}
+
+
+def divided(node: Node) -> tuple[list[Node], list[Node]]:
+    """What stands around a command (variables that it is given, files that it writes to), and its own words."""
+    around: list[Node] = []
+    words: list[Node] = []
+    for child in node.named_children:
+        kind = child.type
+        if kind == "file_redirect" or (kind == "variable_assignment" and not words):
+            around.append(child)
+        elif kind not in _FILE_REDIRECTS:
+            words.append(child)
+    return around, words
+
+
 def parts(node: Node) -> tuple[list[Node], list[Node]]:
     """The condition and the body of an `if`, `elif` or `else`; an `else` has no condition."""
     condition: list[Node] = []
@@ -85,6 +102,17 @@ def parts(node: Node) -> tuple[list[Node], list[Node]]:
     return condition, body
 
 
+def declared(node: Node, script: Script) -> str | None:
+    """The variable that an assignment, or a word of a declaration, names; None for what is neither."""
+    name = node.child_by_field_name("name") if node.type == "variable_assignment" else node
+    return script.text(*span(name)) if name and name.type == "variable_name" else None
+
+
+def shift(texts: list[str | None]) -> int:
+    """How many arguments `shift 2` drops."""
+    return int(texts[1]) if len(texts) > 1 and texts[1] and re.fullmatch(r"\d{1,3}", texts[1]) else 1
+
+
 def target(node: Node, expander: Expander) -> Word | None:
     """The file that a redirection writes to."""
     destination = node.child_by_field_name("destination") if node.type == "file_redirect" else None
@@ -92,6 +120,19 @@ def target(node: Node, expander: Expander) -> Word | None:
         return None
     text = expander.text(destination)
     return word(text) if text else None
+
+
+def behind(node: Node, expander: Expander) -> Iterator[Word]:
+    """The words behind redirections, which are the command's: `pip install torch>=2.0 numpy`.
+
+    None where `<name>` only looks like two of them: a place that a reader is to fill in.
+    """
+    if _TO_FILL_IN.search(expander.script.of(node)):
+        return iter(())
+    files = [child for child in node.named_children if child.type == "file_redirect"]
+    return map(
+        word, expander.fields([each for file in files for each in file.children_by_field_name("destination")[1:]])
+    )
 
 
 def heredoc(node: Node, expander: Expander) -> Word | None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from vramguard.facts import Word
 from vramguard.shell.conditions import decide, is_test, matches, of_arguments
 from vramguard.shell.expansion import Expander
-from vramguard.shell.parts import Command, heredoc, only_speaks, parts, span, target
+from vramguard.shell.parts import Command, behind, declared, divided, heredoc, only_speaks, parts, shift, span, target
 from vramguard.shell.prefixes import assignment, unwrapped
 from vramguard.shell.values import MAX_FIELDS, ExhaustedError, Piece, State, Variable, bounded, plain, word
-from vramguard.source.shell import Script
+from vramguard.source.shell import parsed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ MAX_STEPS = 20_000  # statements that are read, those of functions and loops aga
 _MAX_ROUNDS = 16  # of loops over words that are known, nested ones multiplied
 _ARGUMENTS = "@"
 _DECLARING = {"export", "declare", "local", "readonly", "typeset"}
-_FILE_REDIRECTS = {"file_redirect", "heredoc_redirect", "herestring_redirect"}
+_BUILTINS = {"shift", "set", "read", "getopts", "mapfile", "readarray", *_DECLARING}
 
 Branch = dict[str, Variable | None]
 
@@ -38,7 +38,7 @@ class Run:
     def __init__(self, script: Word, variables: Mapping[str, Word]) -> None:
         self.commands: list[Command] = []
         self.heredocs: list[Word] = []
-        self._script = Script(script.text)
+        self._script = parsed(script.text)
         self._word = script
         self._state = State(variables)
         self._expander = Expander(self._script, script, self._state, self._substituted)
@@ -47,6 +47,7 @@ class Run:
         self._open: list[str] = []
         self._locals: dict[str, set[str]] = {}
         self._outer = frozenset(variables)
+        self._parts: dict[int, tuple[list[Node], list[Node]]] = {}  # of commands, by the number of the node
         self._rounds = 1
         self._depth = 0
         self._steps = 0
@@ -97,7 +98,10 @@ class Run:
         self._state.enter()
         for node in nodes:
             self._do(node)
-        return dict(self._state.leave())
+        return self._state.leave()
+
+    def _place(self, node: Node) -> Callable[[], Location]:
+        return lambda: self._at(node)
 
     def _apart(self, node: Node) -> None:
         """A subshell, or a pipeline: its variables are its own."""
@@ -137,7 +141,7 @@ class Run:
         if verdict and verdict.value is True:
             self._state.adopt(branch)
         elif verdict is None or (verdict.value is None and not verdict.of_arguments):
-            self._state.merge([branch, {}], self._at(node))
+            self._state.merge([branch, {}], self._place(node))
         if verdict and verdict.default in branch:
             self._state.set(verdict.default, branch[verdict.default])
 
@@ -164,7 +168,7 @@ class Run:
                 otherwise = True
                 break
         if otherwise or not asked:
-            self._state.merge(open_arms if otherwise else [*open_arms, {}], self._at(node))
+            self._state.merge(open_arms if otherwise else [*open_arms, {}], self._place(node))
         for verdict, branch in arms:
             if verdict and verdict.default in branch and verdict.default:
                 self._state.set(verdict.default, branch[verdict.default])
@@ -187,7 +191,7 @@ class Run:
         if taken is not None:
             self._state.adopt(taken)
         elif text is None and not of_arguments(subject, self._expander):  # nothing is given: no arm holds a default
-            self._state.merge(arms if every else [*arms, {}], self._at(node))
+            self._state.merge(arms if every else [*arms, {}], self._place(node))
 
     def _takes(self, pattern: Node, text: str) -> bool:
         wanted = self._expander.plain(pattern)
@@ -202,13 +206,13 @@ class Run:
         if known and self._rounds * len(values) <= _MAX_ROUNDS:
             self._rounds *= len(values)
             for value in values:
-                self._state.set(name, Variable((bounded(value, self._at(node)),)))
+                self._state.set(name, Variable((bounded(value, self._place(node)),)))
                 self._state.adopt(self._branch(body))
             self._rounds //= len(values)
             return
         given = all(piece.given for value in values for piece in value if piece.text)
         self._state.set(name, Variable(((Piece(f"${name}", self._at(node), known=False, given=given),),)))
-        self._state.merge([self._branch(body), {}], self._at(node))
+        self._state.merge([self._branch(body), {}], self._place(node))
 
     def _loop(self, node: Node) -> None:
         """A loop whose rounds nobody counts. What it makes of a function's own arguments is not known."""
@@ -218,11 +222,11 @@ class Run:
             self._state.set(_ARGUMENTS, Variable(tuple((unknown,) for _ in range(9)), array=True))
         counted = node.type == "c_style_for_statement"
         for child in node.named_children if counted else ():
-            name = self._declared(child)
+            name = declared(child, self._script)
             if name and child.type == "variable_assignment":
                 self._state.set(name, Variable(((Piece(f"${name}", self._at(child), known=False),),)))
         branch = self._branch(node.named_children[-1:] if counted else node.named_children)
-        self._state.merge([branch, {}], self._at(node))
+        self._state.merge([branch, {}], self._place(node))
 
     def _define(self, node: Node) -> None:
         if (name := node.child_by_field_name("name")) and (body := node.child_by_field_name("body")):
@@ -239,7 +243,7 @@ class Run:
         self._state.enter()
         self._state.set(_ARGUMENTS, given)
         self._do(body)
-        branch = dict(self._state.leave())
+        branch = self._state.leave()
         own = self._locals.pop(name, set()) | {_ARGUMENTS}
         self._open.pop()
         self._state.adopt({key: value for key, value in branch.items() if key not in own})
@@ -260,7 +264,7 @@ class Run:
     def _value(self, node: Node | None) -> Variable:
         if node is None or node.type != "array":
             return Variable((self._expander.text(node),))
-        texts = (bounded(field, self._at(node)) for field in self._expander.fields(node.named_children))
+        texts = (bounded(field, self._place(node)) for field in self._expander.fields(node.named_children))
         return Variable(tuple(texts), array=True)
 
     def _set(self, name: str, value: Variable, *, adds: bool, node: Node) -> None:
@@ -268,10 +272,10 @@ class Run:
         if old and (old.array or value.array):
             value = Variable((*old.texts, *value.texts)[:MAX_FIELDS], array=True)
         elif old:
-            value = Variable((bounded((*old.texts[0], *value.texts[0]), self._at(node)),))
+            value = Variable((bounded((*old.texts[0], *value.texts[0]), self._place(node)),))
         elif adds and not value.array:  # what it adds to is not known
             start = Piece(f"${name}", self._at(node), known=False, given=True)
-            value = Variable((bounded((start, *value.texts[0]), self._at(node)),))
+            value = Variable((bounded((start, *value.texts[0]), self._place(node)),))
         self._state.set(name, value)
         if name in self._outer:
             self._state.exported[name] = None
@@ -284,16 +288,12 @@ class Run:
         for child in node.named_children:
             if child.type == "variable_assignment":
                 self._assign(child)
-            name = self._declared(child)
+            name = declared(child, self._script)
             if name and exports:
                 self._state.exported[name] = None
                 self._exports = None
             if name and self._open and keyword in {"local", "declare", "typeset"}:
                 self._locals.setdefault(self._open[-1], set()).add(name)
-
-    def _declared(self, node: Node) -> str | None:
-        target = node.child_by_field_name("name") if node.type == "variable_assignment" else node
-        return self._script.text(*span(target)) if target and target.type == "variable_name" else None
 
     def _unset(self, node: Node) -> None:
         for child in node.named_children:
@@ -302,23 +302,21 @@ class Run:
 
     # Commands
 
-    def _command(self, node: Node, stdin: Word | None = None, into: Word | None = None) -> None:
+    def _command(self, node: Node) -> None:
+        known = self._parts.get(node.id)
+        around, arguments = known or self._parts.setdefault(node.id, divided(node))
         env: dict[str, Word] = {}
-        arguments: list[Node] = []
-        for child in node.named_children:
-            if child.type == "variable_assignment" and not arguments:
+        into: Word | None = None
+        for child in around:
+            if child.type == "variable_assignment":
                 self._prefixed(child, env)
-            elif child.type == "file_redirect":
+            else:
                 into = target(child, self._expander) or into
-            elif child.type not in _FILE_REDIRECTS:
-                arguments.append(child)
         found = list(self._expander.fields(arguments))
-        if found and not self._builtin([plain(field) for field in found], found, node):
-            self._emit(tuple(map(word, found)), env, node, (stdin, into))
+        if found and not self._builtin(plain(found[0]), found, node):
+            self._emit(tuple(map(word, found)), env, node, into)
 
-    def _emit(
-        self, words: tuple[Word, ...], env: dict[str, Word], node: Node, files: tuple[Word | None, Word | None]
-    ) -> None:
+    def _emit(self, words: tuple[Word, ...], env: dict[str, Word], node: Node, into: Word | None) -> None:
         rest, own = unwrapped(words)
         if not rest:
             return
@@ -326,11 +324,12 @@ class Run:
             fields = [(Piece(item.text, item.at, item.known, item.first),) for item in rest[1:]]
             self._call(rest[0].text, fields)
             return
-        env = {**self._exported(), **env, **own}
-        self.commands.append(Command(rest, env, self._at(node), *files))
+        exported = self._exported()
+        seen = {**exported, **env, **own} if env or own else exported
+        self.commands.append(Command(rest, seen, self._at(node), None, into))
 
     def _prefixed(self, node: Node, env: dict[str, Word]) -> None:
-        name = self._declared(node)
+        name = declared(node, self._script)
         if name:
             text = self._expander.text(node.child_by_field_name("value"))
             env[name] = word(text) if text else Word("", self._at(node))
@@ -342,9 +341,11 @@ class Run:
             self._exports = {name: word(item.texts[0]) for name, item in found.items() if item and any(item.texts[:1])}
         return self._exports
 
-    def _builtin(self, texts: list[str | None], found: list[list[Piece]], node: Node) -> bool:
+    def _builtin(self, name: str | None, found: list[Sequence[Piece]], node: Node) -> bool:
         """Do what changes variables, and say whether that is all that the command does."""
-        name = texts[0]
+        if name not in _BUILTINS:
+            return False
+        texts = [plain(field) for field in found]
         if name == "shift":
             self._shift(texts)
         elif name == "set" and "--" in texts:
@@ -365,10 +366,8 @@ class Run:
         return True
 
     def _shift(self, texts: list[str | None]) -> None:
-        arguments = self._state.get(_ARGUMENTS)
-        if arguments:
-            count = int(texts[1]) if len(texts) > 1 and texts[1] and re.fullmatch(r"\d{1,3}", texts[1]) else 1
-            self._state.set(_ARGUMENTS, Variable(arguments.texts[count:], array=True))
+        if arguments := self._state.get(_ARGUMENTS):
+            self._state.set(_ARGUMENTS, Variable(arguments.texts[shift(texts) :], array=True))
 
     # Redirections
 
@@ -393,7 +392,8 @@ class Run:
         into = next(filter(None, (target(part, self._expander) for part in piped)), into)
         if middle > before:
             last = self.commands[middle - 1]
-            self.commands[middle - 1] = last._replace(stdin=stdin or last.stdin, into=into or last.into)
+            words = (*last.words, *behind(node, self._expander)) if body and body.type == "command" else last.words
+            self.commands[middle - 1] = last._replace(words=words, stdin=stdin or last.stdin, into=into or last.into)
         for part in piped:
             self._do(part)
         if stdin and len(self.commands) > middle:  # `cat <<EOF | bash`

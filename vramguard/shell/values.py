@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import ChainMap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from vramguard.facts import Word
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from vramguard.source import Location
 
@@ -57,15 +56,19 @@ class Variable:
 
 def plain(text: Iterable[Piece]) -> str | None:
     """The whole of a text, None if a part of it is not known."""
-    pieces = list(text)
-    return "".join(piece.text for piece in pieces) if all(piece.known for piece in pieces) else None
+    found = ""
+    for piece in text:
+        if not piece.known:
+            return None
+        found += piece.text
+    return found
 
 
-def bounded(text: Iterable[Piece], at: Location) -> Text:
+def bounded(text: Iterable[Piece], at: Callable[[], Location]) -> Text:
     """A text without its empty pieces; one that has grown beyond reason is not known."""
     pieces = tuple(piece for piece in text if piece.text)
     if len(pieces) > MAX_PIECES or sum(len(piece.text) for piece in pieces) > MAX_TEXT:
-        return (Piece("$…", at, known=False),)
+        return (Piece("$…", at(), known=False),)
     return pieces
 
 
@@ -74,10 +77,10 @@ def word(field: Sequence[Piece]) -> Word:
 
     It stands where its first piece does; `--flag=$VALUE` where the value does, which is what a change would mend.
     """
-    rest = [piece for piece in field if piece.text] or list(field[:1])
-    known = all(piece.known for piece in rest)
+    rest = field if len(field) == 1 else [piece for piece in field if piece.text] or field[:1]
     if len(rest) == 1:
-        return Word(rest[0].text, rest[0].at, known, rest[0].first)
+        return Word(rest[0].text, rest[0].at, rest[0].known, rest[0].first)
+    known = all(piece.known for piece in rest)
     of_value = len(rest) == 2 and rest[0].known and rest[0].text.endswith("=") and rest[1].known  # noqa: PLR2004
     return Word("".join(piece.text for piece in rest), rest[1 if of_value else 0].at, known)
 
@@ -126,39 +129,37 @@ class State:
     """The variables at one point of a script. A branch has its own, which is merged or dropped after it."""
 
     def __init__(self, variables: Mapping[str, Word]) -> None:
-        self._values: ChainMap[str, Variable | None] = ChainMap(
-            {name: _outer(word) for name, word in variables.items()}
-        )
+        self._branches: list[dict[str, Variable | None]] = [{name: _outer(word) for name, word in variables.items()}]
         self.exported: dict[str, None] = {}
 
     def get(self, name: str) -> Variable | None:
         """The variable, None if it is not set."""
-        return self._values.get(name)
+        for branch in reversed(self._branches):
+            if name in branch:
+                return branch[name]
+        return None
 
     def set(self, name: str, value: Variable | None) -> None:
         """Give a variable its value, in this branch."""
-        self._values[name] = value
+        self._branches[-1][name] = value
 
     def enter(self) -> None:
         """Begin a branch."""
-        self._values = self._values.new_child()
+        self._branches.append({})
 
-    def leave(self) -> Mapping[str, Variable | None]:
+    def leave(self) -> dict[str, Variable | None]:
         """End a branch, and say what it has set."""
-        own = self._values.maps[0]
-        self._values = self._values.parents
-        return own
+        return self._branches.pop()
 
     def adopt(self, branch: Mapping[str, Variable | None]) -> None:
         """Let what a branch has set hold."""
-        for name, value in branch.items():
-            self._values[name] = value
+        self._branches[-1].update(branch)
 
-    def merge(self, branches: Sequence[Mapping[str, Variable | None]], at: Location) -> None:
+    def merge(self, branches: Sequence[Mapping[str, Variable | None]], at: Callable[[], Location]) -> None:
         """Any one of the branches was taken: what they do not agree on is not known from here on."""
         for name in {name for branch in branches for name in branch}:
             outer = self.get(name)
-            self._values[name] = merged(name, [branch.get(name, outer) for branch in branches], at)
+            self.set(name, merged(name, [branch.get(name, outer) for branch in branches], at()))
 
 
 def _outer(word: Word) -> Variable:

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 MAX_CHARACTERS = 1 << 20  # beyond this a module is data
+DATABRICKS = "# Databricks notebook source"  # what such a file begins with
+_MAGIC = re.compile(r"([ \t]*)[!%]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -64,7 +66,7 @@ class Source:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # escapes that Python will refuse one day
-                return ast.parse(self.text)
+                return ast.parse(_without_magics(self.text) if self.text.startswith(DATABRICKS) else self.text)
         except (SyntaxError, ValueError, RecursionError, MemoryError):
             return None
 
@@ -105,6 +107,18 @@ class Source:
             return Opaque(self.span(node), self.written(node))
         found = build(self, node, depth + 1)
         return found or Opaque(self.span(node), self.written(node))
+
+
+def _without_magics(text: str) -> str:
+    """A notebook of Databricks, a `pass` in the place of each line that a shell or the kernel reads."""
+    lines = text.split("\n")
+    goes_on = False
+    for number, line in enumerate(lines):
+        magic = _MAGIC.match(line)
+        if magic or goes_on:
+            lines[number] = f"{magic[1]}pass" if magic and not goes_on else ""
+            goes_on = line.rstrip().endswith("\\")
+    return "\n".join(lines)
 
 
 def _literal(source: Source, node: ast.Constant, _: int) -> Expression | None:

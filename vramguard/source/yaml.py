@@ -5,7 +5,9 @@ No tag constructs anything: an unknown tag's value is read as if the tag were no
 
 from __future__ import annotations
 
+import operator
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import yaml
@@ -13,6 +15,7 @@ import yaml
 from vramguard.source import MAX_DEPTH, MAX_DIGITS, MAX_VALUES, Flaw, KeyPath, Parsed, ParseError, Place, Ruler, Span
 
 if TYPE_CHECKING:
+    from collections.abc import ItemsView, Iterator
     from typing import Any
 
 # Brackets, or characters of a line. Text with fewer of both nests less than 5,000 levels (brackets, dashes of a line,
@@ -24,7 +27,14 @@ _TEXT, _MAPPING, _SEQUENCE = (f"tag:yaml.org,2002:{name}" for name in ("str", "m
 
 
 class _Loader(yaml.CSafeLoader):
-    """libyaml without YAML 1.1's implicit types (`on` is no boolean, `010` no octal): those are resolved below."""
+    """libyaml without YAML 1.1's implicit types (`on` is no boolean, `010` no octal): those are resolved below.
+
+    PyYAML's own methods around each node only serve resolvers by path, of which there are none: functions of C that
+    take as many arguments, and do nothing, stand in their place.
+    """
+
+    descend_resolver = operator.is_  # type: ignore[assignment]
+    ascend_resolver = bool  # type: ignore[assignment]
 
     def resolve(self, kind: type[yaml.Node], value: str | None, implicit: object) -> str:  # noqa: ARG002 - PyYAML's own
         """The tag of a node that has none."""
@@ -48,7 +58,9 @@ def parse(text: str) -> Parsed:
         raise ParseError(f"not valid YAML: {error}".partition("\n")[0], *_forbidden(text, ruler)) from error
     reader = _Reader(ruler)
     value = [reader.value(root) for root in roots]
-    return Parsed(value, lambda: _index(roots, ruler), tuple(reader.flaws))
+    # What says a key once, and merges nothing, is asked for the places that somebody wants, and not searched for all.
+    plain = not reader.flaws and "<<" not in text
+    return Parsed(value, lambda: _Places(roots, ruler) if plain else _index(roots, ruler), tuple(reader.flaws))
 
 
 _DOCUMENT = re.compile(r"^---[ \t]*(?:#[^\n]*)?$", re.MULTILINE)
@@ -88,8 +100,10 @@ def _refuse_hostile(text: str, ruler: Ruler) -> None:
     The events that it composes are asked first, one by one, where brackets and line lengths leave it open.
     """
     brackets = text.count("[") + text.count("{")
-    if brackets < _SAFE and len(text) < MAX_VALUES and max(map(len, text.split("\n"))) < _SAFE:
-        return
+    if brackets < _SAFE and len(text) < MAX_VALUES:
+        lines = text.split("\n")
+        if max(map(len, lines)) < _SAFE or not any(map(_is_deep, lines)):
+            return
     depth = 0
     for number, event in enumerate(yaml.parse(text, _Loader)):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
@@ -97,6 +111,14 @@ def _refuse_hostile(text: str, ruler: Ruler) -> None:
             raise _refusal(event, f"nested deeper than {MAX_DEPTH} levels", ruler)
         if number > 2 * MAX_VALUES:
             raise _refusal(event, f"over {MAX_VALUES:,} values", ruler)
+
+
+_LEADING = re.compile("[ \t?:\ufeff-]+")  # what stands before a block that begins on a line: each level takes one
+
+
+def _is_deep(line: str) -> bool:
+    """Whether blocks could nest deep on a line; most long lines are a long text."""
+    return len(line) >= _SAFE and any(len(run) >= _SAFE for run in _LEADING.findall(line))
 
 
 class _Reader:
@@ -156,7 +178,8 @@ class _Reader:
             if key in own:
                 line = self.ruler.position(first[key].start_mark.index)[0]
                 self.flaws.append(Flaw(_span(key_node, self.ruler), f"key `{key}` again, first on line {line}"))
-            first.setdefault(key, key_node)
+            else:
+                first[key] = key_node
             own[key] = value
         return {**merged, **own} if merged else own, total
 
@@ -169,10 +192,11 @@ def _key(node: yaml.Node) -> str | int:
     """A key as text, or as an integer; a collection that serves as a key goes by its place."""
     if not isinstance(node, yaml.ScalarNode):
         return f"?{node.start_mark.index}"
-    if node.tag != _PLAIN or not _MAYBE_INTEGER.match(node.value):
-        return str(node.value)
+    text: str = node.value
+    if text[:1] not in _INTEGERS or node.tag != _PLAIN:
+        return text
     key = _scalar(node)
-    return key if type(key) is int else str(node.value)
+    return key if type(key) is int else text
 
 
 def _merge_sources(value: object) -> dict[Any, Any]:
@@ -184,8 +208,8 @@ def _merge_sources(value: object) -> dict[Any, Any]:
     return result
 
 
-_MAYBE_INTEGER = re.compile(r"[-+0-9]")
-_MAYBE_TYPED = re.compile(r"[-+.~0-9nNtTfF]|\Z")  # what a scalar that is no text can begin with
+_INTEGERS = frozenset("-+0123456789")  # what an integer can begin with
+_TYPED = frozenset(("", *"-+.~0123456789nNtTfF"))  # what a scalar that is no text can begin with
 _NULL = re.compile(r"(?:~|null|Null|NULL)?\Z")
 _BOOL = re.compile(r"(?:true|True|TRUE)\Z|(?:false|False|FALSE)\Z")
 _INT = re.compile(r"[-+]?[0-9]+\Z")
@@ -197,7 +221,7 @@ _SPECIAL = re.compile(r"([-+]?)\.(?:inf|Inf|INF)\Z|\.(?:nan|NaN|NAN)\Z")
 def _scalar(node: yaml.Node) -> str | int | float | bool | None:  # noqa: PLR0911 - a row of the schema each
     """A scalar's value by the YAML 1.2 core schema; what is quoted, tagged or longer than a number is text."""
     text: str = node.value
-    if node.tag != _PLAIN or len(text) > MAX_DIGITS or not _MAYBE_TYPED.match(text):
+    if text[:1] not in _TYPED or node.tag != _PLAIN or len(text) > MAX_DIGITS:
         return text
     if _NULL.match(text):
         return None
@@ -211,6 +235,46 @@ def _scalar(node: yaml.Node) -> str | int | float | bool | None:  # noqa: PLR091
         return float(text)
     special = _SPECIAL.match(text)
     return float(f"{special[1] or ''}{text.lstrip('+-').lstrip('.').lower()}") if special else text
+
+
+class _Places(Mapping[KeyPath, Place]):
+    """The places of values, each found on the way that its keys go. Of a file without merges, whose keys differ."""
+
+    def __init__(self, roots: list[yaml.Node], ruler: Ruler) -> None:
+        self._roots, self._ruler = roots, ruler
+        self._documents: dict[str | int, yaml.Node] = dict(enumerate(roots))
+        self._children: dict[int, dict[str | int, tuple[yaml.Node | None, yaml.Node]]] = {}  # by id of the node
+
+    def __getitem__(self, path: KeyPath) -> Place:
+        key: yaml.Node | None = None
+        if not path:
+            raise KeyError(path)
+        node = self._documents[path[0]]
+        for name in path[1:]:
+            key, node = self._of(node)[name]
+        span = _span(node, self._ruler)
+        return Place(_span(key, self._ruler) if key is not None else span, span)
+
+    def _of(self, node: yaml.Node) -> Mapping[str | int, tuple[yaml.Node | None, yaml.Node]]:
+        found = self._children.get(id(node))
+        if found is None:
+            if isinstance(node, yaml.MappingNode):
+                found = {_key(key): (key, child) for key, child in node.value}
+            else:
+                items = node.value if isinstance(node, yaml.SequenceNode) else ()
+                found = {number: (None, child) for number, child in enumerate(items)}
+            self._children[id(node)] = found
+        return found
+
+    def items(self) -> ItemsView[KeyPath, Place]:
+        """All of them, which are found at once."""
+        return _index(self._roots, self._ruler).items()
+
+    def __iter__(self) -> Iterator[KeyPath]:
+        return iter(_index(self._roots, self._ruler))
+
+    def __len__(self) -> int:
+        return len(_index(self._roots, self._ruler))
 
 
 def _index(roots: list[yaml.Node], ruler: Ruler) -> dict[KeyPath, Place]:

@@ -164,7 +164,7 @@ SHA = "984bc11b0882ff1e5b34ba717ea357e069ceced9"
 )
 def test_what_is_fetched(text: str, kind: str, pinned: object) -> None:
     [found] = [fact for fact in facts(text + "\n") if isinstance(fact, Fetch)]
-    assert (found.kind, found.pinned) == (kind, pinned)
+    assert (found.way, found.pinned) == (kind, pinned)
 
 
 @pytest.mark.parametrize(

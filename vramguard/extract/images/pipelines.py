@@ -155,7 +155,8 @@ def _gitlab(node: Node, variables: Mapping[str, str], use: str) -> Iterator[Imag
 
 def azure(root: Node) -> Iterator[Image]:
     """The images of an Azure pipeline: `container` of its jobs, and the containers among its resources."""
-    resources = {node.get("container").value for node in root.get("resources", "containers").list()}
+    listed = (node.get("container").value for node in root.get("resources", "containers").list())
+    resources = {name for name in listed if isinstance(name, str)}
     for node, key in mappings(root, lambda value, key: key == "containers" or "container" in value):
         held = node.get("container")
         if key == "containers" or isinstance(held.value, dict):

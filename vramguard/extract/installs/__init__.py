@@ -23,14 +23,14 @@ _READERS = {
     "makefile": "recipes",
     "justfile": "recipes",
     "ini": "tox",
-    "toml": "tox",
+    "toml": "tasks",
     "yaml": "places",
     "notebook": "notebooks",
     "python": "programs",
 }
 
 
-_ALWAYS = {"tox", "programs", "notebooks"}  # these ask for words of their own
+_ALWAYS = {"tox", "tasks", "programs", "notebooks"}  # these ask for words of their own
 
 
 def extract(document: Document) -> Iterator[Fact]:

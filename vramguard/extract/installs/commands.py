@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from vramguard.extract.installs import fetches, tools
+from vramguard.extract.installs.kept import assigned
 from vramguard.extract.installs.starts import base, inner, start
 from vramguard.extract.installs.tools import (
     CONSTRAINTS,
@@ -17,6 +18,7 @@ from vramguard.extract.installs.tools import (
     PACKAGES,
     worth,
 )
+from vramguard.extract.installs.traces import traced
 from vramguard.extract.installs.words import VARIABLE, Option, requirements, split, tail
 from vramguard.facts import Install, Requirement, Word
 from vramguard.shell import commands
@@ -43,6 +45,9 @@ _VARIABLE = re.compile(r"\"?\$[{(]?\w+[})]?\"?")
 _WORD_END = re.compile(r"(?<!\$)[\s\"';&|]|$")
 _QUIET = {"help", "dry-run", "version"}  # of these a command installs nothing
 _COMMA = re.compile(r",(?![^\[]*\])(?=\s*[A-Za-z])")  # between packages, not within extras or a range
+_EQUALS = re.compile(r"[A-Za-z0-9][\w.\[\],-]*={1,2}")
+_BRACES = str.maketrans("()", "{}")
+_SETS = {"set", "add", "append", "prepend"}
 _PRINTS = {"cat", "grep", "egrep", "sed", "awk", "head", "tail"}
 
 
@@ -51,7 +56,8 @@ class Runs(NamedTuple):
 
     `fill`: what marks of the tool stand for that fills a script in before a shell reads it: `env.X`, `matrix.torch`.
     `apart`: each line has a shell of its own, as make's and tox' do. `marks`: what a program fills in before the shell
-    reads a word, though the shell would take it as it stands: a notebook's `{version}`.
+    reads a word, though the shell would take it as it stands: a notebook's `{version}`. `kept`: a command that is kept
+    for later, of which only what it names counts.
     """
 
     form: str
@@ -62,6 +68,7 @@ class Runs(NamedTuple):
     fill: Mapping[str, Word] = {}
     apart: bool = False
     marks: re.Pattern[str] | None = None
+    kept: bool = False
 
 
 class Started(NamedTuple):
@@ -79,6 +86,7 @@ class Reading:
         self._facts: dict[Fact, None] = {}
         self._seen: set[tuple[Location, str, str]] = set()
         self._started: list[Started] = []
+        self._moved: set[Location] = set()
         self._fetches = False
         self._form = ""
         self._directory = ""
@@ -98,6 +106,9 @@ class Reading:
         self._form = runs.form
         if worth(text.text) or (self._fetches and "git" in text.text):
             self._script(text, runs, 0)
+            for kept in assigned(text):  # what is run in this very script has been read there, its variables filled in
+                if not any(_holds(kept.at, key[0]) for key in self._seen):
+                    self._script(kept, runs._replace(kept=True), 1)
 
     def command(self, words: tuple[Word, ...], runs: Runs) -> None:
         """Read the words of one command."""
@@ -109,12 +120,16 @@ class Reading:
         self._fetches = self._fetches or tools.fetches(text.text)
         names = set(_NAMED.findall(text.text)) if "$" in text.text and runs.env else ()
         variables = {name: runs.env[name] for name in names if name in runs.env}
+        cursor = text.at.line, text.at.column
         for command in commands(text, variables):
             if len(self._started) > _MAX_COMMANDS:
                 return
             self._where(command.at, runs)
             here = runs._replace(env={**runs.env, **command.env}) if command.env else runs
-            words = tuple(_filled(word, runs.fill) for word in command.words) if runs.fill else command.words
+            words = command.words
+            if text.first is None:
+                words, cursor = traced(words, text, self._lines, cursor)
+            words = tuple(_filled(word, runs.fill) for word in words) if runs.fill else words
             if runs.marks:
                 words = tuple(_open(word, runs.marks) for word in words)
             self._start(words, here, command, depth, text)
@@ -176,11 +191,11 @@ class Reading:
         named = list(self._requirements(found, rest, options, runs, command))
         files = [option.value for option in options if option.name in FILES and option.value]
         files += rest if found.verb.positional == "files" else []
-        if found.verb.positional == "command" and not named and not files:
+        if (found.verb.positional == "command" or runs.kept) and not named and not files:
             return
         given = [(option.name, option.value.text if option.value else "") for option in options]
         if found.verb.action == "config":
-            given = [(rest[0].text.rpartition(".")[2], rest[1].text)] if len(rest) > 1 else []
+            given = list(_configured(rest, options))
         install = Install(
             at=_span(words, command),
             form=runs.form,
@@ -194,8 +209,9 @@ class Reading:
             options=(*_from_environment(found.tool, runs.env), *given, *self._folder(options)),
             copied=runs.copied,
         )
-        for requirement in named:
-            key = (requirement.at, requirement.name, requirement.specifier)
+        for requirement in install.requirements:  # a folder has no version: it stands in the command only
+            several = any(requirement.at[:3] == moved[:3] for moved in self._moved)  # a loop's rounds
+            key = (requirement.at, requirement.name, "" if several else requirement.specifier)
             if key not in self._seen:
                 self._seen.add(key)
                 self._facts[requirement] = None
@@ -234,18 +250,24 @@ class Reading:
             positional = [word for word in rest[:1] if not word.text.endswith(".py")]
         editable = [option.value for option in options if option.name in EDITABLE and option.value]
         for words, edits in ((_each(asked), False), (positional, False), (editable, True)):
-            own = [self._own(word, command) for word in words]
+            own = [self._own(word, command, runs) for word in words]
             yield from requirements(own, verb, runs.form, editable=edits)
 
-    def _own(self, word: Word, command: Command | None) -> Word:
+    def _own(self, word: Word, command: Command | None, runs: Runs) -> Word:
         """The word in its own place, where a variable's value would lead elsewhere; to its end."""
         at = word.at
-        if command is not None and not _within(at, command.at) and "==" in word.text:
-            found = self._written(word.text.partition("==")[0] + "==", command.at)
+        name = _EQUALS.match(word.text)
+        if command is not None and name and not _within(at, command.at):
+            found = self._written(name[0], command.at)
             at = found or at
+            self._moved |= {found} if found else set()
         if at.line == at.end_line and 0 < at.line <= len(self._lines):
             at = _to_its_end(at, word.text, self._lines[at.line - 1])
-        return Word(word.text, at, word.known)
+        text = word.text
+        if runs.form == "makefile" and not word.known and at.line == at.end_line:  # make's own `$(package)`
+            given = self._lines[at.line - 1][at.column - 1 : at.end_column - 1]
+            text = given if given.translate(_BRACES) == text else text
+        return Word(text, at, word.known)
 
     def _written(self, begin: str, at: Location) -> Location | None:
         for row in range(at.line, min(at.line + 40, len(self._lines)) + 1):
@@ -272,6 +294,10 @@ def _to_its_end(at: Location, text: str, line: str) -> Location:
     end = _WORD_END.search(line, at.end_column - 1)
     goes_on = text.startswith(written) and line[at.end_column - 1 : at.end_column] in {"$", '"', "'", "{"}
     return at._replace(end_column=end.start() + 1) if end and (goes_on or not text) and written else at
+
+
+def _holds(at: Location, inner: Location) -> bool:
+    return at.line == inner.line and at.column <= inner.column < at.end_column
 
 
 def _within(at: Location, command: Location) -> bool:
@@ -344,6 +370,14 @@ def _filled(word: Word, fill: Mapping[str, Word]) -> Word:
 
     text = VARIABLE.sub(value, word.text)
     return word if text == word.text else Word(text, word.at, VARIABLE.search(text) is None)
+
+
+def _configured(rest: list[Word], options: list[Option]) -> Iterator[tuple[str, str]]:
+    """`pip config set global.index-url URL`, `conda config --set channel_priority strict --add channels x`."""
+    said = [option.value.text for option in options if option.value and option.name in _SETS]
+    if not said and len(rest) > 1:
+        yield rest[0].text.rpartition(".")[2], rest[1].text
+    yield from zip(said, (word.text for word in rest), strict=False)
 
 
 def _open(word: Word, marks: re.Pattern[str]) -> Word:

@@ -22,6 +22,8 @@ _PIPELINE = re.compile(
 )
 _REQUIREMENTS = re.compile(r"[\w.-]*requirements[\w.-]*\.(?:txt|in)")
 _SHELL_TEXT = re.compile(r"\s*#!\S*?(?:/env\s+)?(?:\S*/)?(?:ba|da|z|k)?sh\b")
+_FORMS = {"tekton.dev": "tekton", "argoproj.io": "argo"}
+_TRUSS = {"model_metadata", "model_name", "base_image", "resources", "requirements", "model_class_name"}
 _SERVICE = {"image", "build", "command", "entrypoint", "environment", "extends", "volumes", "ports", "deploy"}
 
 
@@ -36,9 +38,19 @@ def read(node: Node, visitor: Visitor) -> None:
     elif isinstance(value, Mapping) and ("implementation" in value or "deploymentSpec" in value):
         visitor.walk(node, Runs("kfp", visitor.document.path))
     else:
-        form = "helm" if _VALUES.search(visitor.document.path) else "workflow"
-        form = form if form == "helm" or _PIPELINE.search(visitor.document.path) else "shell"
-        visitor.walk(node, Runs(form, visitor.document.path))
+        visitor.walk(node, Runs(_form(value, visitor.document.path), visitor.document.path))
+
+
+def _form(value: object, path: str) -> str:
+    """Whose file it is that has commands under its keys."""
+    keys = value.keys() if isinstance(value, Mapping) else set[str]()
+    if "build_commands" in keys and keys & _TRUSS:
+        return "truss"
+    if "build" in keys and re.search(r"(?:^|/)cog[\w.-]*\.ya?ml$", path):
+        return "cog"
+    if _VALUES.search(path):
+        return "helm"
+    return "workflow" if _PIPELINE.search(path) else "shell"
 
 
 def _is_compose(value: Mapping[str, object]) -> bool:
@@ -65,7 +77,10 @@ def _manifest(node: Node, visitor: Visitor, depth: int) -> None:
             _manifest(item, visitor, depth - 1)
         return
     name = node.get("metadata", "name").text or node.get("metadata", "generateName").text or ""
-    runs = Runs("kubernetes", visitor.place("/".join(filter(None, (kind, name)))))
+    group = str(node.value.get("apiVersion")).partition("/")[0]
+    form = _FORMS.get(group, "kubernetes")
+    form = "kubernetes" if form == "argo" and "Workflow" not in kind else form
+    runs = Runs(form, visitor.place("/".join(filter(None, (kind, name)))))
     if kind in {"ConfigMap", "Secret"}:
         for part in ("data", "stringData"):
             for key, value in node.get(part).items():

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vramguard.extract.declaration import commit
 from vramguard.extract.installs.starts import SHELLS, base
+from vramguard.extract.installs.tools import PYTHON
 from vramguard.extract.installs.words import VARIABLE
 from vramguard.facts import Fetch, Unknown, Word
 
@@ -44,6 +45,7 @@ _CLONE_VALUED = frozenset(
         "-C",
     ]
 )
+_GIT = re.compile(r"[\"']?\$\W?(?:\w{1,20}_)?GIT(?:_(?:BIN|CMD|EXE|PATH))?\W{0,2}", re.IGNORECASE)
 _FULL = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{40}(?![0-9a-fA-F])")
 _URL = re.compile(r"(?:https?|ftp)://\S+", re.IGNORECASE)
 _REMOTE = re.compile(r"(?:https?|ssh|git)://|[\w.-]+@[\w.-]+:|git@", re.IGNORECASE)
@@ -56,7 +58,7 @@ _LATEST = re.compile(r"/releases/latest/download/")
 _SUFFIX = re.compile(r"\.(?:zip|tar\.gz|tgz|tar\.bz2|tar)$")
 _CHECKS = {"sha256sum", "sha512sum", "sha384sum", "shasum", "gpg", "gpgv", "cosign", "minisign"}
 _BETWEEN = {"tee", "gunzip", "zcat", "sed", "tr", "cat", "grep"}
-_INTERPRETERS = SHELLS | {"python", "python3", "perl", "node", "source", "."}
+_OTHERS = SHELLS | {"perl", "node", "ruby", "source", "."}
 _CHANGES = "what a URL serves can change, and no hash stands beside it"
 
 
@@ -64,7 +66,7 @@ def found(started: Sequence[Started], form: str) -> Iterator[Fetch]:
     """Each thing that is fetched, in order; commands behind it may make it exact."""
     for number, item in enumerate(started):
         name = base(item.words[0])
-        if name == "git":
+        if name == "git" or (not item.words[0].known and _GIT.fullmatch(item.words[0].text)):
             yield from _clone(item, started[number + 1 :], form)
         elif name in {"curl", "wget"}:
             yield from _download(item, started[number + 1 :], form)
@@ -166,13 +168,18 @@ def _piped(after: Sequence[Started]) -> Iterator[bool]:
         name = base(later.words[0])
         texts = [word.text for word in later.words[1:]]
         if any(_SUBSTITUTED.search(text) for text in (later.words[0].text, *texts)):
-            yield name in {*_INTERPRETERS, "eval", "exec"} or later.words[0].text.startswith(("$(", "`"))
+            yield _reads(name) or name in {"eval", "exec"} or later.words[0].text.startswith(("$(", "`"))
             return
         if name in _BETWEEN:
             continue
-        if name in _INTERPRETERS and not any(not text.startswith("-") for text in texts[:1]):
+        if _reads(name) and not any(not text.startswith("-") for text in texts[:1]):
             yield "-c" not in texts and (not texts or texts[0] in {"-", "-s", "--"} or texts[0].startswith("-"))
         return
+
+
+def _reads(name: str) -> bool:
+    """Whether a program runs what it reads."""
+    return name in _OTHERS or PYTHON.fullmatch(name) is not None
 
 
 def _target(item: Started, url: Word, number: int) -> str | None:
@@ -198,7 +205,7 @@ def _runs(target: str, after: Sequence[Started]) -> bool:
         words = later.words
         if base(words[0]) == name and ("/" in words[0].text):
             return True
-        if base(words[0]) in _INTERPRETERS and any(posixpath.basename(word.text) == name for word in words[1:4]):
+        if _reads(base(words[0])) and any(posixpath.basename(word.text) == name for word in words[1:4]):
             return True
     return False
 

@@ -151,13 +151,21 @@ class Visitor:
         """The command and arguments of a container, which are one command; the keys that were read."""
         command, arguments = node.get("command"), node.get("args")
         if isinstance(node.get("source").value, str) and isinstance(command.value, list):  # Argo's `script`
-            if any("sh" in _base(text) for text in _texts(command)[:1]):
-                self.script(node.get("source"), runs)
+            self._source(node.get("source"), next(iter(_texts(command)), ""), runs)
             return "command", "args", "source"
         if not isinstance(command.value, list) or not isinstance(arguments.value, list):
             return ()
         self.words([*command, *arguments], runs)
         return "command", "args"
+
+    def _source(self, node: Node, program: str, runs: Runs) -> None:
+        """The text that a program is given: a shell's, or Python's."""
+        if "sh" in _base(program):
+            self.script(node, runs)
+        elif _base(program).startswith("python") and (word := node.script()) is not None and word.first is not None:
+            from vramguard.extract.installs.programs import of_text
+
+            self.more += of_text(word, self.document, runs)
 
     def _within(self, node: Node, runs: Runs) -> Runs:
         """What a mapping says of its own commands: variables, and the folder that they run in."""
@@ -191,6 +199,7 @@ def _holds(value: object) -> bool:
 
 
 def _is_run(key: object, value: object) -> bool:
+    """Whether a key says that its value is run, and that names an installer: in Python, as `"pip", "install"`."""
     texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
     named = isinstance(key, str) and len(key) < _LONGEST_KEY and bool(texts)
     return (

@@ -98,6 +98,7 @@ _CONDA = _valued(
     "safety-checks r/root-prefix rc-file log-level relocate-prefix environment-specifier channel-priority-mode"
 )
 _CONDA_FILE = {**_CONDA, "-f": "file"}
+_CONDA_CONFIG = {**_CONDA, **_valued("set add append prepend remove get env-file"), "--file": "rc-file"}
 _PIXI = _valued(
     "manifest-path p/platform f/feature c/channel e/environment git branch tag rev s/subdir color w/workspace "
     "auth-file config-file pypi-keyring-provider concurrent-downloads concurrent-solves pinning-strategy expose with "
@@ -124,6 +125,7 @@ _CONDA_VERBS = {
     "env create": Verb("env create", "none", _CONDA_FILE, syntax="conda"),
     "env update": Verb("env update", "none", _CONDA_FILE, syntax="conda"),
     "run": Verb("run", "command", _CONDA),
+    "config": Verb("config", "names", _CONDA_CONFIG),
 }
 _MICROMAMBA_VERBS = {
     **_CONDA_VERBS,
@@ -201,7 +203,8 @@ _WHICH = re.compile(r"\$\((?:which|command -v)\s+([\w.-]+)\)")
 _END = r"[\"'}`)]{0,2}(?:,\s{0,9}[\"']|\s)"
 _INTO = r"\s[^;\n]{0,400}(?:\\\n[^;\n]{0,400}){0,3}"  # the rest of a command, continued lines too
 _A_SHELL = (
-    r"\|\s*(?:\w{1,40}=\S{0,80}\s+|sudo\s+(?:-\S{1,40}\s+){0,4}){0,3}(?:/\S{0,40}/)?(?:(?:ba|z|da|k)?sh|python3?\s+-)\b"
+    r"\|\s*(?:\w{1,40}=\S{0,80}\s+|sudo\s+(?:-\S{1,40}\s+){0,4}){0,3}(?:/\S{0,40}/)?"
+    r"(?:(?:ba|z|da|k)?sh|python[\d.]{0,5})\b"
 )
 _SAVED = r"(?:\.sh\b|\.py\b|/archive/|/tarball/|/zipball/|codeload|latest/download)"
 # A name, and how it stands in a text that installs with it. Names are searched for as they are, which is fast.
@@ -218,6 +221,7 @@ _INSTALLERS = (
 )
 _FETCHERS = (
     ("git", r"(?<![\w-])git[\"']?,?\s+(?:-\S{1,80}\s+){0,4}[\"']?clone\b"),
+    ("GIT", r"GIT\w{0,20}[)}\"']{0,3}\s+(?:-\S{1,80}\s+){0,4}clone\b"),
     *(
         (name, rf"{name}{_INTO}(?:{_A_SHELL}|{_SAVED})|(?<=[(`\s]){name}\s[^\n]{{0,400}}?[)`]")
         for name in ("curl", "wget")

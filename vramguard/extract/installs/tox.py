@@ -6,8 +6,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from vramguard.extract.declaration import fact, read
+from vramguard.extract.declaration import Declaration, fact, read
 from vramguard.extract.installs.commands import Reading, Runs
+from vramguard.extract.installs.words import is_path
 from vramguard.extract.tools.values import Node
 from vramguard.facts import Install, Requirement, Unknown, Word
 from vramguard.source import Parsed
@@ -24,6 +25,7 @@ _FACTORS = re.compile(r"!?[\w.,{}!-]+:(?=\s|$)")  # `py311,lint: torch==2`
 _OPTION = re.compile(r"(-r|--requirement|-c|--constraint|-e|--editable)(?:[ =]\s*|(?=\S))(.+)")
 _OTHER = re.compile(r"\{\[[^\]]+\][^}]*\}")  # `{[testenv]deps}`: read where it stands
 _FILLED = re.compile(r"\{[^{}]*\}")
+_CLAUSES = frozenset("=<>!~")
 _COMMANDS = ("commands_pre", "commands", "commands_post", "install_command")
 _IGNORED = re.compile(r"^(\s*)([-!]\s+)")  # `- pip …`: its failure is ignored
 
@@ -49,12 +51,23 @@ def _ini(document: Document) -> Iterator[Fact]:
             for key in ("deps", "requires")
             for number, line in enumerate(keys.get(key, ()))
         ]
+        listed += [
+            (_of_pip(line), document.at(section, "pip_version", number))
+            for number, line in enumerate(keys.get("pip_version", ()))
+        ]
         yield from _dependencies(listed, place, section)
         reading = Reading(document.lines)
         for key in _COMMANDS:
             for number, line in enumerate(keys.get(key, ())):
                 _command(line, document.at(section, key, number), place, reading)
         yield from reading.facts
+
+
+def _of_pip(line: str) -> str:
+    """The requirement that the plugin tox-pip-version makes of its key: `24.3`, `==24.3`, `pip==24.3`."""
+    if line.startswith("pip"):
+        return line
+    return f"pip{line}" if line[:1] in _CLAUSES else f"pip=={line}"
 
 
 def _command(line: str, at: Location, place: str, reading: Reading) -> None:
@@ -88,15 +101,15 @@ def _dependencies(listed: list[tuple[str, Location]], place: str, section: str) 
             found.append(_requirement(option[2].strip() if option else text, place_of, section))
     if first is None:
         return
-    yield from found
     kept = tuple(item for item in found if item.pinned is not None)
     local = tuple(item.specifier for item in found if item.pinned is None)
+    yield from kept
     yield Install(first, _FORM, "pip", "install", place, kept, tuple(files), tuple(constraints), local)
 
 
 def _requirement(text: str, at: Location, section: str) -> Requirement:
     held = _FILLED.sub("${VALUE}", text)
-    said = read(held)
+    said = Declaration(text, text, None) if is_path(text) else read(held)
     if said.pinned is None:
         said = said._replace(name=text, specifier=text)
     elif held != text:

@@ -27,6 +27,14 @@ _OPTIONS = re.compile(r"\$\W{0,2}\w*(?:ARG|OPT|FLAG|args|opts|flags|options)\w*"
 _NAME = re.compile(r"[A-Za-z0-9]")
 _AT = re.compile(r"([A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?)@(?!\s)(?!git\+|https?:|file:)(.*)")
 _ELSEWHERE = "a variable says it, and nothing here says what that holds"
+_FOLDER = re.compile(  # what stands for a folder: `$GITHUB_WORKSPACE`, `${CMAKE_SOURCE_DIR}`, `{toxinidir}`, `$(pwd)`
+    r"(?:dir|directory|path|pwd|workspace|root|home|folder|here)\W*$|^\W*(?:pwd|dirname|realpath|readlink|ls|find"
+    r"|git rev-parse|mktemp)\b",
+    re.IGNORECASE,
+)
+_AFTER_FOLDER = re.compile(r"[\"']?(?:$|[/\\\[])")
+_RELATIVE = re.compile(r"\.{1,2}(?:$|[/\\\[])|~?/|[A-Za-z]:\\")
+_PATTERN = re.compile(r"[\w./~-]*\*[\w.*/-]*(?:\[[\w,.-]*\])?")  # `dist/*.whl`
 
 
 class Option(NamedTuple):
@@ -131,10 +139,19 @@ def requirements(words: list[Word], verb: Verb, form: str, *, editable: bool = F
         )
 
 
+def is_path(text: str) -> bool:
+    """Whether a word names what lies on the disk: `./x`, `dist/*.whl`, `$GITHUB_WORKSPACE/pkg[extra]`, `$(pwd)`."""
+    begin = VARIABLE.match(text)
+    if begin and _FOLDER.search(begin[0]) and _AFTER_FOLDER.match(text, begin.end()):
+        return True
+    wheels = _PATTERN.fullmatch(text) is not None and ("/" in text or ".whl" in text)
+    return "://" not in text and (wheels or _RELATIVE.match(text) is not None)
+
+
 def _read(text: str, verb: Verb, *, known: bool) -> Declaration:
     """A package as its tool writes it; what is filled in later is held open meanwhile."""
-    if known:
-        return _plain(text, verb)
+    if known or is_path(text):
+        return Declaration(text, text, None) if is_path(text) else _plain(text, verb)
     marks = VARIABLE.findall(text)
     if not marks:  # a program's own value
         return Declaration(text, "", Unknown(text), reason=_ELSEWHERE)

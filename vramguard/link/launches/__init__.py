@@ -8,7 +8,7 @@ from vramguard.facts import Launch
 from vramguard.link.built import built
 from vramguard.link.compose import completed
 from vramguard.link.launches.engines import every
-from vramguard.link.launches.scripts import programs
+from vramguard.link.launches.scripts import may_start, programs
 from vramguard.link.manifests import joined
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def launched(ran: Iterable[Launch], facts: Facts, known: Programs | None = None)
     """Every deployment that these launches start, and the patterns of some, which are not judged by themselves."""
     known = known or Programs(facts)
     for launch in (*ran, *_patterns(facts)):
-        yield from every(iter(known.of(launch)), launch, facts)
+        if may_start(launch):
+            yield from every(iter(known.of(launch)), launch, facts)
 
 
 def _patterns(facts: Facts) -> Iterator[Launch]:

@@ -29,6 +29,8 @@ _APPTAINER = options(
     "--bind --env --env-file --home --overlay --pwd --workdir --app --scratch --network --mount --cwd", short="BHoSW"
 )
 _RUNTIMES = {"docker", "podman", "nerdctl", "finch", "docker.io"}
+_APPTAINERS = {"apptainer", "singularity"}
+_MENTIONED = re.compile(rf"(?:{'|'.join(map(re.escape, sorted(_RUNTIMES | _APPTAINERS)))})(?![\w./-])")
 _IMAGES = re.compile(r"ima?ge?|container|tag|repo|docker_name", re.IGNORECASE)
 _DEVICES = re.compile(r"device=([^\"';]*)")
 _COUNT = re.compile(r"(?:count=)?(\d{1,3})(?:,.*)?")
@@ -49,7 +51,7 @@ class Container(NamedTuple):
 def started(words: Sequence[Word], env: Mapping[str, Word]) -> Container | None:
     """The container of `docker run …`, `podman run …`, `apptainer exec …`; None for any other command."""
     name = words[0].text.rpartition("/")[2]
-    if name in {"apptainer", "singularity"}:
+    if name in _APPTAINERS:
         return _apptainer(words, env)
     rest = _subcommand(words)
     if name not in _RUNTIMES or not rest or rest[0].text not in {"run", "create"}:
@@ -69,6 +71,11 @@ def started(words: Sequence[Word], env: Mapping[str, Word]) -> Container | None:
         _hardware(found, variables),
         title.text if title and title.known else "",
     )
+
+
+def mentioned(text: str) -> bool:
+    """Whether a word that starts a container stands in a text."""
+    return _MENTIONED.search(text) is not None
 
 
 def inside(words: Sequence[Word]) -> tuple[Word, ...]:

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from vramguard.facts import Hardware, Launch, Reference, Unknown, Word
 from vramguard.link.launches import containers, starters
 from vramguard.link.launches.tables import engines, images
-from vramguard.shell import Command, commands
+from vramguard.shell import Command, commands, effective
 from vramguard.shell.prefixes import unwrapped
 from vramguard.source import Location
 from vramguard.source.filling import filled
@@ -79,16 +79,34 @@ def programs(launch: Launch, facts: Facts) -> Iterator[Program]:
             yield program
 
 
+@lru_cache(maxsize=512)
 def _names_engine(text: str) -> bool:
     """Whether a script has all the words that start some engine, or a part of the name of its image: cheap to ask."""
     return any(all(word in text for word in needed) for needed in _needed())
 
 
+def may_start(launch: Launch) -> bool:
+    """Whether a launch could start an engine: asked of a script before it is interpreted.
+
+    A script that nothing is known beside starts one by its own words, or by the image of a container.
+    """
+    if launch.form not in {"shell", "makefile"} or launch.script is None or launch.image or launch.given:
+        return True
+    if not _names_engine(launch.script.text):
+        return False
+    text = effective(launch.script.text)
+    return containers.mentioned(text) or any(all(word in text for word in start) for start in _starts())
+
+
+@cache
+def _starts() -> frozenset[tuple[str, ...]]:
+    return frozenset(start for engine in engines().values() for start in engine.programs)
+
+
 @cache
 def _needed() -> frozenset[tuple[str, ...]]:
-    starts = {start for engine in engines().values() for start in engine.programs}
     names = {(name.rpartition("/")[2].strip("*"),) for image in images() for name in image.names}
-    return frozenset(starts | names)
+    return _starts() | names
 
 
 def _scripts(facts: Facts) -> Mapping[str, Word]:
