@@ -16,11 +16,11 @@ from vramguard.source import Location
 SHA = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
 
-def pinned(line: str, word: str, *, name: str = "torch", hashes: tuple[str, ...] = ()) -> str:
-    """The line after its word was pinned to 2.5.1."""
+def pinned(line: str, word: str, *, name: str = "torch", hashes: tuple[str, ...] = (), version: str = "2.5.1") -> str:
+    """The line after its word was pinned, to 2.5.1."""
     start = line.index(word) + 1
     at = Location("requirements.txt", 1, start, 1, start + len(word))
-    finding = Finding("VG101", "x", 1, Severity.ERROR, "", at, "", pins=(Pin(at, name, "2.5.1", hashes),))
+    finding = Finding("VG101", "x", 1, Severity.ERROR, "", at, "", pins=(Pin(at, name, version, hashes),))
     (found,) = mended([finding], lambda _: line.encode())
     return line if found.fix is None else rewritten(line.encode(), found.fix.edits).decode()
 
@@ -89,3 +89,25 @@ def test_edits_of_one_line_do_not_disturb_each_other() -> None:
 @given(st.text(alphabet=st.sampled_from("ab \r\n\u2028\x0c"), max_size=40))
 def test_no_edit_changes_nothing(text: str) -> None:
     assert rewritten(text.encode(), []) == text.encode()
+
+
+@pytest.mark.parametrize(
+    "version", ["1; rm -rf /", "1\n-r /etc/passwd", "$(id)", "`id`", "1' || id '", '1"', "1 2", "1.*", "", "-r", "1\\"]
+)
+def test_what_a_lock_calls_a_version_is_written_only_if_it_is_one(version: str) -> None:
+    assert pinned("RUN pip install torch", "torch", version=version) == "RUN pip install torch"
+    assert pinned("torch", "torch", hashes=(f"sha256:{version}",)) == "torch"
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("pip install torch==1", "torch"),  # a place that is another word's
+        ("pip install pytorch", "torch"),
+        ("pip install torch$SUFFIX", "torch"),
+        ("PACKAGE=torch; import $PACKAGE", "torch"),
+        ('NAME = "torch"', "torch"),
+    ],
+)
+def test_a_part_of_a_word_and_a_variable_stay(line: str, word: str) -> None:
+    assert pinned(line, word) == line

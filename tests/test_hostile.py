@@ -10,6 +10,7 @@ import pytest
 from vramguard import engine
 from vramguard.cli import Exit, run
 from vramguard.discover import WorkTree
+from vramguard.extract.masking import masked
 from vramguard.facts import Deployment
 from vramguard.report import Context, render
 from vramguard.report import facts as shown
@@ -115,6 +116,34 @@ BOMBS: Mapping[str, Mapping[str, str]] = {
         ".github/workflows/a.yml": "on: push\njobs:\n"
         + "".join(f"  j{n}:\n    steps:\n    - run: |\n        vllm bench x\n" for n in range(4000)),
     },
+    "groups that include others twice": {
+        "pyproject.toml": "[project]\nname = 'a'\n[dependency-groups]\ng0 = ['x']\n"
+        + "".join(f"g{n} = [{{include-group = 'g{n - 1}'}}, {{include-group = 'g{n - 1}'}}]\n" for n in range(1, 60)),
+    },
+    "groups in a long chain": {
+        "pyproject.toml": "[project]\nname = 'a'\n[dependency-groups]\ng0 = ['x']\n"
+        + "".join(f"g{n} = [{{include-group = 'g{n - 1}'}}]\n" for n in range(1, 3000)),
+    },
+    "a script's block of many lines": {
+        "a.py": "# /// script\n# dependencies = [\n" + "#   'x>1',\n" * 20_000 + "# ]\n# ///\n",
+    },
+    "a setup that is called often": {
+        "setup.py": "from setuptools import setup\nx = ["
+        + "'x>1', " * 2000
+        + "]\n"
+        + "setup(install_requires=x)\n" * 500,
+    },
+    "an environment on one line": {
+        "environment.yml": f"channels: [a]\ndependencies: [{','.join(f'a{n}' for n in range(20_000))}]\n",
+    },
+    "lines that a lock holds": {
+        "requirements.txt": "".join(f"a{n}\n" for n in range(20_000)),
+        "poetry.lock": "".join(f"[[package]]\nname = 'a{n}'\nversion = '1'\nfiles = []\n" for n in range(20_000)),
+    },
+    "a built image of many variables": {
+        "a.sh": "".join(f"docker build -t {'$A-' * n}/c .\n" for n in range(5, 25)),
+        "Dockerfile": f"FROM {'a-' * 60}/d/c\n" * 200,
+    },
     "objects of one name": {
         "a.yaml": "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {k: a/b}\n---\n" * 1000
         + POD.format(f"args: ['--model=$(k)'], envFrom: [{', '.join(['{configMapRef: {name: c}}'] * 5000)}]"),
@@ -157,6 +186,29 @@ def test_takes_little_time_whatever_is_asked(name: str, repo: Repo) -> None:
 )
 def test_values_of_another_type_are_no_crash(files: Mapping[str, str], repo: Repo) -> None:
     judged(repo(files))
+
+
+DIGITS = "9" * 5000  # more than Python makes a number of
+LOCK = "[[package]]\nname = 'x'\nversion = '{}'\nfiles = []\n[metadata]\nlock-version = '2.0'\ncontent-hash = 'x'\n"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a.py": b"\xff\xfe\xfd", "Dockerfile": b"\xff\0", "a.sh": b"\xff", "a.ipynb": b"\xff", "tox.ini": b"\0"},
+        {"requirements.txt": "--extra-index-url https://[/simple\nx==1\n", "a.sh": "curl https://[/x.sh | sh\n"},
+        {"requirements.txt": f"x\ny=={DIGITS}\n", "poetry.lock": LOCK.format(DIGITS)},
+        {
+            "pyproject.toml": f"[project]\nname = 'a'\ndependencies = ['x=={DIGITS}']\n",
+            "poetry.lock": LOCK.format(DIGITS),
+        },
+        {"setup.py": f"from setuptools import setup\nsetup(install_requires=['x=={{{DIGITS}}}'.format('1')])\n"},
+        {"azure-pipelines.yml": "resources: {containers: [{container: [a]}]}\njobs: [{container: x}]\n"},
+        {"a.sh": "pip install ${00} $00\n"},
+    ],
+)
+def test_what_cannot_be_read_is_no_crash(files: Mapping[str, str | bytes], repo: Repo) -> None:
+    everything(judged(repo(files)))
 
 
 SAID = {
@@ -205,3 +257,48 @@ def test_nothing_is_written_through_a_link(name: str, repo: Repo, capsys: pytest
     assert run([command[0], str(root), *command[1:]]) == Exit.USAGE
     assert "nothing is written through it" in capsys.readouterr().err
     assert victim.read_text("utf-8") == "precious"
+
+
+WITHHELD = "opensesame2"
+INDEX = f"https://me:{WITHHELD}@index.example/simple"
+CODE = f"git+https://{WITHHELD}@github.com/o/r"
+PACKAGES = {
+    "requirements.txt": f"--extra-index-url {INDEX}\nx @ {CODE}\ny @ {INDEX}/y.whl\n-r {INDEX}/r.txt\n",
+    "a.sh": f"PIP_INDEX_URL={INDEX} pip install x --extra-index-url https://{WITHHELD}@h/simple\ngit clone {CODE[4:]}\n"
+    f"curl 'https://h/x.sh?private_token={WITHHELD}' | sh\ncurl --password {WITHHELD} https://h/y.sh | sh\n"
+    f"conda install -c https://conda.anaconda.org/t/{WITHHELD}/c x\n",
+    "Dockerfile": f"FROM a\nARG TOKEN={WITHHELD}\nRUN pip install git+https://${{TOKEN}}@github.com/o/r\n"
+    f"ADD {INDEX}/a /a\n",
+    "environment.yml": f"channels: ['https://conda.anaconda.org/t/{WITHHELD}/c', '{INDEX}']\n"
+    f"dependencies: [x, {{pip: ['--index-url {INDEX}', '{CODE}']}}]\n",
+    "pyproject.toml": f"[project]\nname = 'a'\ndependencies = ['x @ {CODE}']\n[[tool.uv.index]]\nurl = '{INDEX}'\n",
+    "setup.py": f"from setuptools import setup\nT = '{WITHHELD}'\n"
+    "setup(install_requires=['x @ git+https://' + T + '@github.com/o/r'])\n",
+    ".pre-commit-config.yaml": f"repos: [{{repo: '{CODE[4:]}', rev: main, hooks: [{{id: x}}]}}]\n",
+}
+
+
+def test_no_format_tells_what_a_url_is_asked_with(repo: Repo) -> None:
+    told = everything(judged(repo(PACKAGES)))
+    assert WITHHELD not in told
+    for name in PACKAGES:
+        assert name in told
+    assert "git+https://***@github.com/o/r" in told
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "git+ssh://git@github.com/o/r",
+        "https://${TOKEN}@github.com/o/r",
+        "https://$USER:$PASSWORD@host/simple",
+        "SecretStorage==3.3.3",
+        "secretstorage=3.3.3=py310",
+        "google-credentials>=2",
+        "tokenizers==0.20.0",
+        "x @ https://h/x-1.whl#sha256=" + "0" * 64,
+        "--password=$PASSWORD",
+    ],
+)
+def test_what_is_no_secret_is_told(text: str) -> None:
+    assert masked(text) == text

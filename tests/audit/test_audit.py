@@ -10,7 +10,7 @@ import pytest
 from audit.server import CANARY, OsvServer, advisory, serving
 
 from vramguard.audit import asking, audited
-from vramguard.audit.asking import Service
+from vramguard.audit.asking import Asking, Service
 from vramguard.audit.kept import Kept
 from vramguard.cli import run
 from vramguard.extract import extract
@@ -133,7 +133,13 @@ def test_a_failure_is_not_kept(server: OsvServer) -> None:
 def test_a_broken_cache_is_none(server: OsvServer, tmp_path: Path) -> None:
     first = said(server)
     (path,) = (tmp_path / "cache" / "vramguard" / "audit").glob("*.json")
-    for text in ("", "[]", '{"answers": [[1]]}', '{"answers": [["a", "b", "c", []]]}'):
+    for text in (
+        "",
+        "[]",
+        '{"answers": [[1]]}',
+        '{"answers": [["a", "b", "c", []]]}',
+        '{"answers": [[[], {}, "2026-01-01 00:00 UTC", []]]}',
+    ):
         path.write_text(text)
         assert said(server) == first
 
@@ -176,3 +182,11 @@ def test_an_advisory_is_accepted_by_its_name_for_a_time(server: OsvServer, tmp_p
     assert check(root, "--osv-url", server.url)[0] == 1
     (root / "vramguard.toml").write_text(waiver.format("CVE-PYSEC-2019-179"))
     assert run(["check", str(root)]) == 2
+
+
+@pytest.mark.parametrize("version", ["1\n-r /etc/passwd", "1 ; x", "-r", "\ud800", ""])
+def test_what_is_no_version_is_never_asked_for(version: str) -> None:
+    package = ("x", version)
+    answer = Asking(Service("http://127.0.0.1:9/")).answers([package])[package]
+    assert answer.skipped
+    assert not answer.advisories

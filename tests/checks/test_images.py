@@ -176,3 +176,39 @@ def test_a_comment_beside_a_tag(comment: str, count: int) -> None:
     text = f"apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - image: a:1.2.3@sha256:{HEX} # {comment}\n"
     found = problems(DigestCommentMismatch(), {"pod.yaml": text})
     assert len(found) == count
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "severity"),
+    [
+        ("run.sh", "docker run a:latest\n", Severity.WARNING),
+        ("Makefile", "a:\n\tdocker run a:latest\n", Severity.WARNING),
+        (".github/workflows/a.yml", "jobs: {a: {container: 'a:latest'}}\n", Severity.WARNING),
+        ("Dockerfile", "FROM a:latest\n", None),
+    ],
+)
+def test_what_a_pipeline_or_a_person_starts_weighs_less(path: str, text: str, severity: Severity | None) -> None:
+    (found,) = problems(UnpinnedImage(), {path: text})
+    assert found.severity == severity
+
+
+@pytest.mark.parametrize(
+    ("tag", "words"),
+    [("latest", "moves to each new build"), ("bookworm", "names no one release"), ("v1.2.3", "can be moved")],
+)
+def test_what_is_said_of_a_tag(tag: str, words: str) -> None:
+    (found,) = problems(UnpinnedImage(), {"Dockerfile": f"FROM a:{tag}\n"})
+    assert words in found.values["reason"]
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "words"),
+    [
+        ("values.yaml", "image: {repository: org/a, tag: v1.2.3}\n", "beside `repository`"),
+        ("kustomization.yaml", "images: [{name: a, newTag: v1.2.3}]\n", "in the place of `newTag:`"),
+        ("Dockerfile", "FROM a:v1.2.3\n", ""),
+    ],
+)
+def test_a_key_of_its_own_is_told(path: str, text: str, words: str) -> None:
+    (found,) = problems(UnpinnedImage(), {path: text, "Chart.yaml": "name: a\n"})
+    assert (words in found.values["keys"]) if words else found.values["keys"] == ""

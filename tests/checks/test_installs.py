@@ -106,3 +106,76 @@ def test_a_clone_weighs_by_where_it_serves(repo: Repo) -> None:
 def test_a_list_from_a_url(repo: Repo) -> None:
     files = {"Dockerfile": "FROM scratch\nRUN pip install -r https://a.example/r.txt\n"}
     assert [finding.at.line for finding in findings(repo, files, "VG111")] == [2]
+
+
+def test_commands_that_do_the_same_are_told_once(repo: Repo) -> None:
+    lines = "RUN uv sync --frozen\nRUN uv pip install torch\nRUN uv pip install numpy scipy\nRUN uv pip install a b\n"
+    [found] = findings(repo, {**LOCKED, "Dockerfile": COPIED + lines}, "VG106")
+    assert found.at.line == 5
+    assert "adds torch, numpy, scipy and 2 more to what the lock holds" in found.message
+    assert "2 more commands here do the same" in found.message
+
+
+def test_stages_are_told_apart(repo: Repo) -> None:
+    stage = COPIED + "RUN uv sync\n"
+    found = findings(repo, {**LOCKED, "Dockerfile": stage + stage}, "VG106")
+    assert [finding.at.line for finding in found] == [4, 8]
+
+
+def test_one_url_of_a_file_is_told_once(repo: Repo) -> None:
+    clone = "git clone https://github.com/a/b\n"
+    found = findings(repo, {"a.sh": clone * 3, "b.sh": clone}, "VG111")
+    assert [(finding.at.path, finding.at.line) for finding in found] == [("a.sh", 1), ("b.sh", 1)]
+    assert "2 more lines of this file take it in" in found[0].message
+
+
+def test_a_path_with_braces_is_only_text(repo: Repo) -> None:
+    files = {"setup.sh": "pip install -r 'a{0}.in'\n", "a{0}.in": "torch\n", "a{0}.txt": "torch==2.1.0\n"}
+    [found] = findings(repo, files, "VG106")
+    assert "a{0}.txt" in found.message
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ('[[tool.poetry.source]]\nname = "a"\nurl = "https://a.example"\n', []),
+        (
+            '[[tool.poetry.source]]\nname = "a"\nurl = "https://a.example"\npriority = "supplemental"\n',
+            ["error"],
+        ),
+        ('[[tool.pdm.source]]\nurl = "https://a.example"\n', ["error"]),
+        ('[[tool.uv.index]]\nurl = "https://a.example"\n', []),
+        ('[[tool.uv.index]]\nurl = "http://a.example"\nexplicit = true\n', ["error"]),
+        ('[tool.uv]\nindex-strategy = "unsafe-best-match"\n', ["error"]),
+        ('[tool.uv]\nextra-index-url = ["https://a.example"]\n', []),
+        ('[tool.uv]\nindex-strategy = "unsafe-first-match"\nextra-index-url = ["https://a.example"]\n', ["error"] * 2),
+    ],
+)
+def test_indexes_of_a_manifest(repo: Repo, table: str, expected: list[str]) -> None:
+    found = findings(repo, {"pyproject.toml": PROJECT + table}, "VG112")
+    assert [finding.severity.label for finding in found] == expected
+
+
+def test_a_lock_says_which_file_an_index_of_a_manifest_means(repo: Repo) -> None:
+    table = '[[tool.pdm.source]]\nurl = "https://a.example"\n'
+    assert findings(repo, {"pyproject.toml": PROJECT + table, "uv.lock": LOCK}, "VG112") == []
+
+
+def test_uv_asks_one_index_after_the_other(repo: Repo) -> None:
+    command = "uv pip install torch==2.1.0 --extra-index-url https://a.example/simple"
+    files = {"Dockerfile": f"FROM scratch\nRUN {command}\n"}
+    assert findings(repo, files, "VG112") == []
+    unsafe = {"Dockerfile": f"FROM scratch\nRUN {command} --index-strategy unsafe-best-match\n"}
+    assert len(findings(repo, unsafe, "VG112")) == 2
+
+
+def test_an_index_of_a_manifest_leaves_the_build_open(repo: Repo) -> None:
+    project = '[project]\nname = "a"\nversion = "1"\ndependencies = ["torch==2.1.0"]\n'
+    source = '[[tool.pdm.source]]\nurl = "https://download.pytorch.org/whl/cu121"\n'
+    assert len(findings(repo, {"pyproject.toml": project + source}, "VG115")) == 1
+    assert findings(repo, {"pyproject.toml": project}, "VG115") == []
+
+
+def test_a_folder_of_an_action_is_no_package(repo: Repo) -> None:
+    text = 'runs:\n  using: composite\n  steps:\n    - run: pip install "$GITHUB_ACTION_PATH"\n      shell: bash\n'
+    assert findings(repo, {"action.yml": text}, "VG101") == []

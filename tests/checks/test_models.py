@@ -168,3 +168,9 @@ def test_the_commit_is_written_as_the_place_writes_it(values: dict[str, Any], pi
 
 def test_overlays_of_one_manifest_are_one_problem() -> None:
     assert len(list(UnpinnedModel().find(facts(deployed("acme/a"), deployed("acme/a"))))) == 1
+
+
+def test_the_fix_says_where_an_engine_takes_its_revision() -> None:
+    engine = Deployment(Location("a.yaml"), declared=False, form="kubernetes", engine="vllm", model="acme/a")
+    (found,) = UnpinnedModel().find(Facts([engine]))
+    assert (found.values["pin"], found.values["where"]) == ("--revision COMMIT", "among the engine's arguments")

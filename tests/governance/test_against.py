@@ -114,6 +114,12 @@ rules = ["VG102"]
 paths = ["research/"]
 reason = "never installed"
 until = 2999-01-01
+[[waiver]]
+rules = ["VG118"]
+paths = ["serve/"]
+advisories = ["PYSEC-1", "PYSEC-2"]
+reason = "not reached"
+until = 2999-06-01
 [[deployment]]
 config = "m/config.json"
 gpu = "a100-sxm4-40gb"
@@ -143,11 +149,16 @@ WEAKER = [
     ("[classes]", '[severity]\nVG101 = "note"\n[classes]', "VG101 falls from error to note"),
     ("[classes]", '[rules.VG101]\nclasses = ["training"]\n[classes]', "VG101's `classes` changes"),
     ("[classes]", '[rules.VG101]\nwarnings = ["serving"]\n[classes]', "VG101's `warnings` changes"),
+    ("[classes]", '[rules.VG112]\nallowed = ["evil.example"]\n[classes]', "VG112's `allowed` changes"),
+    ("[classes]", '[rules.VG117]\nquiet_with = ["zizmor", "hadolint"]\n[classes]', "VG117's `quiet_with` changes"),
+    ("[classes]", '[rules.VG101]\nlock_forms = ["conda"]\n[classes]', "VG101's `lock_forms` changes"),
     ("[classes]", '[classes]\ntest = ["serve/"]', "the path classes change"),
     ('serving = ["tests/serving/"]', "", "the path classes change"),
     ('paths = ["research/"]', 'paths = ["research/", "serve/"]', "VG102 is waived for"),
     ('rules = ["VG102"]', 'rules = ["VG1"]', "VG1 is waived for"),
     ("until = 2999-01-01", "", "VG102 is waived for"),
+    ('advisories = ["PYSEC-1", "PYSEC-2"]', "", "VG118 is waived for"),
+    ('advisories = ["PYSEC-1", "PYSEC-2"]', 'advisories = ["PYSEC-1", "PYSEC-3"]', "VG118 is waived for"),
     ('"acme/chat-70b"', '"acme/chat-7b"', "`/mnt/chat` is said to hold acme/chat-7b instead of acme/chat-70b"),
     ('gpu = "a100-sxm4-40gb"', 'gpu = "a100-sxm4-80gb"', "moves to a bigger card"),
     ('gpu = "a100-sxm4-40gb"', 'gpu = "a100-sxm4-40gb"\ngpus = 2', "moves to a bigger card"),
@@ -163,9 +174,12 @@ TIGHTER = [
     ("[classes]", '[severity]\nVG002 = "error"\n[classes]'),
     ("[classes]", '[rules.VG101]\nclasses = ["serving", "training", "vendored"]\n[classes]'),
     ("[classes]", '[rules.VG202]\nundeclared = "error"\n[classes]'),
+    ("[classes]", '[rules.VG117]\nquiet_with = []\nforms = ["workflow", "action", "pre-commit"]\n[classes]'),
+    ("[classes]", '[rules.VG103]\naccepted = ["poetry"]\n[classes]'),
     ("[classes]", '[rules.VG202]\nunjudged = ["test"]\n[classes]'),
     ('serving = ["tests/serving/"]', 'serving = ["tests/serving/", "docs/run/"]'),
     ("until = 2999-01-01", "until = 2998-01-01"),
+    ('advisories = ["PYSEC-1", "PYSEC-2"]', 'advisories = ["PYSEC-1"]'),
     ('rules = ["VG102"]', 'rules = ["VG102"]\n'),
     ('gpu = "a100-sxm4-40gb"', 'gpu = "a100-sxm4-40gb"\nconcurrency = 1'),
 ]

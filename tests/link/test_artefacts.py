@@ -160,3 +160,13 @@ def test_when_code_may_change(trusted: object, revision: object, code: object, w
 def test_versions_of_mlflow(uri: str, reason: str) -> None:
     (one,) = found(f"import mlflow\nmlflow.sklearn.load_model('{uri}')\n")
     assert (reason in loose(one)) if reason else loose(one) == ""
+
+
+def test_what_bentoml_fetches_is_at_the_revision_that_it_fetched() -> None:
+    text = (
+        "import bentoml\nfrom diffusers import A\nN = 'acme/a'\nclass S:\n"
+        "    path = bentoml.models.HuggingFaceModel(N{0})\n    def f(self):\n        A.from_pretrained(self.path)\n"
+    )
+    assert [(one.at.line, one.revision) for one in found(text.format(""))] == [(5, None), (7, None)]
+    pinned = found(text.format(f", revision='{COMMIT}'"))
+    assert [(one.at.line, loose(one)) for one in pinned] == [(5, ""), (7, "")]

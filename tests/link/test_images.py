@@ -64,6 +64,14 @@ def test_a_name_that_is_a_variable_stands_for_no_other() -> None:
     assert found == {"pod.yaml org/a:1": False}
 
 
+def test_a_name_that_ends_in_a_variable_is_itself() -> None:
+    steps = "{run: 'docker build -t org/$NAME:x .'}, {run: 'docker run org/$NAME:x'}, {run: 'docker run org/$OTHER:x'}"
+    assert pinned({WORKFLOW: step(steps)}) == {
+        f"{WORKFLOW} org/$NAME:x": None,
+        f"{WORKFLOW} org/$OTHER:x": Unknown("org/$OTHER:x"),
+    }
+
+
 def test_a_registry_of_this_machine_holds_what_was_built() -> None:
     assert pinned({"pod.yaml": pod("localhost:5000/a:1")}) == {"pod.yaml localhost:5000/a:1": None}
 

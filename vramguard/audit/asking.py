@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,7 @@ Package = tuple[str, str]  # a normalised name, and a version as written
 TIMEOUT: Final = 600.0  # seconds for one run: the service is asked package by package
 SOCKET_TIMEOUT: Final = 15  # seconds for one answer; pip-audit's own default
 MAX_ANSWER: Final = 64 << 20  # bytes
+_PLAIN: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._!+-]{0,200}", re.ASCII)  # a normalised name, or a version
 _MAX_REASON: Final = 300  # characters of a failure's words
 
 
@@ -73,13 +75,16 @@ class Asking:
         """An answer for every package. Several versions of one name take as many runs, since a list holds it once."""
         rounds: list[list[Package]] = []
         seen: dict[str, int] = {}
+        found: dict[Package, Answer] = {}
         for package in packages:
+            if not all(map(_PLAIN.fullmatch, package)):  # a line of its own in the list, such as `-r /etc/passwd`
+                found[package] = Answer(package, _now(), skipped="its name or its version is none")
+                continue
             number = seen.get(package[0], 0)
             seen[package[0]] = number + 1
             if number == len(rounds):
                 rounds.append([])
             rounds[number].append(package)
-        found: dict[Package, Answer] = {}
         for asked in rounds:
             found |= self._round(asked)
         return found
@@ -109,7 +114,7 @@ def _program() -> list[str]:
     if find_spec("pip_audit") is not None:
         return [sys.executable, "-I", "-m", "pip_audit"]
     found = shutil.which("pip-audit")
-    if found is None:
+    if found is None or not Path(found).is_absolute():  # nothing of the folder that is judged is started
         raise AuditError("pip-audit is not installed (pip install 'vramguard[audit]')")
     return [found]
 
@@ -135,11 +140,15 @@ def _read(path: Path, packages: list[Package], said: str) -> dict[Package, Answe
     if not isinstance(listed, list):
         lines = [line.strip() for line in said.splitlines() if line.strip()]
         raise AuditError(f"pip-audit gave no answer: {(lines or ['it said nothing'])[-1][:_MAX_REASON]}")
-    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    now = _now()
     by_name: dict[str, Mapping[str, Any]] = {
         canonicalize_name(str(row.get("name"))): row for row in listed if isinstance(row, Mapping)
     }
     return {package: _answer(package, by_name.get(package[0]), now) for package in packages}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
 def _json(path: Path) -> Any:  # noqa: ANN401 - untyped text

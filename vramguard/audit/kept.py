@@ -59,7 +59,7 @@ class Kept:
 
 def _answer(name: str, version: str, asked: str, advisories: list[list[Any]]) -> Answer:
     rows = tuple(Advisory(tuple(ids), tuple(fixed), str(summary)) for ids, fixed, summary in advisories)
-    return Answer((name, version), asked, rows)
+    return Answer((str(name), str(version)), asked, rows)
 
 
 def _is_fresh(answer: Answer) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vramguard.source import Location
 
 _JUDGED = (PathClass.SERVING, PathClass.TRAINING)
+_NAMED = "where the model is named"
 _WEAKER = (PathClass.EXAMPLE,)  # copied by people, served to nobody: a warning
 
 
@@ -32,7 +33,7 @@ def unpinned(
         if not reason or where not in (*classes, *warnings) or key in said:
             continue
         said.add(key)
-        values = {"model": found.name, "reason": reason, "held": "", "find": "", "pin": _pin(found)}
+        values = {"model": found.name, "reason": reason, "held": "", "find": "", "pin": _pin(found), "where": _NAMED}
         severity = Severity.WARNING if where in warnings else None
         yield Problem(found.revision_at or found.at, values, (), severity, subject=f"{found.name}@{found.revision}")
 
@@ -68,29 +69,35 @@ class RemoteCode:
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each name and file."""
         said = set[tuple[str, str]]()
-        for at, name, pin in sorted([*_of_deployments(facts), *_of_artefacts(facts)]):
+        for at, name, pin, place in sorted([*_of_deployments(facts), *_of_artefacts(facts)]):
             where = facts.classify(at.path)
             key = (at.path, name.casefold())
             if where not in (*self.classes, *self.warnings) or key in said:
                 continue
             said.add(key)
             severity = Severity.WARNING if where in self.warnings else None
-            yield Problem(at, {"model": name, "pin": pin}, severity=severity, subject=name)
+            yield Problem(at, {"model": name, "pin": pin, "where": place}, severity=severity, subject=name)
 
 
-def _of_artefacts(facts: Facts) -> Iterator[tuple[Location, str, str]]:
+def _of_artefacts(facts: Facts) -> Iterator[tuple[Location, str, str, str]]:
     for found in artefacts(facts):
         if _runs_code(found):
-            yield found.trusted_at or found.at, str(found.name), _pin(found)
+            yield found.trusted_at or found.at, str(found.name), _pin(found), _NAMED
 
 
-def _of_deployments(facts: Facts) -> Iterator[tuple[Location, str, str]]:
+def _of_deployments(facts: Facts) -> Iterator[tuple[Location, str, str, str]]:
     for deployment in facts.of(Deployment):
         named = on_hub(deployment, facts)
         if named is None or "/" not in named.model or not runs_loose_code(deployment):
             continue
         pin = 'revision="COMMIT"' if deployment.form == "python" else "--revision COMMIT"
-        yield deployment.places.get("trust_remote_code", deployment.at), named.model, pin
+        yield deployment.places.get("trust_remote_code", deployment.at), named.model, pin, place_of(deployment)
+
+
+def place_of(deployment: Deployment) -> str:
+    """Where a deployment's own language has the revision, in words."""
+    inside = deployment.declared or deployment.form in ("python", "truss", "ome")
+    return _NAMED if inside else "among the engine's arguments"
 
 
 def runs_loose_code(deployment: Deployment) -> bool:

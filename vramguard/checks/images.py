@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vramguard.facts import Facts
     from vramguard.source import Location
 
+_PIPELINES = ("workflow", "tekton", "shell", "makefile")
 _SHOWN = 5  # places of one finding that are shown beside the first
 
 
@@ -28,13 +29,16 @@ class UnpinnedImage:
     """An image without a digest, in any file that names one.
 
     One finding for each image of a file, at its first place. Stages, `scratch` and images that the repository builds
-    have no digest to write. A fixed tag weighs `tagged`; a name that something else fills in weighs `unknown`.
+    have no digest to write. A fixed tag weighs `tagged`; a name that something else fills in weighs `unknown`; what is
+    started by one of the forms of `pipelines` weighs `elsewhere`, since it serves no customer.
     """
 
     classes: tuple[PathClass, ...] = JUDGED
     warnings: tuple[PathClass, ...] = WEAKER
     tagged: Severity = Severity.ERROR
     unknown: Severity = Severity.WARNING
+    pipelines: tuple[str, ...] = _PIPELINES
+    elsewhere: Severity = Severity.WARNING
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each image of each file."""
@@ -46,7 +50,9 @@ class UnpinnedImage:
             judged, weaker = weight(self, facts, path)
             if judged:
                 values = {"image": text, "reason": group[0].reason, "exact": _exact(group[0]), "more": _more(group)}
-                severity = min(filter(None, (weaker, self._severity(group[0]))), default=None)
+                values["keys"] = _keys(group[0])
+                aside = self.elsewhere if group[0].form in self.pipelines else None
+                severity = min(filter(None, (weaker, aside, self._severity(group[0]))), default=None)
                 yield Problem(group[0].at, values, _others(group), severity, len(group), subject=text)
 
     def _severity(self, image: Image) -> Severity | None:
@@ -59,6 +65,13 @@ def _exact(image: Image) -> str:
         return "digest: sha256:DIGEST"
     tag = image.tag.text if isinstance(image.tag, Unknown) else image.tag
     return f"{image.name}{f':{tag}' if tag else ''}@sha256:DIGEST"
+
+
+def _keys(image: Image) -> str:
+    """Where a digest goes in a file that has a key of its own for it."""
+    if image.use.startswith("replaces "):
+        return " In a kustomization it is `digest:` in the place of `newTag:`."
+    return " In a chart's values it is the key `digest` beside `repository`." if image.form == "helm" else ""
 
 
 def _more(group: Sequence[Image | Action]) -> str:

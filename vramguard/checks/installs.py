@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 from vramguard.checks import Problem, Severity, check, once
 from vramguard.checks.indexes import InsecureIndex
-from vramguard.checks.shared import JUDGED, WEAKER, host_of, weight
+from vramguard.checks.shared import JUDGED, WEAKER, host_of, some, weight
 from vramguard.facts import Fetch, Install, PathClass, Project, Unknown
 from vramguard.link.declared import is_elsewhere, standing
 from vramguard.link.environments import environments_of
@@ -35,10 +35,20 @@ _COMMIT = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 
 
 class _Past(NamedTuple):
-    """How a command goes past a lock, and what would go by it."""
+    """How a command goes past a lock, and what would go by it. `names`: packages, which `how` has as `{}`."""
 
     how: str
     instead: str
+    names: tuple[str, ...] = ()
+
+
+class _Found(NamedTuple):
+    """A command that goes past a lock."""
+
+    install: Install
+    past: _Past
+    lock: str
+    severity: Severity | None
 
 
 @check("install-around-lock")
@@ -58,16 +68,13 @@ class InstallAroundLock:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each place and reason, at its first command."""
-        told: dict[tuple[str, str, str], list[Problem]] = defaultdict(list)
-        for install, problem in self._commands(facts):
-            told[install.place, str(problem.values["how"]), str(problem.values["lock"])].append(problem)
-        for problems in told.values():
-            rest = len(problems) - 1
-            also = f"; {rest} more command{'s' if rest > 1 else ''} here do{'' if rest > 1 else 'es'} the same"
-            values = {**problems[0].values, "also": also if rest else ""}
-            yield replace(problems[0], values=values, amount=len(problems))
+        told: dict[tuple[str, str, str], list[_Found]] = defaultdict(list)
+        for found in self._commands(facts):
+            told[found.install.place, found.past.how, found.lock].append(found)
+        for several in told.values():
+            yield _around(several)
 
-    def _commands(self, facts: Facts) -> Iterator[tuple[Install, Problem]]:
+    def _commands(self, facts: Facts) -> Iterator[_Found]:
         installs = installs_of(facts)
         kept: dict[str, str] = {}  # place -> the lock that was installed from there, "" for exact lists
         for install in facts.of(Install):
@@ -82,19 +89,27 @@ class InstallAroundLock:
                 past = _beside(install)
             if past is not None:
                 severity = weaker or (None if install.form in self.images else self.elsewhere)
-                yield install, _around(install, past, _lock_path(locks) or kept.get(install.place, ""), severity)
+                yield _Found(install, past, _lock_path(locks) or kept.get(install.place, ""), severity)
             elif locks is not None or installs.exact(install):
                 kept[install.place] = kept.get(install.place) or _lock_path(locks)
 
 
-def _around(install: Install, past: _Past, lock: str, severity: Severity | None) -> Problem:
+def _around(several: list[_Found]) -> Problem:
+    """What commands of one place do alike."""
+    install, past, lock, severity = several[0]
+    how = past.how.replace("{}", some(dict.fromkeys(name for one in several for name in one.past.names), ", "))
+    rest = len(several) - 1
+    also = f"; {rest} more command{'s' if rest > 1 else ''} here do{'' if rest > 1 else 'es'} the same"
     values = {
         "command": f"{install.tool} {install.action}",
-        "how": past.how,
+        "how": how,
         "lock": lock or "the compiled file",
         "instead": past.instead,
+        "also": also if rest else "",
     }
-    return Problem(install.at, values, severity=severity, subject=f"{install.tool} {install.action} {past.how}")
+    how = past.how.replace("{}", " ".join(past.names[:1]))
+    subject = f"{install.tool} {install.action} {how}"
+    return Problem(install.at, values, severity=severity, amount=len(several), subject=subject)
 
 
 def _lock_path(locks: list[Locked] | None) -> str:
@@ -203,14 +218,14 @@ def _beside(install: Install) -> _Past | None:
     if install.action != "install" or install.tool not in {"pip", "uv"}:
         return None
     upgrades = install.option("upgrade") is not None
-    names = [
+    names = tuple(
         item.name
         for item in install.requirements
         if (item.pinned is False or upgrades) and canonicalize_name(item.name) not in _TOOLING
-    ]
+    )
     if not names:
         return None
-    return _Past(f"adds {names[0]} to what the lock holds, at a version of its own", "declare it, and lock it")
+    return _Past("adds {} to what the lock holds, at a version that nothing fixes", "declare it, and lock it", names)
 
 
 # Sources
@@ -234,7 +249,7 @@ class MutableSource:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each."""
-        yield from once(self._requirements(facts))
+        yield from _together(self._requirements(facts))
         yield from _together(self._fetches(facts))
         yield from _together(self._lists(facts))
 

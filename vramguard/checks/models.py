@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from vramguard import data
 from vramguard.checks import Evidence, Problem, Severity, check, once
-from vramguard.checks.artefacts import runs_loose_code, unpinned
+from vramguard.checks.artefacts import place_of, runs_loose_code, unpinned
 from vramguard.extract.declaration import commit
-from vramguard.facts import Deployment, PathClass
+from vramguard.facts import Deployment, PathClass, Unknown
+from vramguard.link.artefacts import downloaded
 from vramguard.link.model_lock import lock_above, lock_paths, locked, rows_for, unused
 from vramguard.link.models import has_own_config
 from vramguard.link.names import on_hub
@@ -50,7 +51,9 @@ class UnpinnedModel:
     def _found(self, facts: Facts, said: set[tuple[str, str]]) -> Iterator[Problem]:
         """Problems of deployments; `said` gathers the path and the name of each model that one is about."""
         for named in _named(facts, (*self.classes, *self.warnings)):
-            reason = commit(named.revision)
+            fetched = downloaded(facts).get((named.deployment.at.path, named.model.casefold()))
+            revision = named.revision or fetched
+            reason = "" if isinstance(revision, Unknown) else commit(revision)
             if not reason or not _pins(named.deployment):
                 continue
             places = (named.deployment.at, _place(named.deployment, "revision", "model"))
@@ -91,6 +94,7 @@ def _unpinned(named: Named, reason: str, row: LockedModel | None, severity: Seve
         "held": f"; vramguard.lock holds {row.commit}" if row else "",
         "find": "" if row else "`vramguard lock` finds the commit and proves by it. ",
         "pin": f"hf://{named.model}@{commit}" if deployment.form == "ome" else _pin(deployment, commit),
+        "where": place_of(deployment),
     }
     evidence = (Evidence(row.at, "this row of the lock holds its commit"),) if row else ()
     place = _place(deployment, "revision", "model")

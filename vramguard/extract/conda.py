@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _WORDS: Final = re.compile(r"^(?:dependencies|channels|channel_priority)[ ]?:", re.MULTILINE)
 _NAMED: Final = re.compile(r"(?:^|[/._-])(?:conda|mamba|micromamba|env|environments?)(?=[/._-])", re.IGNORECASE)
 _PYTHON: Final = re.compile(r"(?:[\w-]+::)?(?:python|pip)(?![\w-])")
+_BEHIND: Final = 200  # characters behind a package in which its comment begins
 _PRIORITIES: Final = {True: "flexible", False: "disabled"}  # what conda took before it had words for it
 
 
@@ -81,7 +82,9 @@ def _packages(document: Document, number: int, value: Mapping[str, object]) -> I
 
 def _selector(document: Document, at: Location) -> str:
     """The platforms that a comment limits the line to, for conda-lock alone: `- pytorch-cuda=11.8  # [linux]`."""
-    found = re.search(r"[ \t]#[ \t]*\[([^\]\n]+)\]", document.lines[at.end_line - 1][at.end_column - 1 :])
+    found = re.search(
+        r"[ \t]#[ \t]*\[([^\]\n]+)\]", document.lines[at.end_line - 1][at.end_column - 1 : at.end_column + _BEHIND]
+    )
     return found[1] if found else ""
 
 

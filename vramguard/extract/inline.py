@@ -11,10 +11,10 @@ from vramguard.extract.tables import listed
 from vramguard.source import Location, ParseError, toml
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from vramguard.facts import Fact
-    from vramguard.source import Document, KeyPath, Parsed
+    from vramguard.source import Document, KeyPath, Place
 
 _START: Final = "# /// script"
 _LISTS: Final = (("dependencies",), ("tool", "uv", "constraint-dependencies"), ("tool", "uv", "override-dependencies"))
@@ -39,10 +39,10 @@ def extract(document: Document) -> Iterator[Fact]:
         said = declaration.wrong(lines[first + error.line].strip(), f"the script's block is {error}")
         yield declaration.fact(said, at, "script")
         return
-    known = uv.sources(parsed.value)
+    known, places = uv.sources(parsed.value), parsed.locate()
     for keys in _LISTS:
         for entry in listed(parsed.value, *keys):
-            at = _place(document, parsed, entry.keys, first + 1)
+            at = _place(document, places, entry.keys, first + 1)
             yield declaration.fact(uv.sourced(entry.said, known), at, "script", entry.section)
 
 
@@ -62,8 +62,7 @@ def _is_within_text(document: Document, line: int) -> bool:
     return any(node.lineno <= line <= (node.end_lineno or 0) for node in texts if isinstance(node.value, str))
 
 
-def _place(document: Document, parsed: Parsed, keys: KeyPath, above: int) -> Location:
+def _place(document: Document, places: Mapping[KeyPath, Place], keys: KeyPath, above: int) -> Location:
     """The place of a value of the block in the file: `# ` stands before each of its lines."""
-    places = parsed.locate()
     span = (places.get(keys) or places[keys[:1]]).value
     return Location(document.path, span.line + above, span.column + 2, span.end_line + above, span.end_column + 2)

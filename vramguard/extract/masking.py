@@ -16,7 +16,7 @@ _TOKEN: Final = re.compile(
     r"|(?:sk-|nvapi-|github_pat_|glpat-|xox[abpr]-|pypi-)[\w-]{16,})",
     re.ASCII,
 )
-_SECRET_NAME: Final = r"token(?!s|i)|api[-_]?key|passw|secret|credential"
+_SECRET_NAME: Final = r"(?<!tik)token(?!s|i)|api[-_]?key|passw|secret|credential"
 # What a flag, a variable or a key is given by such a name with `=` or `:`; a version is none, nor what is compared.
 _NAMED: Final = re.compile(
     rf"((?:{_SECRET_NAME})[\w-]{{0,40}}[\"']?\s?(?:=(?!=)|:(?!/))\s?[\"']?)(?!\d+(?:\.|\b)|[$%{{*])[^\s\"',}}&]+",

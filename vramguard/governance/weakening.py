@@ -27,6 +27,14 @@ _TIGHTER: Mapping[str, Callable[[Any, Any], bool]] = {
     "classes": lambda before, after: set(before) <= set(after),
     "unjudged": lambda before, after: set(after) <= set(before),
     "lenient": lambda before, after: set(after) <= set(before),
+    "forms": lambda before, after: set(before) <= set(after),
+    **dict.fromkeys(  # what is let pass
+        (
+            *("accepted", "allowed", "development_forms", "development_packages", "hosts", "lock_forms"),
+            *("quiet_with", "trusted", "vendors"),
+        ),
+        lambda before, after: set(after) <= set(before),
+    ),
 }
 
 

@@ -23,7 +23,7 @@ from vramguard.link.python.values import Reader
 from vramguard.source.expression import dotted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from vramguard.facts import Facts
     from vramguard.link.loading import Loader
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _REGISTERED: Final = re.compile(r"models:/{1,3}([^/@\s]{1,200})(?:/([^/@\s]{1,200})|@([^/@\s]{1,200}))/?")
 _TIMM: Final = re.compile(r"(?:hf-hub|hf_hub):([^@\s]{1,200})(?:@(\S{1,200}))?")
 _TORCH_HUB: Final = re.compile(r"([\w.-]{1,100}/[\w.-]{1,100})(?::(\S{1,200}))?")
+_FETCHES: Final = "HuggingFaceModel"  # BentoML's, which fetches a model into its store
 _SAVED: Final = re.compile(r"/(?:checkpoint(?:-\d+)?|final(?:_checkpoint|_model)?|best(?:_model)?|merged(?:_model)?)\Z")
 _FILE: Final = re.compile(r"\.(?:json|jsonl|csv|parquet|txt|py|pt|pth|bin|gguf|safetensors|zip|tar|gz)\Z")
 
@@ -44,8 +45,26 @@ def artefacts(facts: Facts) -> tuple[Artefact, ...]:
     if not facts.of(PythonModule) and not facts.of(PythonText):
         return tuple(stated)
     known = {deployment.at for deployment in facts.of(Deployment) if deployment.form == "python"}
-    found = [one for place, one in _called(facts) if place not in known]
+    called = list(_called(facts))
+    given = _given(one for _, one in called)
+    found = [_with_revision(one, given) for place, one in called if place not in known]
     return tuple(sorted([*stated, *found], key=lambda one: one.at))
+
+
+@lru_cache(maxsize=4)
+def downloaded(facts: Facts) -> Mapping[tuple[str, str], str | Unknown | None]:
+    """The revisions of what BentoML fetches when it builds, by path and name: whoever loads it gets its folder."""
+    return _given(artefacts(facts))
+
+
+def _given(found: Iterable[Artefact]) -> dict[tuple[str, str], str | Unknown | None]:
+    return {(one.at.path, str(one.name).casefold()): one.revision for one in found if one.loader == _FETCHES}
+
+
+def _with_revision(found: Artefact, given: Mapping[tuple[str, str], str | Unknown | None]) -> Artefact:
+    """What is loaded from the folder that BentoML has fetched is at the revision that was fetched."""
+    revision = given.get((found.at.path, str(found.name).casefold()))
+    return found if found.revision is not None or revision is None else replace(found, revision=revision)
 
 
 def _called(facts: Facts) -> Iterator[tuple[Location, Artefact]]:

@@ -23,6 +23,7 @@ _DOCKER_HUB: Final = re.compile(r"(?:index\.)?docker\.io/(?:library/)?")
 _HERE: Final = re.compile(r"(?:localhost|127\.0\.0\.1|kind-registry)[:/]")  # a registry that somebody has just filled
 _REPLACES: Final = "replaces "  # the use of an entry of a kustomization
 _MAX_PATTERNS = 500
+_TELLING = 3  # letters beside the variables of a name: `$REPO/$NAME` may be anything
 _UNKNOWN, _MOVING, _TAGGED = "unknown", "moving", "tagged"
 
 
@@ -88,12 +89,12 @@ def is_template(facts: Facts, path: str) -> bool:
 class _Own:
     """The names that the repository builds images under.
 
-    A name with a variable in it is any text there, but its last word is never left open.
+    A name with a variable in it is any text there, but its last word is never left open: such a one is only itself.
     """
 
     def __init__(self, facts: Facts) -> None:
         self.names: set[str] = set()
-        self.patterns: dict[str, list[re.Pattern[str]]] = defaultdict(list)  # by the name's last word
+        self.patterns: dict[str, list[list[str]]] = defaultdict(list)  # the texts around variables, by the last word
         left = _MAX_PATTERNS
         for image in facts.of(Image):
             if image.use != BUILT:
@@ -102,17 +103,33 @@ class _Own:
             last = name.rpartition("/")[2]
             if not VARIABLE.search(name):
                 self.names.add(name)
-            elif not VARIABLE.search(last) and left > 0:
+            elif VARIABLE.search(last):
+                if len(VARIABLE.sub("", name)) > _TELLING:
+                    self.names.add(name)  # written in the same way elsewhere, it is the same
+            elif left > 0:
                 left -= 1
-                parts = map(re.escape, VARIABLE.sub("\0", name).split("\0"))
-                self.patterns[last].append(re.compile(".{0,200}".join(parts)))
+                self.patterns[last].append(VARIABLE.sub("\0", name).split("\0"))
 
     def has(self, name: str) -> bool:
         """Whether an image of this name is built here."""
         name = plain(name)
         if name in self.names or _HERE.match(name):
             return True
-        return any(pattern.fullmatch(name) for pattern in self.patterns.get(name.rpartition("/")[2], ()))
+        return any(_fills(name, parts) for parts in self.patterns.get(name.rpartition("/")[2], ()))
+
+
+def _fills(name: str, parts: list[str]) -> bool:
+    """Whether a name is these texts in their order, with anything between them: no pattern of many gaps is tried."""
+    first, *middle, last = parts
+    if not name.startswith(first) or not name.endswith(last):
+        return False
+    at, end = len(first), len(name) - len(last)
+    for part in middle:
+        found = name.find(part, at, end)
+        if found < 0:
+            return False
+        at = found + len(part)
+    return at <= end
 
 
 def plain(name: str) -> str:

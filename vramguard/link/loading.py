@@ -18,8 +18,8 @@ class Loader(NamedTuple):
 
 
 # Signatures as in transformers 5.23, diffusers 0.35, peft 0.18, huggingface_hub 1.2, datasets 4.4,
-# sentence-transformers 5.1, timm 1.0, torch 2.13 (hub.py), mlflow 3.6, langchain-huggingface 1.1. ModelScope's hub is
-# another, and is left out.
+# sentence-transformers 5.1, timm 1.0, torch 2.13 (hub.py), mlflow 3.6, langchain-huggingface 1.1, bentoml 1.4.
+# ModelScope's hub is another, and is left out.
 _FROM: Final = (
     "transformers", "diffusers", "optimum", "tokenizers", "setfit", "huggingface_hub", "unsloth", "trl", "auto_gptq",
     "gptqmodel", "adapters", "peft", "sentence_transformers", "span_marker", "gliner",
@@ -43,13 +43,14 @@ _LOADERS: Final = (
     Loader(_CHAINS, _EMBEDDINGS, "model", ("model_name",), ("model_name", "model")),
     Loader(("timm",), "create_model", "model", ("model_name",), ("model_name",), "timm"),
     Loader(("torch",), r"hub\.load", "code", ("repo_or_dir", "model"), ("repo_or_dir",), "torch-hub"),
+    Loader(("bentoml",), r"models\.HuggingFaceModel", "model", ("model_id", "revision"), ("model_id",)),
     Loader(("mlflow",), r"\w+\.load_model", "model", ("model_uri",), ("model_uri",), "mlflow"),
 )
 _ENDS: Final = tuple(re.compile(rf"(?:.*\.)?(?:{row.ends})") for row in _LOADERS)
 # The last part of every one of these.
 LAST: Final = re.compile(
     r"from_pretrained|load_lora_weights|pipeline|snapshot_download|hf_hub_download|load_dataset|SentenceTransformer"
-    rf"|CrossEncoder|{_EMBEDDINGS}|create_model|load|load_model"
+    rf"|CrossEncoder|{_EMBEDDINGS}|create_model|load|load_model|HuggingFaceModel"
 )
 TOKENIZERS: Final = re.compile(r"\w*(?:Tokenizer\w*|Processor|FeatureExtractor)\Z")
 # Ids without an owner, which the hub keeps from its first years, and those that sentence-transformers completes.

@@ -175,6 +175,7 @@ class _Lists:
         self._requirements: dict[str, list[Requirement]] = defaultdict(list)
         for requirement in facts.of(Requirement):
             self._requirements[requirement.at.path].append(requirement)
+        self._closures: dict[tuple[str, bool], list[tuple[str, bool]]] = {}
         self._includes: dict[str, list[Include]] = defaultdict(list)
         for include in facts.of(Include):
             self._includes[include.at.path].append(include)
@@ -210,6 +211,9 @@ class _Lists:
         return [(_long(item.option), item.value) for file in files for item in self._options.get(file, [])]
 
     def _closure(self, path: str, *, limits: bool) -> list[tuple[str, bool]]:
+        known = self._closures.get((path, limits))
+        if known is not None:
+            return known
         seen: dict[tuple[str, bool], None] = {}
         todo = [(path, limits, 0)]
         while todo:
@@ -220,7 +224,8 @@ class _Lists:
             if not current.endswith(_BUILT):
                 taken = (item for item in self._includes.get(current, []) if isinstance(item.target, str))
                 todo += [(str(item.target), constraint or item.constraint, depth + 1) for item in taken]
-        return list(seen)
+        found = self._closures[path, limits] = list(seen)
+        return found
 
 
 def _is_main(requirement: Requirement) -> bool:

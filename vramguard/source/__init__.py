@@ -74,10 +74,10 @@ _BY_SUFFIX = {
 LENIENT = frozenset(
     {"python", "notebook", "shell", "dockerfile", "makefile", "dotenv", "ini", "justfile", "frontmatter"}
 )
-# `Dockerfile`, `Dockerfile.gpu`, `gpu.Dockerfile`, `Containerfile`; `.env`, `.env.prod`.
+# `Dockerfile`, `Dockerfile.gpu`, `gpu.Dockerfile`, `gpu_Dockerfile`, `Containerfile`; `.env`, `.env.prod`.
 _BY_PATTERN = (
     (
-        re.compile(r"(?:dockerfile|containerfile)(?:[._-][^/]+)?|[^/]+\.(?:dockerfile|containerfile)", re.IGNORECASE),
+        re.compile(r"(?:docker|container)file(?:[._-][^/]+)?|[^/]+[._-](?:docker|container)file", re.IGNORECASE),
         "dockerfile",
     ),
     (re.compile(r"\.env(?:\.[^/]+)?"), "dotenv"),

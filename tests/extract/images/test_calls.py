@@ -86,6 +86,16 @@ def test_the_framework_is_the_form(images: Found) -> None:
     assert images("a.py", "import modal\nmodal.Image.from_registry('a:1')\n")[0].form == "modal"
     assert images("a.py", "from kfp import dsl\n@dsl.component(base_image='a:1')\ndef f(): ...\n")[0].form == "kfp"
     assert images("a.py", "import docker\ndocker.from_env().containers.run('a:1')\n")[0].form == "python"
+    assert images("a.py", "from hera.workflows import script\n@script(image='a:1')\ndef f(): ...\n")[0].form == "argo"
+    manifest = "import kfp\nx = {'containers': [{'image': 'a/b:1'}]}\n"
+    assert images("a.py", manifest)[0].form == "kubernetes"
+    cell = '{"cells": [{"cell_type": "code", "source": ["from kfp import dsl\\n", "f(base_image=\'a:1\')"]}]}'
+    assert images("a.ipynb", cell)[0].form == "kfp"
+
+
+def test_an_image_behind_a_name(images: Found) -> None:
+    text = "from kfp import dsl\nop.add_sidecar(dsl.Sidecar('p', 'org/a:1'))\ndsl.ContainerOp('q', IMAGE)\n"
+    assert [(one.form, one.name, one.tag) for one in images("a.py", text)] == [("kfp", "org/a", "1")]
 
 
 def test_hostile_modules_are_quick(images: Found) -> None:

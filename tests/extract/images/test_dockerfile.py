@@ -104,3 +104,19 @@ def test_hostile_files_are_quick(images: Found) -> None:
     images("Dockerfile", "FROM a\nCOPY " + "--from=x " * 20000 + "\nRUN " + "--mount=type=bind,from=y " * 10000 + "x\n")
     images("Dockerfile", "FROM " + "--a=b " * 30000 + "\nFROM " + "{{a}}" * 30000 + "\n")
     assert time.perf_counter() - begin < 4
+
+
+def test_mounts_over_continued_lines(images: Found) -> None:
+    text = """
+        FROM a:1 AS wheels
+        RUN --mount=type=cache,target=/x \\
+            --mount=type=bind,target=/wheels,from=wheels,source=/wheels \\
+            --mount=type=bind,from=b:2,source=/y \\
+            install
+        """
+    found = images("gpu_Dockerfile", text)
+    assert [(one.name, one.pinned, one.at.line) for one in found] == [
+        ("a", False, 1),
+        ("wheels", None, 3),
+        ("b", False, 4),
+    ]

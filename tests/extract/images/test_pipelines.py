@@ -167,3 +167,22 @@ def test_scripts_that_build(images: Found, path: str) -> None:
     text = "IMG ?= org/own:latest\nbuild:\n\tdocker buildx build \\\n\t  -t $(IMG) .\n\techo docker run other\n"
     (found,) = images(path, text)
     assert (found.use, found.name, found.pinned, found.at.line) == ("built", "org/own", None, 3)
+
+
+def test_what_a_matrix_builds(images: Found) -> None:
+    text = """
+        jobs:
+          a:
+            strategy: {matrix: {include: [{part: {name: api}}, {part: {name: ui}}]}}
+            steps:
+            - uses: docker/build-push-action@v7
+              with: {tags: 'org/${{ matrix.part.name }}:nightly'}
+        """
+    assert [image.name for image in images(WORKFLOW, text) if image.use == "built"] == [
+        "org/${{ matrix.part.name }}", "org/api", "org/ui",
+    ]  # fmt: skip
+
+
+def test_what_a_makefile_builds_by_a_tool_of_its_own(images: Found) -> None:
+    text = "TOOL = docker\nORG ?= org\nbuild:\n\t$(CONTAINER_TOOL) build -t ${ORG}/app:nightly .\n"
+    assert [(image.name, image.use) for image in images("Makefile", text)] == [("org/app", "built")]

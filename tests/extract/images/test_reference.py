@@ -124,7 +124,17 @@ def test_tags_that_move(tag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "tag", ["v0.11.0", "1.2.3-cuda12", "24.08-py3", "20251102_1045", "main-20231215", "nightly-dcf6ee8592b4", "v0.9"]
+    "tag",
+    [
+        "v0.11.0",
+        "1.2.3-cuda12",
+        "24.08-py3",
+        "20251102_1045",
+        "main-20231215",
+        "nightly-dcf6ee8592b4",
+        "v0.9",
+        "25.10-cuda13.0-devel-ubuntu24.04",
+    ],
 )
 def test_tags_that_name_a_release(tag: str) -> None:
     assert not is_moving(tag)

@@ -299,3 +299,31 @@ def test_hostile_files_are_quick(images: Found) -> None:
     images("values.yaml", "image: '" + "${A:-" * 100_000 + "'\n")
     images("x.yaml", "image: a\n" + "x: " + "{a: " * 150 + "1" + "}" * 150 + "\n")
     assert time.perf_counter() - begin < 10
+
+
+def test_a_parameter_of_a_task_stands_where_it_is_used(images: Found) -> None:
+    text = """
+        apiVersion: tekton.dev/v1
+        kind: Task
+        metadata: {name: t}
+        spec:
+          params:
+          - name: PYTHON_IMAGE
+            default: docker.io/python:3.11.1
+          - name: OTHER_IMAGE
+          steps:
+          - name: a
+            image: $(params.PYTHON_IMAGE)
+          - name: b
+            image: $(params.OTHER_IMAGE)
+        """
+    assert [(one.name, one.pinned, one.at.line) for one in images("task.yaml", text)] == [
+        ("docker.io/python", False, 11),
+        ("$(params.OTHER_IMAGE)", Unknown("$(params.OTHER_IMAGE)"), 13),
+    ]
+
+
+def test_anyscales_base_image(images: Found) -> None:
+    text = "base_image: anyscale/ray:2.9.0\ndebian_packages: []\n"
+    assert [(one.form, one.name) for one in images("env.yaml", text)] == [("ray", "anyscale/ray")]
+    assert images("other.yaml", "base_image: anyscale/ray:2.9.0\n") == []

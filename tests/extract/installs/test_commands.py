@@ -43,6 +43,8 @@ def install(text: str) -> Install:
         ("pip install -qU torch -rreqs.txt", ["torch"]),
         ("pip install 'torch<2' \"numpy>=1\" torch[cuda]", ["torch<2", "numpy>=1", "torch"]),
         ("pip install torch>2", ["torch"]),
+        ("pip install torch>=2.0 numpy > log 2>&1 scipy", ["torch", "numpy", "scipy"]),
+        ("conda config --set channel_priority strict", []),
         ("pip download -d wheels torch==2.1.0", ["torch==2.1.0"]),
         ("uv pip install --no-build-isolation --index-strategy unsafe-best-match torch", ["torch"]),
         ("uv add --group dev torch", ["torch"]),
@@ -127,6 +129,60 @@ def test_files_constraints_and_options() -> None:
     assert found.option("directory") == "api"
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        *(".", "./a", "../a[x]", ".[dev]", "/a/b", "dist/*.whl", "/x/y/*.whl", "a-*.whl"),
+        *(
+            "$GITHUB_ACTION_PATH",
+            '"$GITHUB_WORKSPACE"',
+            "$PWD/a",
+            "$(pwd)",
+            "${CMAKE_SOURCE_DIR}/a[b]",
+            "$SCRIPT_DIR/..",
+        ),
+        *("${{ github.action_path }}", "$(git rev-parse --show-toplevel)/a"),
+    ],
+)
+def test_what_lies_on_the_disk_is_no_package(target: str) -> None:
+    assert packages(f"pip install {target}\n") == []
+    assert install(f"pip install {target}\n").local == (target.strip('"'),)
+
+
+@pytest.mark.parametrize("word", ["$PKG", "${PACKAGE}", "$INDEX_URL/torch.whl", "torch-$VERSION"])
+def test_a_variable_that_names_no_folder_stays_unknown(word: str) -> None:
+    [found] = [fact for fact in facts(f"pip install {word}\n") if isinstance(fact, Requirement)]
+    assert isinstance(found.pinned, Unknown)
+
+
+def test_conda_is_told_how_strict_it_is() -> None:
+    found = install("conda config --set channel_priority strict --add channels conda-forge\n")
+    assert (found.tool, found.action) == ("conda", "config")
+    assert found.options == (("channel_priority", "strict"), ("channels", "conda-forge"))
+
+
+def test_a_command_that_a_variable_keeps() -> None:
+    text = (
+        'export TORCH_COMMAND="pip install torch==2.1.0 numpy; pip install scipy"\nHINT="pip install no"\n'
+        'V=1.2\nCMD="pip install pandas==$V"\n$CMD\nPIP_CMD="pip install"\n'
+    )
+    assert sorted(packages(text)) == ["numpy", "pandas==1.2", "scipy", "torch==2.1.0"]
+    places = {fact.name: fact.at[1:3] for fact in facts(text) if isinstance(fact, Requirement)}
+    assert (places["torch"], places["scipy"], places["pandas"][0]) == ((1, 35), (1, 67), 4)
+
+
+def test_words_of_an_inner_text_have_their_own_places() -> None:
+    text = 'docker run x \\\n  bash -c "\n    set -e && \\\n    pip install build && \\\n    python -m build\n  "\n'
+    [found] = [fact.at for fact in facts(text) if isinstance(fact, Requirement)]
+    assert found[1:] == (4, 17, 4, 22)
+
+
+def test_one_word_of_a_loop_is_one_requirement() -> None:
+    text = "for v in 3.10 3.11; do\n  conda create -n e python=${v}\ndone\n"
+    [found] = [fact for fact in facts(text) if isinstance(fact, Requirement)]
+    assert (found.at.line, found.pinned) == (2, False)
+
+
 def test_a_subshell_does_not_move_what_follows() -> None:
     found = [fact for fact in facts("(cd api; pip install .)\npip install .\n") if isinstance(fact, Install)]
     assert [item.option("directory") for item in found] == ["api", None]
@@ -159,12 +215,21 @@ SHA = "984bc11b0882ff1e5b34ba717ea357e069ceced9"
         ("wget https://a.b/i.sh -O /tmp/i.sh && bash /tmp/i.sh", "script", False),
         ("curl -o i.sh https://a.b/i.sh; sha256sum -c sums; sh i.sh", "script", True),
         ("wget https://github.com/a/b/archive/main.zip", "archive", False),
+        ("wget https://a.b/i.sh --no-verbose -O /tmp/i.sh && sh /tmp/i.sh", "script", False),
+        ("curl -sS https://a.b/get-pip.py | python3.10", "script", False),
+        ('"${GIT}" clone https://a.b/c/d x', "clone", False),
+        ("git clone https://a.b/c/d -b $BRANCH", "clone", False),
         (f"wget https://github.com/a/b/archive/{SHA}.tar.gz", "archive", True),
     ],
 )
 def test_what_is_fetched(text: str, kind: str, pinned: object) -> None:
     [found] = [fact for fact in facts(text + "\n") if isinstance(fact, Fetch)]
     assert (found.way, found.pinned) == (kind, pinned)
+
+
+def test_a_clone_of_a_variable_stands_where_it_is_cloned() -> None:
+    [found] = [fact.at for fact in facts("U=https://a.b/c\ngit clone $U\n") if isinstance(fact, Fetch)]
+    assert found.line == 2
 
 
 @pytest.mark.parametrize(
@@ -177,7 +242,13 @@ def test_data_is_nothing_that_runs(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["pip install " + "a" * 200_000, "pip install " + "((" * 5000, "pip install a; " * 3000, "pip install {" * 4000],
+    [
+        "docker run x sh -c 'pip install\n" + "zz b\t" * 40_000 + "'",
+        "pip install " + "a" * 200_000,
+        "pip install " + "((" * 5000,
+        "pip install a; " * 3000,
+        "pip install {" * 4000,
+    ],
 )
 def test_hostile_text_ends(text: str) -> None:
     assert isinstance(facts(text), list)

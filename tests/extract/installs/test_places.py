@@ -156,6 +156,61 @@ def test_containers_wherever_they_stand() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("path", "text", "form"),
+    [
+        ("t.yaml", "apiVersion: tekton.dev/v1\nkind: Task\nspec:\n  steps:\n  - script: pip install torch\n", "tekton"),
+        (
+            "w.yaml",
+            (
+                "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nspec:\n  templates:\n  - script:\n"
+                "      command: [python]\n      source: |-\n        import subprocess\n"
+                "        subprocess.run(['pip', 'install', 'torch'])\n"
+            ),
+            "argo",
+        ),
+        ("config.yaml", "model_name: m\nbuild_commands:\n- pip install torch\n", "truss"),
+        ("cog.yaml", "build:\n  run:\n  - pip install torch\n", "cog"),
+        ("sky.yaml", "resources: {cpus: 2}\nsetup: pip install torch\n", "shell"),
+    ],
+)
+def test_forms_of_other_tools(path: str, text: str, form: str) -> None:
+    line = 1 + text[: text.index("torch")].count("\n")
+    assert found(path, text) == [(form, "torch", line)]
+    [at] = [fact.at for fact in facts(path, text) if isinstance(fact, Requirement)]
+    assert text.split("\n")[at.line - 1][at.column - 1 :].startswith("torch")
+
+
+def test_a_folded_command_that_is_tried_twice() -> None:
+    text = (
+        "implementation:\n  container:\n    command:\n    - sh\n    - -c\n"
+        "    - (python3 -m pip install --quiet\n      'pandas==1.4.3' || python3 -m pip install\n"
+        "      'pandas==1.4.3' --user) && x\n"
+    )
+    assert found("c.yaml", text) == [("kfp", "pandas==1.4.3", 7), ("kfp", "pandas==1.4.3", 8)]
+
+
+def test_a_target_of_make_that_is_given_its_package() -> None:
+    text = "add:\n\tpoetry add $(package)\n"
+    assert found("Makefile", text) == [("makefile", "$(package)", 2)]
+
+
+def test_what_tox_is_told_of_pip_and_of_folders() -> None:
+    text = "[testenv]\npip_version = pip==24.3\ndeps =\n    .[dev]\n    {toxinidir}/x[a]\n    torch==2.1.0\n"
+    assert found("tox.ini", text) == [("tox", "torch==2.1.0", 6), ("tox", "pip==24.3", 2)]
+    [install] = [fact for fact in facts("tox.ini", text) if isinstance(fact, Install)]
+    assert install.local == (".[dev]", "{toxinidir}/x[a]")
+
+
+def test_the_bootstrap_of_a_compiled_pipeline() -> None:
+    script = (
+        '\nif ! [ -x "$(command -v pip)" ]; then\n    python3 -m ensurepip || apt-get install python3-pip\nfi\n\n'
+        'PIP_NO_INPUT=1 python3 -m pip install --quiet \'kfp==2.0.1\' && "$0" "$@"\n'
+    )
+    text = "deploymentSpec:\n  a:\n    command:\n    - sh\n    - -c\n    - " + json.dumps(script) + "\n"
+    assert found("p.yaml", text) == [("kfp", "kfp==2.0.1", 6)]
+
+
 def notebook(*cells: object) -> str:
     return json.dumps({"cells": [{"cell_type": "code", "source": cell} for cell in cells]}, indent=1)
 

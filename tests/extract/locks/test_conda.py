@@ -125,6 +125,13 @@ def test_pixi_4_names_the_kind() -> None:
     assert (vllm.name, vllm.manager, vllm.hashes) == ("vllm", "pip", (SHA,))
 
 
+def test_a_folder_of_pixi_is_one_with_a_digest_too() -> None:
+    text = f"version: 5\npackages:\n- kind: pypi\n  name: mine\n  path: .\n  sha256: {DIGITS}\n"
+    text += f"- kind: pypi\n  name: kept\n  path: ./wheels/kept-1-py3-none-any.whl\n  sha256: {DIGITS}\n"
+    mine, kept = lock(text, "ml/pixi.lock").packages
+    assert (mine.local, kept.local) == ("ml", None)
+
+
 def test_pixi_before_4_has_the_form_of_conda_lock() -> None:
     found = lock(CONDA_LOCK, "pixi.lock")
     assert (found.form, len(found.packages)) == ("pixi", 4)

@@ -105,7 +105,11 @@ FORMS = {
     ),
     "metaflow: not for conda": (
         "import metaflow\n@metaflow.conda_base(libraries={'numpy': '1.26.4'})\nclass F: ...\n",
-        ["metaflow numpy ==1.26.4!"],
+        ["metaflow numpy 1.26.4!"],
+    ),
+    "metaflow: the interpreter of conda": (
+        "from metaflow import conda, pypi\n@conda(python='3.10.*')\n@pypi(python='3.11')\ndef f(s): ...\n",
+        ["metaflow python 3.10.*!"],
     ),
     "databricks": (
         ("from databricks.sdk.service.compute import Library, PythonPyPiLibrary\n"

@@ -173,3 +173,17 @@ def test_paths_that_somebody_moves(facts_of: Callable[[str, str], list[Fact]]) -
     assert [(one.source, one.revision) for one in found] == [
         ("bucket", "latest"), ("mlflow", "Production"), ("mlflow", "12"), ("mlflow", "@champion"),
     ]  # fmt: skip
+
+
+def test_anyscales_environment(asked: Callable[[str, str], list[str]]) -> None:
+    text = (
+        "base_image: anyscale/ray:2.9.0\ndebian_packages: []\npython:\n  pip_packages:\n  - torch==1.13.0\n  - numpy\n"
+        "  conda_packages:\n  - pandas=2\n"
+    )
+    assert asked("env.yaml", text) == ["ray torch ==1.13.0", "ray numpy!", "ray pandas =2!"]
+    assert asked("other.yaml", "python:\n  pip_packages: [torch]\n") == []
+
+
+def test_a_file_of_requirements_is_installed_where_it_is_named(facts_of: Callable[[str, str], list[Fact]]) -> None:
+    text = "service: a:b\npython:\n  lock_packages: false\n  requirements_txt: ./needed.txt\n"
+    assert [fact.at.line for fact in facts_of("bentofile.yaml", text) if isinstance(fact, Install)] == [4]

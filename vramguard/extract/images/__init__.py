@@ -39,9 +39,10 @@ def extract(document: Document) -> Iterator[Action | Image]:
 
         yield from calls.images(document)
     elif document.kind in ("shell", "makefile"):
-        from vramguard.extract.images import builds
+        from vramguard.extract.images import builds, runs
 
         yield from builds.scripts(document)
+        yield from runs.scripts(document)
     elif document.kind == "yaml" and _worth(document):
         seen = set[object]()
         for fact in _of_yaml(document):

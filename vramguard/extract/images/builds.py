@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 BUILT = "built"
 _COMMAND = re.compile(
-    r"\b(?:docker|podman|nerdctl|buildah|\$[({]?(?:CONTAINER_TOOL|DOCKER|CONTAINER_ENGINE|ENGINE|CONTAINER_CLI)[)}]?)"
+    r"(?:\b(?:docker|podman|nerdctl|buildah)|\$[({]?(?:CONTAINER_TOOL|DOCKER|CONTAINER_ENGINE|ENGINE|CONTAINER_CLI)[)}]?)"
     r"(?:\s+(?:buildx|image|compose))?\s+(?:build|bud)\b([^\n;&|]*)"
 )
 _TAG = re.compile(r"(?:^|\s)(?:-t|--tag)(?:\s+|=)[\"']?((?:\$\{\{[^{}\n]{0,100}\}\}|[^\s\"']){1,300})")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _WORDS = (
     *("base_image", "image_uri", "container_image", "parent_image", "docker_image", "container_uri", "from_registry"),
     *("from_aws_ecr", "from_gcp_artifact", "containers.run", "containers.create", "images.pull", "DockerContainer("),
+    *("Sidecar(", "UserContainer(", "ContainerOp("),
     *('"containers"', "'containers'", '"initContainers"', "'initContainers'", '"container"', "'container'"),
 )
 _KEYWORDS = ("image=", "image =")
@@ -37,16 +38,19 @@ _ALWAYS = frozenset(
 # Calls whose `image` is a container's: KFP, kubernetes, Airflow, Hera, Flyte, Prefect, Metaflow, Docker's client.
 _CONTAINERS = re.compile(
     r"(?:\w{0,60}(?:Container|ContainerOp|ContainerSpec|ContainerTask|ContainerNode|PodOperator|PodOperatorAsync|"
-    r"DockerOperator|SwarmOperator|KubernetesJob|DockerContainer|KubernetesRun|DockerRun))|Script|script|docker|kubernetes"
+    r"DockerOperator|SwarmOperator|KubernetesJob|DockerContainer|KubernetesRun|DockerRun|Sidecar))|Script|script|docker|kubernetes"
     r"|batch|\w{0,60}_container|containers\.run|containers\.create"
 )
+# Calls of KFP 1.8 (dsl/_container_op.py) whose arguments begin with a name and an image.
+_SECOND = re.compile(r"(?:.*\.)?(?:Sidecar|UserContainer|ContainerOp)")
 # Calls whose first argument is an image: Modal, Docker's client, testcontainers.
 _FIRST = re.compile(
     r"Image\.(?:from_registry|from_aws_ecr|from_gcp_artifact_registry)|containers\.(?:run|create)|images\.pull|DockerContainer"
 )
 _FRAMEWORK = re.compile(
-    r"^[ \t]*(?:from|import)[ \t]+(kfp|airflow|modal|sagemaker|zenml|metaflow|bentoml|ray|truss)\b", re.MULTILINE
+    r"^[ \t]*(?:from|import)[ \t]+(kfp|airflow|modal|sagemaker|zenml|metaflow|bentoml|ray|truss|hera)\b", re.MULTILINE
 )
+_FORMS = {"hera": "argo"}
 _VARIABLES = ("environ.get", "os.getenv", "getenv")  # their second argument is what holds where none is set
 _LISTS = ("containers", "initContainers")
 _LONGEST = 1000
@@ -58,8 +62,9 @@ def images(document: Document) -> Iterator[Image]:
     """Every image that a module names."""
     if not mentions(document.text) or (tree := document.value.tree) is None:
         return
-    framework = _FRAMEWORK.search(document.text)
-    module = _Module(document, framework[1] if framework else "python", tree)
+    framework = _FRAMEWORK.search(_source(document).text)
+    name = framework[1] if framework else "python"
+    module = _Module(document, _FORMS.get(name, name), tree)
     for node in _calls(tree):
         yield from module.called(node) if isinstance(node, ast.Call) else module.table(node)
 
@@ -103,6 +108,8 @@ class _Module:
                 yield from self._named(word.value, "container", certain=True)
         if node.args and (_FIRST.fullmatch(name) or name.endswith(".DockerContainer")):
             yield from self._named(node.args[0], "base" if name.startswith("Image.") else "container", certain=True)
+        elif len(node.args) > 1 and _SECOND.fullmatch(name):
+            yield from self._named(node.args[1], "container", certain=True)
 
     def table(self, node: ast.Dict) -> Iterator[Image]:
         """`{"containers": [{"image": …}]}`, `{"container": {"image": …}}`, `{"image_uri": …}`: manifests, Ray."""
@@ -116,16 +123,18 @@ class _Module:
             for item in inner:
                 for held, image_value in zip(item.keys, item.values, strict=True) if isinstance(item, ast.Dict) else ():
                     if isinstance(held, ast.Constant) and held.value == "image":
-                        yield from self._named(image_value, "container", certain=True)
+                        form = "kubernetes" if word in _LISTS else self.form  # a manifest, whoever takes it
+                        yield from self._named(image_value, "container", certain=True, form=form)
 
-    def _named(self, node: ast.expr, use: str, *, certain: bool) -> Iterator[Image]:
+    def _named(self, node: ast.expr, use: str, *, certain: bool, form: str = "") -> Iterator[Image]:
         text, place = self._text(node)
+        form = form or self.form
         if text is None or not text.isprintable():
             return
         whole = certain and isinstance(node, ast.Constant | ast.Name)
-        found = image(text, Location(self.path, *self.source.span(place)), self.form, use, certain=whole)
+        found = image(text, Location(self.path, *self.source.span(place)), form, use, certain=whole)
         if found is None and "{" in text and "/" in text.partition("{")[0]:  # f"vllm/vllm-openai:{tag}"
-            found = image(text, Location(self.path, *self.source.span(place)), self.form, use)
+            found = image(text, Location(self.path, *self.source.span(place)), form, use)
         if found is not None and (found.pinned is True or found.pinned is False or "{" in text):
             yield found
 

@@ -26,7 +26,7 @@ _FROM = re.compile(r"\s*(?:--[\w-]+=\S+\s+|\\\n\s*)*((?:\{\{[^{}\n]{0,200}\}\}|\
 _COPIED = re.compile(r"(?:^|\s)--from=(\S+)")
 _MOUNTED = re.compile(r"--mount=(\S+)")
 _SOURCE = re.compile(r"(?:^|,)from=([^,\s]+)")
-_FLAGS = re.compile(r"\s*((?:--[\w-]+(?:=\S*)?(?:\s+|\\\n\s*))+)")
+_FLAGS = re.compile(r"\s*((?:--[\w-]+(?:=\S*)?(?:\s|\\\n)+)+)")
 _ARGUMENT = re.compile(
     r"(?:^|(?<=\s))([A-Za-z_]\w{0,100})(?:=(\"[^\"\n]{0,500}\"|'[^'\n]{0,500}'|[^\s\"']{0,500}))?(?=\s|$)"
 )

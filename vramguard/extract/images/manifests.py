@@ -10,9 +10,10 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vramguard.extract.images.reference import CHART_TAG, NO_TAG, is_file
+from vramguard.extract.images.reference import CHART_TAG, NO_TAG, image, is_file
 from vramguard.extract.images.values import composed, is_place, mappings, named
 from vramguard.extract.kubernetes.node import Node
+from vramguard.facts import Unknown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,6 +38,7 @@ _IMAGE_KEY = re.compile(r"(?:.*[a-z_-])?(?:[iI]mage|IMAGE)(?:_?[uU]r[il]|Ref)?\Z
 _IMAGE_NAME = re.compile(r"(?:.{0,80}[_.-])?(?:image|IMAGE|RELATED_IMAGE_\w{1,80})\Z|.{0,60}[a-z]Image\Z", re.ASCII)
 _MODEL_CAR = re.compile(r"oci://(?!n/)")  # oci://n/… is a bucket of Oracle's cloud
 _CALLED = ("value", "default")  # of a variable, a parameter
+_PARAMETER = re.compile(r"\$\(params\.([\w.-]{1,100})\)|\$\(params\[[\"']([\w.-]{1,100})[\"']\]\)")
 
 
 def is_object(value: object) -> bool:
@@ -58,8 +60,25 @@ def manifest(root: Node) -> Iterator[Image]:
         for item in root.get("items").list():
             if is_object(item.value):
                 yield from manifest(item)
+    elif form == "tekton" and "$(params." in root.document.text:
+        yield from _filled(root, form)
     else:
         yield from _within(root, form)
+
+
+def _filled(root: Node, form: str) -> Iterator[Image]:
+    """A task's images, its parameters filled in by their own defaults where they are used, and not said there again."""
+    defaults = {
+        str(item.get("name").value): item.get("default").value
+        for params in (root.get("spec", "params"), root.get("spec", "pipelineSpec", "params"))
+        for item in params.list()
+        if isinstance(item.get("default").value, str)
+    }
+    for found in _within(root, form):
+        text = found.pinned.text if isinstance(found.pinned, Unknown) else ""
+        filled = _PARAMETER.sub(lambda match: defaults.get(match[1] or match[2], match[0]), text)
+        known = image(filled, found.at, form, found.use, behind=found.comment) if filled != text else None
+        yield known or found
 
 
 def _is_of_interest(value: Mapping[Any, Any], _: str) -> bool:
@@ -141,7 +160,7 @@ def _called(node: Node, form: str) -> Iterator[Image]:
     """A variable or a parameter that is called an image: `{name: EXECUTOR_IMAGE, value: …}`."""
     name = node.value.get("name")
     if isinstance(name, str) and _IMAGE_NAME.match(name):
-        for key in _CALLED:
+        for key in _CALLED if form != "tekton" else _CALLED[:1]:  # a task's default stands where it is used
             held = node.get(key)
             if isinstance(held.value, str) and "/" in held.value:
                 yield from _one(named(held, form, "variable", certain=False))

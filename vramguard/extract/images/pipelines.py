@@ -7,11 +7,13 @@ Read in: docs.github.com, "Workflow syntax" and "Metadata syntax"; docs.gitlab.c
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vramguard.extract.images.builds import built, in_script
 from vramguard.extract.images.lines import placed
 from vramguard.extract.images.reference import VARIABLE, image
+from vramguard.extract.images.runs import in_step
 from vramguard.extract.images.values import mappings, named
 from vramguard.facts import Action, Image, Unknown
 
@@ -26,6 +28,7 @@ _MOVES = "`{reference}` is a branch or a tag: its owner can move it to other cod
 _NO_REFERENCE = "it names no commit"
 FORM = "workflow"
 _LONGEST = 500  # characters of a reference, its variables not filled in yet
+_MOST = 50  # values of a matrix
 
 
 def github(root: Node) -> Iterator[Action | Image]:
@@ -37,9 +40,9 @@ def github(root: Node) -> Iterator[Action | Image]:
         yield from _container(job, job.get("container"), "container")
         for service in _values(job.get("services")):
             yield from _container(job, service, "service")
-        yield from _steps(job.get("steps"), FORM, env)
+        yield from _steps(job.get("steps"), FORM, env, job.get("strategy", "matrix"))
     runs = root.get("runs")
-    yield from _steps(runs.get("steps"), "workflow", {})
+    yield from _steps(runs.get("steps"), FORM, {}, runs)
     if str(runs.get("image").value).startswith("docker://"):
         yield from _some(named(runs.get("image"), "workflow", "container"))
 
@@ -55,7 +58,7 @@ def _env(node: Node) -> dict[str, str]:
     return {name: held.value for name, held in node.get("env").items() if isinstance(held.value, str)}
 
 
-def _steps(steps: Node, form: str, env: Mapping[str, str]) -> Iterator[Action | Image]:
+def _steps(steps: Node, form: str, env: Mapping[str, str], matrix: Node) -> Iterator[Action | Image]:
     for step in steps.list():
         yield from _uses(step, form)
         action = step.get("uses").value
@@ -63,8 +66,19 @@ def _steps(steps: Node, form: str, env: Mapping[str, str]) -> Iterator[Action | 
             for line in str(step.get("with", "tags").value or "").splitlines():
                 for tag in line.split(","):
                     known = _ENV.sub(lambda found: env.get(found[1], found[0]), tag[:_LONGEST])
-                    yield from _some(built(known, step.get("with", "tags").at, form))
+                    for name in _expanded(known, matrix):
+                        yield from _some(built(name, step.get("with", "tags").at, form))
         yield from in_script(step.get("run"), form, env)
+        yield from in_step(step.get("run"), form, env)
+
+
+def _expanded(text: str, matrix: Node) -> Iterator[str]:
+    """A name for each value that a matrix has in it."""
+    yield text
+    match = _MATRIX.search(text)
+    if match is not None:
+        for choice in islice(_of_matrix(matrix, match[1], match[2]), _MOST):
+            yield text.replace(match[0], str(choice.value))
 
 
 def _uses(node: Node, form: str) -> Iterator[Action | Image]:

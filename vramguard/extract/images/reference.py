@@ -40,6 +40,7 @@ _VARIABLE = "what fills it in is not said here"
 _WRONG_ORDER = "a tag stands before the `@` of a digest, not behind it"
 _NO_DIGEST = "its digest is no full sha256"
 _MOVES = "the tag `{tag}` moves to each new build"
+_LOOSE = "the tag `{tag}` names no one release: another build may take it over"
 _MOVABLE = "the tag `{tag}` can be moved to another build: only a digest names one"
 
 # A tag that names one release, as far as its words go: 1.2.3, v0.6, 24.08-py3 of NGC, a date, a commit.
@@ -48,10 +49,11 @@ _RELEASE = re.compile(
     r"|(?<![0-9a-z])(?=[0-9a-f]{0,39}[0-9])[0-9a-f]{7,40}(?![0-9a-z])|^v?[0-9]+\.[0-9]+(?:\.[0-9]+)*[-_.]?(?:post|rc|a|b)?[0-9]*$"
 )
 _MOVING = re.compile(
-    r"(?:^|[-_.])(?:latest|main|master|trunk|develop(?:ment)?|dev|devel|nightly|edge|canary|stable|unstable|current|"
-    r"lts|head|tip|preview|staging|prod(?:uction)?|release)(?:$|[-_.])",
+    r"(?:^|[-_.])(latest|main|master|trunk|develop(?:ment)?|dev|devel|nightly|edge|canary|stable|unstable|current|"
+    r"lts|head|tip|preview|staging|prod(?:uction)?|release)(?=$|[-_.])",
     re.IGNORECASE,
 )
+_FLAVOUR = re.compile(r"devel|lts|release|stable", re.IGNORECASE)  # beside a release: 25.10-cuda13.0-devel-ubuntu24.04
 
 
 class Reference(NamedTuple):
@@ -68,7 +70,9 @@ def is_moving(tag: str | Unknown | None) -> bool:
     """Whether a tag is one of those that move with every build, or too short to name one; so is no tag at all."""
     if not isinstance(tag, str):
         return tag is None
-    return _RELEASE.search(tag) is None or (_MOVING.search(tag) is not None and _DATED.search(tag) is None)
+    if _RELEASE.search(tag) is None:
+        return True
+    return any(_FLAVOUR.fullmatch(word[1]) is None for word in _MOVING.finditer(tag)) and _DATED.search(tag) is None
 
 
 _DATED = re.compile(r"20[0-9]{6}|(?<![0-9a-z])(?=[0-9a-f]{0,39}[0-9])[0-9a-f]{7,40}(?![0-9a-z])|[0-9]+\.[0-9]+\.[0-9]+")
@@ -138,7 +142,9 @@ def _judged(
 def _why(tag: str | None) -> str:
     if tag is None:
         return NO_TAG
-    return (_MOVES if is_moving(tag) else _MOVABLE).format(tag=tag)
+    if not is_moving(tag):
+        return _MOVABLE.format(tag=tag)
+    return (_MOVES if _MOVING.search(tag) else _LOOSE).format(tag=tag)
 
 
 def image(text: str, at: Location, form: str, use: str, *, certain: bool = True, behind: str = "") -> Image | None:

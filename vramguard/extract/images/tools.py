@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Keys that lead to an image -> its form, and the keys of the first level of which one has to be there too.
 _PLACES: Mapping[tuple[str, ...], tuple[str, tuple[str, ...]]] = {
     ("base_image", "image"): ("truss", ()),
+    ("base_image",): ("ray", ("debian_packages", "post_build_cmds")),  # Anyscale's cluster environment
     ("docker", "base_image"): ("bentoml", ("service", "python", "include")),
     ("docker", "image"): ("ray", ("cluster_name", "provider")),
     ("docker", "head_image"): ("ray", ("cluster_name", "provider")),

@@ -30,14 +30,25 @@ _READERS = {
 }
 
 
+LONGEST = 400_000  # characters of a shell script; a longer one is generated
+_SCHEMA = "\nkind: CustomResourceDefinition\n"
 _ALWAYS = {"tox", "tasks", "programs", "notebooks"}  # these ask for words of their own
 
 
 def extract(document: Document) -> Iterator[Fact]:
     """Every install of a file, the requirements that its commands name, and what they fetch."""
     reader = _READERS.get(document.kind)
-    text = document.text
-    held = reader == "places" and "ConfigMap" in text and "requirements" in text
-    held = held or (reader == "docker" and "ADD" in text and "://" in text)
-    if reader and (reader in _ALWAYS or held or worth(text)):
+    if reader and (reader in _ALWAYS or _may_hold(document)):
         yield from import_module(f"{__name__}.{reader}").facts(document)
+
+
+def _may_hold(document: Document) -> bool:
+    """Whether the text names an installer; of what is long, its values are asked instead, one by one."""
+    text = document.text
+    if document.kind == "yaml" and _SCHEMA in text:  # megabytes of a custom resource's schema, which no value holds
+        return any(document.value)
+    if document.kind == "shell" and len(text) > LONGEST:
+        return False
+    if document.kind == "yaml" and "ConfigMap" in text and "requirements" in text:
+        return True
+    return (document.kind == "dockerfile" and "ADD" in text and "://" in text) or worth(text)

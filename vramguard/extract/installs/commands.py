@@ -18,7 +18,7 @@ from vramguard.extract.installs.tools import (
     PACKAGES,
     worth,
 )
-from vramguard.extract.installs.traces import traced
+from vramguard.extract.installs.traces import Trace
 from vramguard.extract.installs.words import VARIABLE, Option, requirements, split, tail
 from vramguard.facts import Install, Requirement, Word
 from vramguard.shell import commands
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from vramguard.shell import Command
     from vramguard.source import Location
 
+_NEAR = 40  # lines
+_WIDE = 4000  # characters of a line
+_MAX_LOOKS = 2000  # for words, of one file
 _MAX_DEPTH = 5  # of scripts in scripts
 _MAX_COMMANDS = 20_000  # of one file
 _NAMED = re.compile(r"[A-Za-z_]\w*")
@@ -86,12 +89,12 @@ class Reading:
         self._facts: dict[Fact, None] = {}
         self._seen: set[tuple[Location, str, str]] = set()
         self._started: list[Started] = []
-        self._moved: set[Location] = set()
+        self._moved: set[tuple[str, int, int]] = set()
         self._fetches = False
         self._form = ""
         self._directory = ""
         self._outside: list[tuple[tuple[int, int], str]] = []
-        self._row = 0
+        self._row = self._looked = 0
 
     @property
     def facts(self) -> Iterator[Fact]:
@@ -120,15 +123,13 @@ class Reading:
         self._fetches = self._fetches or tools.fetches(text.text)
         names = set(_NAMED.findall(text.text)) if "$" in text.text and runs.env else ()
         variables = {name: runs.env[name] for name in names if name in runs.env}
-        cursor = text.at.line, text.at.column
+        trace = Trace(text, self._lines) if text.first is None else None
         for command in commands(text, variables):
             if len(self._started) > _MAX_COMMANDS:
                 return
             self._where(command.at, runs)
             here = runs._replace(env={**runs.env, **command.env}) if command.env else runs
-            words = command.words
-            if text.first is None:
-                words, cursor = traced(words, text, self._lines, cursor)
+            words = trace.words(command.words) if trace else command.words
             words = tuple(_filled(word, runs.fill) for word in words) if runs.fill else words
             if runs.marks:
                 words = tuple(_open(word, runs.marks) for word in words)
@@ -210,8 +211,8 @@ class Reading:
             copied=runs.copied,
         )
         for requirement in install.requirements:  # a folder has no version: it stands in the command only
-            several = any(requirement.at[:3] == moved[:3] for moved in self._moved)  # a loop's rounds
-            key = (requirement.at, requirement.name, "" if several else requirement.specifier)
+            rounds = requirement.at[:3] in self._moved  # of a loop: one word, several values
+            key = (requirement.at, requirement.name, "" if rounds else requirement.specifier)
             if key not in self._seen:
                 self._seen.add(key)
                 self._facts[requirement] = None
@@ -260,7 +261,7 @@ class Reading:
         if command is not None and name and not _within(at, command.at):
             found = self._written(name[0], command.at)
             at = found or at
-            self._moved |= {found} if found else set()
+            self._moved |= {found[:3]} if found else set()
         if at.line == at.end_line and 0 < at.line <= len(self._lines):
             at = _to_its_end(at, word.text, self._lines[at.line - 1])
         text = word.text
@@ -270,8 +271,13 @@ class Reading:
         return Word(text, at, word.known)
 
     def _written(self, begin: str, at: Location) -> Location | None:
-        for row in range(at.line, min(at.line + 40, len(self._lines)) + 1):
-            line = self._lines[row - 1]
+        """The word that begins so and goes on with a variable: in the command, or where a variable keeps it, above."""
+        self._looked += 1
+        if self._looked > _MAX_LOOKS:
+            return None
+        after = range(at.line, min(at.line + _NEAR, len(self._lines)) + 1)
+        for row in (*after, *range(at.line - 1, max(0, at.line - _NEAR), -1)):
+            line = self._lines[row - 1][:_WIDE]
             column = line.find(begin + "$", at.column - 1 if row == at.line else 0)
             if column >= 0:
                 end = re.compile(r"[\s\"';&|]|$").search(line, column + len(begin))

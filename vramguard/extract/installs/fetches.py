@@ -98,11 +98,15 @@ def _clone(item: Started, after: Sequence[Started], form: str) -> Iterator[Fetch
     if url is None or (url.known and not _REMOTE.match(url.text)):
         return
     folder = named[1].text if len(named) > 1 else posixpath.basename(url.text.rstrip("/")).removesuffix(".git")
-    wanted = said.get("revision") or _checked_out(folder, after) or said.get("b") or said.get("branch")
+    wanted = said.get("revision") or _checked_out(folder, after)
     pinned, reason = _at(wanted)
+    branch = said.get("b") or said.get("branch")
+    if wanted is None and branch is not None:
+        reason = f"`{branch.text}` is a branch or a tag, and both can move"
     if pinned is False and not url.known and not VARIABLE.sub("", url.text).strip("/."):
         pinned = Unknown(url.text)
-    yield Fetch(url.at, form, "clone", url.text, pinned, reason)
+    inside = (item.at.line, item.at.column) <= (url.at.line, url.at.column)  # a variable's value stands elsewhere
+    yield Fetch(url.at if inside else item.at, form, "clone", url.text, pinned, reason)
 
 
 def _at(wanted: Word | None) -> tuple[bool | Unknown, str]:

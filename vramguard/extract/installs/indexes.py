@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from vramguard.source import Document
 
 _FIRST, _MORE = "--index-url", "--extra-index-url"
+_OF_UV = {  # its settings, those with an older name under the one of today
+    "index-url": "--default-index",
+    "extra-index-url": "--index",
+    "find-links": "--find-links",
+    "allow-insecure-host": "--allow-insecure-host",
+    "index-strategy": "--index-strategy",
+    "prerelease": "--prerelease",
+}
 
 
 def facts(document: Document) -> Iterator[RequirementOption]:
@@ -64,14 +72,11 @@ def _of_uv(table: Node) -> Iterator[RequirementOption]:
         if isinstance(url.value, str) and (index.get("explicit").value is not True or url.value.startswith("http:")):
             default = index.get("default").value is True or index.get("explicit").value is True
             yield RequirementOption(url.at, "--default-index" if default else "--index", url.value)
-    for name in ("index-url", "extra-index-url", "find-links", "allow-insecure-host", "index-strategy", "prerelease"):
-        for said in table.get(name):
-            if isinstance(said.value, str):
-                yield RequirementOption(said.at, f"--{name}", said.value)
-    for name, node in table.get("pip").items():
-        for said in node if name in {"index-url", "extra-index-url", "index-strategy", "prerelease"} else ():
-            if isinstance(said.value, str):
-                yield RequirementOption(said.at, f"--{name}", said.value)
+    for place in (table, table.get("pip")):
+        for name in _OF_UV:
+            for said in place.get(name):
+                if isinstance(said.value, str):
+                    yield RequirementOption(said.at, _OF_UV[name], said.value)
 
 
 def _of_poetry(sources: Node) -> Iterator[RequirementOption]:

@@ -6,6 +6,7 @@ A text under another name may be anything: what a program prints to help its use
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vramguard.facts import Word
@@ -13,6 +14,7 @@ from vramguard.facts import Word
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_MOST = 200  # of one script
 _NAME = re.compile(r"(?:cmd|command|install_?script)s?(?:_?\d+)?$|(?:cmd|command)_", re.IGNORECASE)
 _BEGIN = r"\s*(?:(?:sudo|python[\d.]{0,5}\s+-m)\s+)?(?:pip[\d.]{0,5}|uv|conda|mamba|poetry|pdm|pipx)\s"
 _COMMAND = re.compile(_BEGIN)
@@ -33,7 +35,7 @@ def assigned(script: Word) -> Iterator[Word]:
     """The commands that a shell's script keeps, each as a script of its own."""
     if script.first is None or "=" not in script.text:
         return
-    for match in _ASSIGNED.finditer(script.text):
+    for match in islice(_ASSIGNED.finditer(script.text), _MOST):
         if is_kept(match[1]):
             row = script.text.count("\n", 0, match.start(3))
             column = match.start(3) - (script.text.rfind("\n", 0, match.start(3)) + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vramguard.extract.installs import programs
@@ -70,7 +71,7 @@ def of_databricks(document: Document) -> Iterator[Fact]:
         return
     reading = Reading(document.lines)
     folder = ""
-    for row, text, magic in _cells(document.lines):
+    for row, text, magic in islice(_cells(document.lines), _MAX_COMMANDS):
         moved = _CD.match(text) if magic else None
         if moved:
             folder = joined(folder, moved[1])

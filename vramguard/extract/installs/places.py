@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from vramguard.extract.installs.commands import Reading, Runs, joined
-from vramguard.extract.installs.tools import worth
+from vramguard.extract.installs.tools import named
 from vramguard.extract.tools.values import Node, top
 from vramguard.extract.tools.values import joined as one_script
+from vramguard.facts import Word
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.facts import Fact, Word
+    from vramguard.facts import Fact
     from vramguard.source import Document
 
 _MAX_DEPTH = 30
@@ -35,6 +37,10 @@ _RUN = re.compile(
 )
 _ARGV = frozenset({"command", "args", "entrypoint", "cmd", "argv", "exec"})
 _NO_SHELL = re.compile(r"\s*#!\S*?(?:/env\s+(?:-S\s+)?)?(?:\S*/)?(?:python[0-9.]*|perl|ruby|node|pwsh|Rscript)\b")
+_KFP = '[ -x "$(command -v pip)" ]'
+_BOOTSTRAP = re.compile(  # kfp 2.x, component_factory.py: pip itself, by the distribution's own means
+    r'if ! \[ -x "\$\(command -v pip\)" \]; then\n[^\n]{0,200}\nfi(?=\n)'
+)
 _DASH_C = re.compile(r"-[a-z]*c")
 
 
@@ -73,18 +79,20 @@ class Visitor:
     def script(self, node: Node, runs: Runs) -> None:
         """A string, or a list of them that one shell runs."""
         texts = [node.value] if isinstance(node.value, str) else node.value if isinstance(node.value, list) else []
-        if not any(isinstance(text, str) and worth(text) for text in texts):
+        if not any(isinstance(text, str) and named(text) for text in texts):
             return
         if isinstance(node.value, str):
-            self.text(node.script(), runs)
+            self.text(script_of(node), runs)
             return
-        words = [word for item in node if isinstance(item.value, str) and (word := item.script())]
+        words = [word for item in node if isinstance(item.value, str) and (word := script_of(item))]
         self.text(one_script(words), runs)
 
     def text(self, word: Word | None, runs: Runs) -> None:
         """The text of a script, unless another program reads it."""
         if word is None or len(word.text) > _LONGEST or _NO_SHELL.match(word.text[:200]):
             return
+        if _KFP in word.text:
+            word = Word(_BOOTSTRAP.sub(_blank, word.text), word.at, word.known, word.first)
         self._read += 1
         if self._read <= _MAX_SCRIPTS:
             self.reading.script(word, runs)
@@ -92,7 +100,7 @@ class Visitor:
     def words(self, nodes: list[Node], runs: Runs) -> None:
         """The words of one command. Arguments alone may begin with the `-c` of an entry point that is a shell."""
         texts = [node.value if isinstance(node.value, str) else "" for node in nodes]
-        if not any(worth(text + " ") for text in texts):
+        if not any(named(text) for text in texts):
             return
         self._read += 1
         if self._read > _MAX_SCRIPTS:
@@ -102,7 +110,7 @@ class Visitor:
             text in _SHELL_WORDS or text.startswith("-") for text in map(_base, texts[:shell])
         ):
             behind = next((node for node in nodes[shell + 1 :] if node.value != "--"), None)
-            self.text(behind.script() if behind else None, runs)
+            self.text(script_of(behind) if behind else None, runs)
         else:
             self.reading.command(tuple(word for node in nodes if (word := node.word())), runs)
 
@@ -110,7 +118,7 @@ class Visitor:
         """A command whose parts are lists of words, or lines that a shell would split."""
         if all(isinstance(node.value, list) for node in nodes):
             self.words([item for node in nodes for item in node], runs)
-        elif any(worth(text + " ") for node in nodes for text in _texts(node)):
+        elif any(named(text) for node in nodes for text in _texts(node)):
             words = tuple(word for node in nodes for word in node.words())
             if words:
                 self.reading.command(words, runs)
@@ -130,7 +138,7 @@ class Visitor:
         """The commands and scripts of one mapping."""
         done = self._container(node, runs)
         for key, value in node.items():
-            if key in done or not _RUN.fullmatch(key):
+            if key in done or not _says_run(key):
                 continue
             if isinstance(value.value, str):
                 self.script(value, runs)
@@ -140,7 +148,7 @@ class Visitor:
     def _listed(self, key: str, node: Node, runs: Runs) -> None:
         """A list of strings: the words of one command, or the lines of a script."""
         texts = _texts(node)
-        if len(texts) < len(node.value) or not any(worth(text + " ") for text in texts):
+        if len(texts) < len(node.value) or not any(named(text) for text in texts):
             return
         if key in _ARGV and " " not in texts[0].strip() and "\n" not in texts[0]:
             self.words(list(node), runs)
@@ -187,26 +195,37 @@ def _holders(value: object) -> Iterator[tuple[str | int, ...]]:
         one, keys = pending.pop()
         seen += 1
         if isinstance(one, list):
-            pending.extend((item, (*keys, number)) for number, item in reversed(list(enumerate(one))) if _holds(item))
-        elif isinstance(one, Mapping) and len(keys) < _MAX_DEPTH:
-            if any(_is_run(key, item) for key, item in one.items()):
+            inner = [(item, (*keys, number)) for number, item in enumerate(one) if isinstance(item, dict | list)]
+        elif isinstance(one, dict) and len(keys) < _MAX_DEPTH:
+            if any(_is_run(key, item) for key, item in one.items() if isinstance(item, str | list)):
                 yield keys
-            pending.extend((item, (*keys, key)) for key, item in reversed(list(one.items())) if _holds(item))
+            inner = [(item, (*keys, key)) for key, item in one.items() if isinstance(item, dict | list)]
+        else:
+            continue
+        pending += reversed(inner)
 
 
-def _holds(value: object) -> bool:
-    return isinstance(value, Mapping | list)
-
-
-def _is_run(key: object, value: object) -> bool:
+def _is_run(key: object, value: str | list[object]) -> bool:
     """Whether a key says that its value is run, and that names an installer: in Python, as `"pip", "install"`."""
-    texts = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    named = isinstance(key, str) and len(key) < _LONGEST_KEY and bool(texts)
-    return (
-        named
-        and any(isinstance(text, str) and worth(text + " ") for text in texts)
-        and _RUN.fullmatch(str(key)) is not None
-    )
+    if not isinstance(key, str) or not _says_run(key):
+        return False
+    texts = [value] if isinstance(value, str) else value
+    return any(isinstance(text, str) and named(text) for text in texts)
+
+
+@lru_cache(maxsize=4096)  # a file has few keys, many times each
+def _says_run(key: str) -> bool:
+    return len(key) < _LONGEST_KEY and _RUN.fullmatch(key) is not None
+
+
+def script_of(node: Node) -> Word | None:
+    """A text with its places: a block that stands in the file as it is needs no look at each of its characters."""
+    first = node.document.first(*node.keys) if isinstance(node.value, str) else None
+    return node.script() if first is None else Word(node.value, node.at, first=first)
+
+
+def _blank(match: re.Match[str]) -> str:
+    return re.sub(r"[^\n]", " ", match[0])
 
 
 def _base(text: str) -> str:

@@ -28,11 +28,11 @@ if TYPE_CHECKING:
 
 _WORTH = re.compile(
     r"[\"'\s](?:pip[0-9.]{0,5}|uvx?|poetry|pdm|pipenv|conda|mamba|micromamba|pixi|pipx|easy_install)[\"'\s][^\n]{0,200}"
-    r"(?:\n[^\n]{0,200}){0,3}?(?:install|sync|add|create|update|compile)|pip\.main|_internal|session\.\w*install|git\s+clone"
-    r"|[\"']git[\"'],\s*[\"']clone"
+    r"(?:\n[^\n]{0,200}){0,3}?\b(?:install|sync|add|create|update|compile|download|wheel)\b|pip\.main|pip\._internal"
+    r"|from pip\b|session\.\w*install|git\s+clone|[\"']git[\"'],\s*[\"']clone|\w_pip3?\(|\bpip_(?:run|exec|cmd|command)\("
 )
 _CALLS = re.compile(
-    r"subprocess|os\.|system|popen|Popen|check_call|check_output|pip\.main|_internal|session|getoutput|sh\("
+    r"subprocess|os\.|system|popen|Popen|check_call|check_output|pip\.main|pip\._internal|pip_?main|session|getoutput|sh\("
     r"|run_commands|(?i:cmd|command)"
 )
 _STARTS = frozenset(
@@ -78,13 +78,20 @@ def of_source(document: Document, form: str, place: str = "") -> Iterator[Fact]:
     """The calls of a Python text, or of a notebook's cells."""
     nox = document.path.rpartition("/")[2] == "noxfile.py"
     text = document.value.text
-    if not ((nox or _WORTH.search(text)) and _CALLS.search(text)) or document.value.tree is None:
+    if not (nox or _may_install(text)) or document.value.tree is None:
         return
     program = _Program(document, "nox" if nox else form, place)
     for node in ast.walk(document.value.tree):
         if program.left:
             program.read(node)
     yield from program.reading.facts
+
+
+def _may_install(text: str) -> bool:
+    """Whether a program names an installer's command, and something that starts one; the fast questions first."""
+    named = worth(text) or "pip.main" in text or "pip._internal" in text or "from pip" in text
+    named = named or "_pip(" in text or "pip_" in text
+    return named and _CALLS.search(text) is not None and _WORTH.search(text) is not None
 
 
 def of_text(word: Word, document: Document, runs: Runs) -> Iterator[Fact]:
@@ -133,6 +140,8 @@ class _Program:
             return
         self.left -= 1
         value = self._module.value(kept)
+        if isinstance(value, Either):  # what it holds of other names may be one of several
+            value = value.options[0]
         if isinstance(value, Text):
             self.reading.script(self._word(value), self._runs._replace(kept=True))
 

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from vramguard.source.makefile import Makefile
 
 _MOST_RECIPES = 200  # of one file: each takes the file's variables along
-_LONGEST = 400_000  # characters of a script; a longer one is generated
 _VARIABLE = re.compile(r"\$[({](\w+)[)}]")
 _NO_SHELL = re.compile(r"(?:\S*/)?(?:env\s+(?:-S\s+)?)?(?:\S*/)?(?:python[0-9.]*|perl|ruby|node|Rscript|uv)\b")
 _PREFIX = re.compile(r"^(\s*)([@-]+)(?=\S)")
@@ -36,7 +35,7 @@ def facts(document: Document) -> Iterator[Fact]:
 
 def _shell(document: Document, reading: Reading) -> None:
     text = document.text
-    if len(text) <= _LONGEST and not (text.startswith("#!") and _NO_SHELL.match(text[2:200])):
+    if not (text.startswith("#!") and _NO_SHELL.match(text[2:200])):
         reading.script(Word(text, Location(document.path), first=(1, 1)), Runs("shell", document.path))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vramguard.extract.installs import indexes, tox
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Fact
     from vramguard.source import Document
+
+    _Script = tuple[Word | tuple[Word, ...], Runs]
 
 _MAX_DEPTH = 6
 _MAX_SCRIPTS = 1000
@@ -48,13 +51,21 @@ def facts(document: Document) -> Iterator[Fact]:
     if name in {"tox.toml", "Pipfile"} or not (_NAMED.search(document.text) and worth(document.text)):
         return
     reading = Reading(document.lines)
+    for script, runs in islice(_scripts(document), _MAX_SCRIPTS):
+        if isinstance(script, Word):
+            reading.script(script, runs)
+        else:
+            reading.command(script, runs)
+    yield from reading.facts
+
+
+def _scripts(document: Document) -> Iterator[_Script]:
+    name = document.path.rpartition("/")[2]
     for keys in _PIXI if name == "pixi.toml" else _TABLES:
         form = "pixi" if "pixi" in (*keys, name.partition(".")[0]) else "pyproject"
         for table in _under(top(document)[0], keys):
             for key, node in table.items() if isinstance(table.value, Mapping) else [("", table)]:
-                runs = Runs(form, f"{document.path}#{key}" if key else document.path)
-                _task(node, runs, reading, 0)
-    yield from reading.facts
+                yield from _task(node, Runs(form, f"{document.path}#{key}" if key else document.path), 0)
 
 
 def _under(node: Node, keys: tuple[str, ...]) -> Iterator[Node]:
@@ -69,14 +80,14 @@ def _under(node: Node, keys: tuple[str, ...]) -> Iterator[Node]:
             yield from _under(inner, keys[1:])
 
 
-def _task(node: Node, runs: Runs, reading: Reading, depth: int) -> None:
+def _task(node: Node, runs: Runs, depth: int) -> Iterator[_Script]:
     """A command: a text, several of them, or a table that has one under a key of its tool's."""
     if isinstance(node.value, str):
         if worth(node.value):
-            reading.script(_word(node), runs)
+            yield node.script() or Word(node.value, node.at), runs
     elif isinstance(node.value, list) and depth < _MAX_DEPTH:
-        for item in list(node)[:_MAX_SCRIPTS]:
-            _task(item, runs, reading, depth + 1)
+        for item in node:
+            yield from _task(item, runs, depth + 1)
     elif isinstance(node.value, Mapping) and depth < _MAX_DEPTH:
         folder = node.first(*_FOLDERS).text or runs.directory
         here = runs._replace(directory=folder, env={**runs.env, **node.get("env").variables()})
@@ -85,10 +96,6 @@ def _task(node: Node, runs: Runs, reading: Reading, depth: int) -> None:
             texts = inner.value if isinstance(inner.value, list) else []
             if key == "cmd" and texts and all(isinstance(text, str) for text in texts):
                 if worth(" ".join(texts) + " "):
-                    reading.command(inner.words(), here)
+                    yield inner.words(), here
             else:
-                _task(inner, here, reading, depth + 1)
-
-
-def _word(node: Node) -> Word:
-    return node.script() or Word(str(node.value), node.at)
+                yield from _task(inner, here, depth + 1)

@@ -9,6 +9,7 @@ knowledge of them, and not compared with a release.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ _PROGRAM = re.compile(
 _BY_VARIABLE = re.compile(r"\$[({]?(?:\w{0,40}_)?(PIP|UV|CONDA|MAMBA|POETRY)(?:3|_?(?:BIN|EXE|CMD|PATH))?[)}]?", re.I)
 _WHICH = re.compile(r"\$\((?:which|command -v)\s+([\w.-]+)\)")
 
-_END = r"[\"'}`)]{0,2}(?:,\s{0,9}[\"']|\s)"
+_END = r"[\"'}`)]{0,2}(?:,\s{0,40}[\"']|\s)"
 _INTO = r"\s[^;\n]{0,400}(?:\\\n[^;\n]{0,400}){0,3}"  # the rest of a command, continued lines too
 _A_SHELL = (
     r"\|\s*(?:\w{1,40}=\S{0,80}\s+|sudo\s+(?:-\S{1,40}\s+){0,4}){0,3}(?:/\S{0,40}/)?"
@@ -245,6 +246,12 @@ def fetches(text: str) -> bool:
 def worth(text: str) -> bool:
     """Whether a text does one of the two: asked before anything else is."""
     return installs(text) or fetches(text)
+
+
+@lru_cache(maxsize=512)  # compiled pipelines say the same a hundred times, and each text is asked about several times
+def named(text: str) -> bool:
+    """`worth` of a whole value, which may be a word alone."""
+    return worth(text + " ")
 
 
 def _any(text: str, tests: tuple[tuple[str, re.Pattern[str]], ...]) -> bool:

@@ -32,6 +32,7 @@ _FOLDER = re.compile(  # what stands for a folder: `$GITHUB_WORKSPACE`, `${CMAKE
     r"|git rev-parse|mktemp)\b",
     re.IGNORECASE,
 )
+_ADDRESS = re.compile(r"\W*\w*(?:url|index|mirror|http|registry)\w*\W", re.IGNORECASE)
 _AFTER_FOLDER = re.compile(r"[\"']?(?:$|[/\\\[])")
 _RELATIVE = re.compile(r"\.{1,2}(?:$|[/\\\[])|~?/|[A-Za-z]:\\")
 _PATTERN = re.compile(r"[\w./~-]*\*[\w.*/-]*(?:\[[\w,.-]*\])?")  # `dist/*.whl`
@@ -156,7 +157,7 @@ def _read(text: str, verb: Verb, *, known: bool) -> Declaration:
     if not marks:  # a program's own value
         return Declaration(text, "", Unknown(text), reason=_ELSEWHERE)
     found = _plain(VARIABLE.sub(_HELD, text), verb)
-    if found.pinned is None:
+    if found.pinned is None and not _ADDRESS.match(text):
         return found._replace(name=text, specifier=text)
     if _HELD not in found.name + found.specifier and isinstance(found.pinned, bool):  # in its marker, its extras
         return found

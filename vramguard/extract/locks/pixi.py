@@ -28,12 +28,15 @@ def read(document: Document) -> Lock:
     return Lock(Location(document.path), "pixi", packages)
 
 
+_FILES = (".whl", ".conda", ".tar.bz2", ".tar.gz", ".zip")  # older locks give a folder's digest too
+
+
 def _package(document: Document, entry: Table, at: Location) -> LockedPackage:
     kind = entry.get("kind") or next((key for key in ("conda", "pypi") if key in entry), "conda")
     url = text(entry.get(str(kind))) or text(entry.get("url")) or text(entry.get("path")) or ""
     digest = strongest({key: entry.get(key) for key in ("sha256", "md5")})
     name, version = conda_file(url) or ("", None)
-    folder = "://" not in url and not url.startswith("git+") and digest is None
+    folder = "://" not in url and not url.startswith("git+") and not url.endswith(_FILES)
     return LockedPackage(
         at,
         text(entry.get("name")) or name,

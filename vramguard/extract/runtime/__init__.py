@@ -24,6 +24,7 @@ _READERS: Final[tuple[tuple[str, re.Pattern[str], tuple[str, ...], str, str], ..
     ("yaml", re.compile(r"(?:^|/)cog\.ya?ml$"), ("python_packages", "python_requirements"), "tools", "cog"),
     ("yaml", re.compile(r"(?:^|/)bentofile\.ya?ml$"), ("python", "conda"), "tools", "bento"),
     ("yaml", re.compile(r"(?:^|/)python_env\.ya?ml$"), ("dependencies",), "tools", "mlflow"),
+    ("yaml", _ANY, ("pip_packages:", "conda_packages:"), "tools", "anyscale"),
     ("yaml", _ANY, (" docker:",), "tools", "zenml"),
     ("yaml", _ANY, (" pypi:", "environment_key:"), "tools", "databricks"),
     ("yaml", _ANY, ("models:/", "/latest"), "stored", "stored"),

@@ -21,6 +21,7 @@ from vramguard.extract.python.literals import Contents, Items, Scalar, Table, Te
 from vramguard.extract.runtime.calls import Program, entries, options, under
 from vramguard.extract.runtime.listed import Entry, Listed, conda, requirement
 from vramguard.facts import Requirement, Unknown
+from vramguard.source import Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -162,9 +163,21 @@ def _of_metaflow(program: Program, name: Text, version: Value, node: ast.expr, *
                            reason="its version is made elsewhere")  # fmt: skip
     bare = re.match(r"[0-9]", written) is not None
     if conda_:
-        return conda(f"{name.value}{'==' if bare else ''}{written}", at, "metaflow")
+        found = conda(f"{name.value}{'==' if bare else ''}{written}", at, "metaflow")
+        return replace(found, specifier=written, reason=found.reason.replace(f"=={written}", written))
     joint = " @ " if "://" in written else "==" if bare else ""
     return requirement(f"{name.value}{joint}{written}", at, "metaflow")
+
+
+def _interpreter(program: Program, call: ast.Call, node: ast.expr, form: str) -> Iterator[Fact]:
+    """`@conda(python="3.10")`: a package as others of conda's."""
+    found = program.listed(call, form, tool="conda")
+    at = next(Location(program.path, *program.source.span(word)) for word in call.keywords if word.value is node)
+    for one in options(program.module.value(node)):
+        if isinstance(one, Text) and one.known and one.value:
+            said = _of_metaflow(program, Text("python", one.node), one, node, conda_=True)
+            found.requirements.append(replace(said, at=at))
+    yield from found.facts()
 
 
 def _runtime(program: Program, call: ast.Call, node: ast.expr, form: str) -> Iterator[Fact]:
@@ -319,6 +332,7 @@ _KEYWORDS: Final[dict[str, tuple[Row, ...]]] = {
         Row(("metaflow",), re.compile(r"(?:pypi|conda)(?:_base)?"), "metaflow", _pypi),
         Row(("flytekit", "union"), re.compile("ImageSpec"), "python", _packages),
     ),
+    "python": (Row(("metaflow",), re.compile(r"conda(?:_base)?"), "metaflow", _interpreter),),
     "libraries": (Row(("metaflow",), re.compile(r"conda(?:_base)?"), "metaflow", _pypi),),
     "runtime_env": (Row(("ray", "anyscale"), _HANDLES, "ray", _runtime),),
     "worker_runtime_env": (Row(("ray",), _HANDLES, "ray", _runtime),),

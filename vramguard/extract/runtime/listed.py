@@ -57,6 +57,7 @@ class Listed:
     constraints: list[str | Unknown] = field(default_factory=list)
     local: list[str] = field(default_factory=list)
     options: list[tuple[str, str]] = field(default_factory=list)
+    file_at: Location | None = None  # where the first file is named
 
     def add(self, entry: Entry) -> None:
         """Take one item in: a requirement, or a line of a requirements file."""
@@ -68,6 +69,7 @@ class Listed:
     def file(self, entry: Entry, *, constraint: bool = False) -> None:
         """Take a requirements file in, by its name. One whose name tells what it is, is read wherever it stands."""
         (self.constraints if constraint else self.files).append(entry.text)
+        self.file_at = self.file_at or entry.at
         target = self._target(entry.text) if isinstance(entry.text, str) else None
         if target is not None and (self.sure or kind_of(target) != "requirements"):
             self.includes.append(Include(entry.at, target, constraint))
@@ -84,8 +86,9 @@ class Listed:
             self.requirements = [_locked_at_build(found) for found in self.requirements]
         yield from self.requirements
         yield from self.includes
+        at = self.at if self.requirements or self.file_at is None else self.file_at
         yield Install(
-            self.at, self.form, self.tool, "install", self.place, tuple(self.requirements), tuple(self.files),
+            at, self.form, self.tool, "install", self.place, tuple(self.requirements), tuple(self.files),
             tuple(self.constraints), tuple(self.local), tuple(self.options),
         )  # fmt: skip
 

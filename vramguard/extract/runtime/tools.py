@@ -106,6 +106,18 @@ def bento(document: Document) -> Iterator[Fact]:
         yield from fill(Listed("bentoml", conda.at, document.path, locks=False), conda.get("pip")).facts()
 
 
+def anyscale(document: Document) -> Iterator[Fact]:
+    """Anyscale's cluster environment (docs.anyscale.com, "Cluster environments"): packages of pip and of conda."""
+    for top in _top(document):
+        python = top.get("python")
+        if not {"base_image", "debian_packages", "post_build_cmds"} & top.value.keys():
+            continue
+        for tool in ("pip", "conda"):
+            held = python.get(f"{tool}_packages")
+            found = Listed("ray", held.at, document.path, tool=tool, base=_folder(document), sure=True)
+            yield from fill(found, held).facts()
+
+
 def mlflow(document: Document) -> Iterator[Fact]:
     """MLflow's python_env.yaml (mlflow/utils/environment.py, _PythonEnv): what pip gets, line by line."""
     for top in _top(document):

@@ -57,14 +57,36 @@ _SKIPPED = re.compile(r"\s++")
 _SKIPPED_QUOTED = re.compile(r"(?:\s|\\[nt \n])++")
 
 
+_RUN = re.compile(r"\s+|\S+")
+
+
 def matched(text: str, raw: str, cursor: int, quote: str) -> list[int]:
     """The offset in the source of each character of a text; [] where one is missing."""
     skipped = _SKIPPED_QUOTED if quote == '"' else _SKIPPED
     offsets: list[int] = []
-    for char in text:
-        if char.isspace():
-            offsets.append(cursor)
+    for run in _RUN.findall(text):
+        if run.isspace():
+            offsets += [cursor] * len(run)
             continue
+        blank = skipped.match(raw, cursor)
+        begin = blank.end() if blank else cursor
+        if raw.startswith(run, begin) and not (quote and (quote in run or "\\" in run)):  # as it is, at a stretch
+            cursor = begin + len(run)
+            offsets += range(begin, cursor)
+            continue
+        found = _one_by_one(run, raw, cursor, quote)
+        if not found:
+            return []
+        offsets += found[0]
+        cursor = found[1]
+    return offsets
+
+
+def _one_by_one(run: str, raw: str, cursor: int, quote: str) -> tuple[list[int], int] | None:
+    """The offsets of characters that are escaped, or broken across lines, and where they end."""
+    skipped = _SKIPPED_QUOTED if quote == '"' else _SKIPPED
+    offsets: list[int] = []
+    for char in run:
         blank = skipped.match(raw, cursor)
         cursor = blank.end() if blank else cursor
         found, step = raw[cursor : cursor + 1], 1
@@ -73,10 +95,10 @@ def matched(text: str, raw: str, cursor: int, quote: str) -> list[int]:
         elif quote == "'" and found == "'":
             step = 2
         if found != char:
-            return []
+            return None
         offsets.append(cursor)
         cursor += step
-    return offsets
+    return offsets, cursor
 
 
 def block_of(text: str, places: list[tuple[int, int]]) -> tuple[int, int] | None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from vramguard.extract.tools.layout import block_of, matched, shell_words, unfolded
 from vramguard.facts import Unknown, Word
-from vramguard.source import Document, KeyPath, Location, Ruler, under
+from vramguard.source import Document, KeyPath, Location, under
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -96,8 +96,10 @@ class Node:
         text = self.text
         if text is None:
             return None
-        first = _first(self, text)
-        if first is not None or not (places := _aligned(self, text)):
+        first, places = _laid(self, text)
+        if first is None and not places:
+            places = _aligned(self, text)
+        if first is not None or not places:
             return Word(text, self.at, first=first)
         return unfolded(text, places, self.at)
 
@@ -239,21 +241,36 @@ def _aligned(node: Node, text: str) -> list[tuple[int, int]]:
     quote = raw[0] if raw[:1] in {"'", '"'} and raw[-1] == raw[0] and len(raw) > 1 else ""
     start = raw.find("\n") + 1 if raw[:1] in {"|", ">"} else len(quote)
     offsets = matched(text, raw, start, quote)
-    ruler = Ruler(raw)
-    places = map(ruler.position, offsets)
-    return [(at.line + row - 1, column + (at.column - 1 if row == 1 else 0)) for row, column in places]
+    return list(_positions(raw, offsets, at))
+
+
+def _positions(raw: str, offsets: list[int], at: Location) -> Iterator[tuple[int, int]]:
+    """Line and column of offsets, which only grow, in a text that begins at a place."""
+    ends = [*(match.start() for match in re.finditer("\n", raw)), len(raw) + 1]
+    row, start = 0, 1 - at.column  # where the line begins, counted in the text
+    for offset in offsets:
+        while offset > ends[row]:
+            start = ends[row] + 1
+            row += 1
+        yield at.line + row, offset - start + 1
 
 
 def _first(node: Node, text: str) -> tuple[int, int] | None:
     """Where a text's lines begin, if they stand in the file as they are."""
+    return _laid(node, text)[0]
+
+
+def _laid(node: Node, text: str) -> tuple[tuple[int, int] | None, list[tuple[int, int]]]:
+    """The same, and the places of all characters where those had to be asked for."""
     at, raw = _bare(node)
     if at.line == at.end_line:  # the short way, for nearly all
         if raw == text:
-            return (at.line, at.column)
+            return (at.line, at.column), []
         if len(raw) == len(text) + 2 and raw[1:-1] == text:
-            return (at.line, at.column + 1)
-        return None
-    return block_of(text, _aligned(node, text))
+            return (at.line, at.column + 1), []
+        return None, []
+    places = _aligned(node, text)
+    return block_of(text, places), places
 
 
 def joined_names(names: Iterable[str]) -> Unknown:
