@@ -13,9 +13,9 @@ from vramguard.source import Location
 class Requirement:
     """One declared dependency.
 
-    `pinned`: True for one `==`/`===` without wildcard, a VCS URL at a full commit, a URL with a hash or one whose file's
-    name says its version; None for a local path, which has no version to pin; Unknown for a line that cannot be read as
-    a requirement.
+    `pinned`: True for one `==`/`===` without wildcard, a VCS URL at a full commit, a URL with a hash or one whose file
+    names its version; None for a local path, which has no version to pin; Unknown for a line that cannot be read as a
+    requirement.
     """
 
     at: Location

@@ -58,6 +58,10 @@ def test_what_names_no_image(images: Found, command: str) -> None:
     assert images("a.sh", command + "\n") == []
 
 
+def test_a_tag_behind_a_variable_is_told(images: Found) -> None:
+    assert [one.pinned for one in images("a.sh", "docker pull ${URI}:latest\n")] == [Unknown("${URI}:latest")]
+
+
 def test_recipes_of_a_makefile(images: Found) -> None:
     text = (
         "IMAGE ?= org/x:1\nrun:\n\t@docker run --rm \\\n\t\t-e A=$(B) \\\n\t\torg/y:2\nother:\n\tdocker pull $(IMAGE)\n"

@@ -132,8 +132,6 @@ def test_a_notebook_of_databricks() -> None:
 
 
 def test_a_clone_by_a_variable_in_a_call() -> None:
-    text = (
-        'import subprocess\ndef get(git, url):\n'
-            subprocess.run(f\'"{git}" clone "{url}"\', shell=True)\n# git clone\n'
-    )
+    call = """subprocess.run(f'"{git}" clone "{url}"', shell=True)"""
+    text = f"import subprocess\ndef get(git, url):\n    {call}  # git clone\n"
     assert [fact.pinned for fact in facts("a.py", text) if isinstance(fact, Fetch)] == [Unknown("${URL}")]

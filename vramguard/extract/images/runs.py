@@ -36,6 +36,7 @@ _FLAGS = frozenset((
 ))  # fmt: skip
 _VALUED = frozenset("acehlmpuvw")  # short options that take a value; of `pull`, `-a` takes none
 _MARK = re.compile(r"\$\{\{([^{}\n]{1,200})\}\}")  # what GitHub fills in before a shell reads it
+_TOLD = re.compile(r"[A-Za-z0-9]/?[A-Za-z0-9]")
 _LONGEST = 200_000  # characters of a script; a longer one is generated
 _MOST_RECIPES = 200
 
@@ -143,5 +144,6 @@ def _named(word: Word, form: str, marks: Mapping[str, str]) -> Image | None:
     if found is None or not isinstance(found.pinned, Unknown):
         return found
     rest = VARIABLE.sub("", text)
-    told = VARIABLE.search(text) is not None and re.search(r"[A-Za-z0-9]/?[A-Za-z0-9]", rest.partition(":")[0])
-    return found if told else None
+    name, _, tag = rest.partition(":")
+    told = _TOLD.search(name) or _TOLD.search(tag)  # `$IMAGE` says nothing, `$IMAGE:latest` does
+    return found if VARIABLE.search(text) and told else None

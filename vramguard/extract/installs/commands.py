@@ -19,7 +19,7 @@ from vramguard.extract.installs.tools import (
     worth,
 )
 from vramguard.extract.installs.traces import Trace
-from vramguard.extract.installs.words import VARIABLE, Option, requirements, split, tail
+from vramguard.extract.installs.words import VARIABLE, Option, each, requirements, split
 from vramguard.facts import Install, Requirement, Word
 from vramguard.shell import commands
 
@@ -47,7 +47,6 @@ _SWITCHES = frozenset(
 _VARIABLE = re.compile(r"\"?\$[{(]?\w+[})]?\"?")
 _WORD_END = re.compile(r"(?<!\$)[\s\"';&|]|$")
 _QUIET = {"help", "dry-run", "version"}  # of these a command installs nothing
-_COMMA = re.compile(r",(?![^\[]*\])(?=\s*[A-Za-z])")  # between packages, not within extras or a range
 _EQUALS = re.compile(r"[A-Za-z0-9][\w.\[\],-]*={1,2}")
 _BRACES = str.maketrans("()", "{}")
 _SETS = {"set", "add", "append", "prepend"}
@@ -250,7 +249,7 @@ class Reading:
         elif verb.positional == "first" and not any(option.name in {"from", "spec"} for option in options):
             positional = [word for word in rest[:1] if not word.text.endswith(".py")]
         editable = [option.value for option in options if option.name in EDITABLE and option.value]
-        for words, edits in ((_each(asked), False), (positional, False), (editable, True)):
+        for words, edits in ((each(asked), False), (positional, False), (editable, True)):
             own = [self._own(word, command, runs) for word in words]
             yield from requirements(own, verb, runs.form, editable=edits)
 
@@ -308,23 +307,6 @@ def _holds(at: Location, inner: Location) -> bool:
 
 def _within(at: Location, command: Location) -> bool:
     return (command.line, command.column) <= (at.line, at.column) and at.line <= command.line + 60
-
-
-def _each(words: list[Word]) -> list[Word]:
-    """Uv takes several packages behind one `--with`, parted by commas."""
-    found: list[Word] = []
-    for word in words:
-        begin = 0
-        for text in _COMMA.split(word.text):
-            found.append(_part(word, begin, text))
-            begin += len(text) + 1
-    return found
-
-
-def _part(word: Word, begin: int, text: str) -> Word:
-    rest = tail(word, begin)
-    at = rest.at._replace(end_column=rest.at.column + len(text)) if rest.first else rest.at
-    return Word(text, at, rest.known, rest.first)
 
 
 def _span(words: tuple[Word, ...], command: Command | None) -> Location:

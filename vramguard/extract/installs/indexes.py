@@ -73,10 +73,10 @@ def _of_uv(table: Node) -> Iterator[RequirementOption]:
             default = index.get("default").value is True or index.get("explicit").value is True
             yield RequirementOption(url.at, "--default-index" if default else "--index", url.value)
     for place in (table, table.get("pip")):
-        for name in _OF_UV:
+        for name, option in _OF_UV.items():
             for said in place.get(name):
                 if isinstance(said.value, str):
-                    yield RequirementOption(said.at, _OF_UV[name], said.value)
+                    yield RequirementOption(said.at, option, said.value)
 
 
 def _of_poetry(sources: Node) -> Iterator[RequirementOption]:

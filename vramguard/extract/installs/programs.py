@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _WORTH = re.compile(
     r"[\"'\s](?:pip[0-9.]{0,5}|uvx?|poetry|pdm|pipenv|conda|mamba|micromamba|pixi|pipx|easy_install)[\"'\s][^\n]{0,200}"
     r"(?:\n[^\n]{0,200}){0,3}?\b(?:install|sync|add|create|update|compile|download|wheel)\b|pip\.main|pip\._internal"
-    r"|from pip\b|session\.\w*install|git\s+clone|[\"']git[\"'],\s*[\"']clone|\w_pip3?\(|\bpip_(?:run|exec|cmd|command)\("
+    r"|from pip\b|session\.\w*install|git\s+clone|[\"']git[\"'],\s*[\"']clone|\w_pip3?\("
 )
 _CALLS = re.compile(
     r"subprocess|os\.|system|popen|Popen|check_call|check_output|pip\.main|pip\._internal|pip_?main|session|getoutput|sh\("
@@ -59,7 +59,7 @@ _STARTS = frozenset(
 )
 _PIP_MAIN = {"pip.main", "pip._internal.main", "pipmain", "pip_main", "_internal.main", "pip._internal.cli.main.main"}
 _SESSION = {"install", "run", "run_always", "run_install", "conda_install"}
-_WRAPPER = re.compile(r"(?:\w{1,40}\.)?(?:run|call|exec|execute|do|invoke)_pip3?|pip_(?:run|exec|cmd|command)")
+_WRAPPER = re.compile(r"(?:\w{1,40}\.)?(?:run|call|exec|execute|do|invoke)_pip3?")
 _DEFAULTS = {"get", "getenv", "setdefault", "pop"}
 _MAX_CALLS = 400
 _MAX_OPTIONS = 100
@@ -90,7 +90,7 @@ def of_source(document: Document, form: str, place: str = "") -> Iterator[Fact]:
 def _may_install(text: str) -> bool:
     """Whether a program names an installer's command, and something that starts one; the fast questions first."""
     named = worth(text) or "pip.main" in text or "pip._internal" in text or "from pip" in text
-    named = named or "_pip(" in text or "pip_" in text
+    named = named or "_pip(" in text
     return named and _CALLS.search(text) is not None and _WORTH.search(text) is not None
 
 

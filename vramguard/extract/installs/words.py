@@ -24,6 +24,7 @@ _GIVEN = re.compile(
     r"[\"']?\$(?:[0-9@*]|\{[0-9@*](?::[^}]*)?\}|\{@:\d+\})[\"']?"
 )  # a script's or a function's arguments
 _OPTIONS = re.compile(r"\$\W{0,2}\w*(?:ARG|OPT|FLAG|args|opts|flags|options)\w*", re.ASCII)
+_COMMA = re.compile(r",(?![^\[]*\])(?=\s*[A-Za-z])")  # between packages, not within extras or a range
 _NAME = re.compile(r"[A-Za-z0-9]")
 _AT = re.compile(r"([A-Za-z0-9][\w.-]*(?:\[[^\]]*\])?)@(?!\s)(?!git\+|https?:|file:)(.*)")
 _ELSEWHERE = "a variable says it, and nothing here says what that holds"
@@ -106,6 +107,23 @@ def tail(word: Word, start: int) -> Word:
     return Word(
         text, at, word.known or VARIABLE.search(text) is None, (at.line, at.column) if whole and word.first else None
     )
+
+
+def each(words: list[Word]) -> list[Word]:
+    """Uv takes several packages behind one `--with`, parted by commas."""
+    found: list[Word] = []
+    for word in words:
+        begin = 0
+        for text in _COMMA.split(word.text):
+            found.append(_part(word, begin, text))
+            begin += len(text) + 1
+    return found
+
+
+def _part(word: Word, begin: int, text: str) -> Word:
+    rest = tail(word, begin)
+    at = rest.at._replace(end_column=rest.at.column + len(text)) if rest.first else rest.at
+    return Word(text, at, rest.known, rest.first)
 
 
 def value(word: Word | None) -> str | Unknown:
