@@ -164,7 +164,9 @@ def pips(text: str, folder: Path) -> list[Seen] | str:
         hashed = tuple(f"{kind}:{value}" for kind, values in (line.opts.hashes or {}).items() for value in values)
         text = (getattr(line, "requirement", None) or "").strip()
         files = (tuple(line.opts.requirements or ()), tuple(line.opts.constraints or ()))
-        found.append((text, bool(getattr(line, "is_editable", False)), hashed, *files))
+        # `z==1 -e .` is the editable z==1 to pip 26.3, which then refuses it, and a plain z==1 to those before.
+        editable = getattr(line, "is_editable", False) and not getattr(line, "args", "")
+        found.append((text, bool(editable), hashed, *files))
     return found
 
 

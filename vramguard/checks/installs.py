@@ -12,6 +12,7 @@ from packaging.utils import canonicalize_name
 from vramguard.checks import Problem, Severity, check, once
 from vramguard.checks.indexes import InsecureIndex
 from vramguard.checks.shared import JUDGED, WEAKER, host_of, some, weight
+from vramguard.extract.declaration import UNVOUCHED
 from vramguard.facts import Fetch, Install, PathClass, Project, Unknown
 from vramguard.link.declared import is_elsewhere, standing
 from vramguard.link.environments import environments_of
@@ -263,7 +264,7 @@ class MutableSource:
                 subject = f"{canonicalize_name(requirement.name)};{requirement.marker}"
                 yield Problem(
                     requirement.at,
-                    _values(what, requirement.reason, f"write `{_exact(what)}`"),
+                    _values(what, requirement.reason or UNVOUCHED, f"write `{_exact(what)}`"),
                     severity=severity,
                     subject=subject,
                 )

@@ -45,6 +45,9 @@ MAX_NESTING = 50  # parentheses of one
 _CLAUSE = re.compile(r"(===|==|~=|!=|<=|>=|<|>)(.*)", re.DOTALL)
 
 
+UNVOUCHED = "what a URL serves can change, and no hash stands beside it"
+
+
 class Declaration(NamedTuple):
     """One dependency as declared; the fields are those of `facts.Requirement`."""
 
@@ -128,7 +131,7 @@ def _url(name: str, rest: str, extras: tuple[str, ...], *, hashed: bool) -> Decl
     if variable:
         return said._replace(pinned=Unknown(url), reason=_FROM_ENVIRONMENT)
     versioned = _VERSIONED.search(unquote(bare.partition("?")[0].rpartition("/")[2])) is not None
-    return said._replace(pinned=versioned, reason="what a URL serves can change, and no hash stands beside it")
+    return said._replace(pinned=versioned, reason="" if versioned else UNVOUCHED)
 
 
 def _commit_of(said: Declaration, url: str) -> Declaration:
