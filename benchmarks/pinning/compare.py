@@ -87,7 +87,8 @@ def named(row: Row, fact: Fact) -> bool:
         return False
     if kind == "requirement":
         wanted = canonical(row["name"])
-        return canonical(fact["name"]) == wanted or (not re.fullmatch(r"[\w.-]+", wanted) and fact["name"] in wanted)
+        unnamed = not re.fullmatch(r"[\w.-]+", wanted) and fact["name"] in (wanted or row["specifier"])
+        return canonical(fact["name"]) == wanted or unnamed
     return kind not in ("image", "action") or fact["name"] == row["name"] or "$" in row["name"] or not row["name"]
 
 
@@ -109,8 +110,7 @@ def compare(  # noqa: C901 - one branch for each verdict
     last: dict[tuple[str, str], int] = defaultdict(int)
     for row in rows:
         last[row["path"], row["kind"]] = max(last[row["path"], row["kind"]], int(row["line"]))
-    for row in (row for row in rows if row["kind"] == "aside"):
-        used.update(id(one) for one in by_line.get((row["path"], int(row["line"])), []))
+    aside = {(row["path"], int(row["line"])) for row in rows if row["kind"] == "aside"}
     for row in (row for row in rows if row["kind"] not in ("absent", "aside")):
         key = f"{row['kind']}: {row['form']}"
         at = by_line.get((row["path"], int(row["line"])), [])
@@ -133,6 +133,8 @@ def compare(  # noqa: C901 - one branch for each verdict
             say("spoke", one, f"{one['kind']} {one.get('name', one.get('url'))} where {row['note'] or row['name']}")
     for (path, line), at in by_line.items():
         for one in at:
+            if (path, line) in aside:
+                continue
             if id(one) not in used and one["kind"] != "install" and line <= last.get((path, one["kind"]), 0):
                 counts[f"{one['kind']}: {one['form']}"]["false"] += 1
                 say("false", one, f"{one['kind']}: {one['form']} {one.get('name', one.get('url'))}")

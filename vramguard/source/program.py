@@ -141,7 +141,7 @@ class PythonModule:
 
 @dataclass(frozen=True, slots=True)
 class PythonText:
-    """A module that loads no model itself, but may hold a setting of one, or call what does: not parsed yet."""
+    """A module that loads no model itself, and is not parsed: it may hold a setting of one, or call what does."""
 
     at: Location
     kind: str  # python, notebook

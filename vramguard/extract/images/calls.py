@@ -21,12 +21,23 @@ if TYPE_CHECKING:
 
 # A module with none of these names no image; those of the second only beside one of the third.
 _WORDS = (
-    *("base_image", "image_uri", "container_image", "parent_image", "docker_image", "container_uri", "from_registry"),
-    *("from_aws_ecr", "from_gcp_artifact", "containers.run", "containers.create", "images.pull", "DockerContainer("),
+    *(
+        "from_registry",
+        "from_aws_ecr",
+        "from_gcp_artifact",
+        "containers.run",
+        "containers.create",
+        "images.pull",
+        "DockerContainer(",
+    ),
     *("Sidecar(", "UserContainer(", "ContainerOp("),
     *('"containers"', "'containers'", '"initContainers"', "'initContainers'", '"container"', "'container'"),
 )
-_KEYWORDS = ("image=", "image =")
+_NAMED = ("image=", "image =", "image_uri", "container_uri", "_image")
+# What such a name is given: a text, a call, or another name, of which only the module's own counts.
+_VALUE = re.compile(
+    r"(?:image|_uri)\w*[\"']?\s*(?::\s*(?:str|Optional\[str\])\s*)?[=:]\s*(?:([\"'({\[]|[rfbRFB]{1,2}[\"']|os\.|\w[\w.]*\()|(\w+))"
+)
 _BESIDE = ("Container", "Operator", "docker", "kubernetes", "batch(", "Script(", "script(", "KubernetesJob")
 # Keywords that name an image whatever is called: KFP, BentoML, Flyte, Beam; SageMaker, Vertex AI; ZenML; Metaflow.
 _ALWAYS = frozenset(
@@ -73,7 +84,15 @@ def mentions(text: str) -> bool:
     """Whether a module could name an image."""
     if any(word in text for word in _WORDS):
         return True
-    return any(word in text for word in _KEYWORDS) and any(word in text for word in _BESIDE)
+    if not any(word in text for word in _NAMED):
+        return False
+    beside = any(word in text for word in (*_ALWAYS, *_BESIDE))
+    return beside and any(match[1] or _is_set(match[2], text) for match in _VALUE.finditer(text))
+
+
+def _is_set(name: str, text: str) -> bool:
+    """Whether a module gives a name a value, cheaply asked."""
+    return f"{name} =" in text or f"{name}=" in text or f"{name}:" in text
 
 
 def _calls(tree: ast.Module) -> Iterator[ast.Call | ast.Dict]:

@@ -57,10 +57,8 @@ def extract(document: Document) -> Iterator[Fact]:
     text = document.text
     loads = _may_load(text)
     answers = serving.may_serve(text) and (training.WORDS.search(text) or _FILES.search(text)) is not None
-    holds = len(text) <= _MAX_SETTINGS and _SETTINGS.search(text) is not None
-    starts = len(text) <= _MAX_SETTINGS and _STARTS.search(text) is not None
     if not loads and not answers:
-        if holds or starts:
+        if len(text) <= _MAX_SETTINGS:
             yield PythonText(Location(document.path), document.kind, text)
         return
     source: Source = document.value
@@ -72,7 +70,7 @@ def extract(document: Document) -> Iterator[Fact]:
     if loads or place is not None:
         module = module_of(document.path, source, loads=loads)
         yield replace(module, serves=place, files=frozenset(_FILES.findall(text))) if place else module
-    elif holds or starts:
+    elif len(text) <= _MAX_SETTINGS:
         yield PythonText(Location(document.path), document.kind, text)
     if place is not None and training.WORDS.search(text):
         yield from training.training_modes(document.path, source, place)
@@ -80,6 +78,11 @@ def extract(document: Document) -> Iterator[Fact]:
 
 def _may_load(text: str) -> bool:
     return any(word in text for word in _LOADERS) or ("pipeline(" in text and any(word in text for word in _PIPELINES))
+
+
+def is_of_use(text: str) -> bool:
+    """Whether a module that loads no model may hold a setting of one, or begins a program."""
+    return _SETTINGS.search(text) is not None or _STARTS.search(text) is not None
 
 
 @lru_cache(maxsize=4096)  # base and head of a pull request share nearly every module

@@ -10,7 +10,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
-from vramguard.extract.python import parsed
+from vramguard.extract.python import is_of_use, parsed
 from vramguard.facts import PythonModule, PythonText
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def modules(facts: Facts) -> list[PythonModule]:
             break
         for text in wanted:
             del waiting[text.at.path]
-        new = [module for module in map(parsed, wanted) if module is not None]
+        new = [module for text in wanted if is_of_use(text.text) and (module := parsed(text)) is not None]
         found += new
     return sorted(found, key=lambda module: module.at)
 
