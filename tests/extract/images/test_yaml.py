@@ -216,6 +216,8 @@ def test_services_of_compose(images: Found) -> None:
     ("path", "text", "form", "name"),
     [
         ("x/config.yaml", "model_name: x\nbase_image: {image: 'org/truss:1'}\n", "truss", "org/truss"),
+        ("run.yaml", "settings: {docker: {parent_image: 'org/zen:1'}}\n", "zenml", "org/zen"),
+        ("run.yaml", "steps: {a: {settings: {docker: {parent_image: 'org/zen:1'}}}}\n", "zenml", "org/zen"),
         ("bentofile.yaml", "service: a:B\ndocker: {base_image: 'org/bento:1'}\n", "bentoml", "org/bento"),
         ("c.yaml", "cluster_name: c\ndocker: {head_image: 'org/ray:1'}\n", "ray", "org/ray"),
         ("s.yaml", "resources: {image_id: 'docker:org/sky:1'}\nrun: x\n", "skypilot", "org/sky"),

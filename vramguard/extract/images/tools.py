@@ -1,4 +1,4 @@
-"""Files of tools with one place of their own for an image: Truss, BentoML, SkyPilot, Ray's clusters, dstack, Azure ML.
+"""Files of tools with one place of their own for an image: Truss, BentoML, SkyPilot, Ray's clusters, dstack, ZenML.
 
 Each is told by its keys. A file that is none of these may still hold containers: a patch, a pipeline that was compiled.
 """
@@ -43,6 +43,8 @@ def images(root: Node) -> Iterator[Image]:
             yield from _named(held, form)
     if root.get("type").value in _DSTACK:
         yield from _named(root.get("image"), "dstack")
+    for holder in (root, *(step for _, step in root.get("steps").items())):
+        yield from _named(holder.get("settings", "docker", "parent_image"), "zenml")
     for release in root.get("releases").list():  # helmfile
         for item in release.get("values").list():
             if isinstance(item.value, dict):
