@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
+from judged import problems
 
 from vramguard.checks import Severity, load
 from vramguard.checks.images import DigestCommentMismatch, UnpinnedAction, UnpinnedImage
-from vramguard.extract import extract
-from vramguard.facts import Facts, PathClass
-from vramguard.source import Document, kind_of, read
-
-if TYPE_CHECKING:
-    from vramguard.checks import Check, Problem
-    from vramguard.facts import Fact
 
 HEX = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 A, B = "08c6903cd8c0fde910a37f88322edcfb5dd907a8", "11bd71901bbe5b1630ceea73d27597364c9af683"
-
-
-def classify(path: str) -> PathClass:
-    return next((kind for kind in PathClass if path.startswith(f"{kind.value}/")), PathClass.SERVING)
-
-
-def problems(check: Check, files: dict[str, str]) -> list[Problem]:
-    found: list[Fact] = []
-    for path, text in files.items():
-        document = read(path, text.encode()) if kind_of(path) else None
-        if isinstance(document, Document):
-            found += extract(document)
-    return list(check.find(Facts(found, classify, files)))
 
 
 def workflow(*uses: str) -> str:

@@ -5,31 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from judged import SHA, problems
 
 from vramguard.checks import Severity, load
 from vramguard.checks.pinning import RequirementWithoutHash, UnpinnedRequirement
-from vramguard.extract import extract
 from vramguard.facts import Facts, Install, PathClass, Requirement, Unknown
-from vramguard.source import Document, Location, kind_of, read
+from vramguard.source import Location
 
 if TYPE_CHECKING:
-    from vramguard.checks import Check, Problem
+    from vramguard.checks import Check
     from vramguard.facts import Fact
-
-SHA = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-
-
-def classify(path: str) -> PathClass:
-    return next((kind for kind in PathClass if path.startswith(f"{kind.value}/")), PathClass.SERVING)
-
-
-def problems(check: Check, files: dict[str, str]) -> list[Problem]:
-    found: list[Fact] = []
-    for path, text in files.items():
-        document = read(path, text.encode()) if kind_of(path) else None
-        if isinstance(document, Document):
-            found += extract(document)
-    return list(check.find(Facts(found, classify, files)))
 
 
 def test_the_checks_are_registered() -> None:

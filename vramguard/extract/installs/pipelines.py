@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from vramguard.extract.installs.commands import Runs, joined
 from vramguard.extract.installs.tools import worth
 from vramguard.extract.tools.values import joined as one_script
+from vramguard.extract.tools.workflows import lines_of
 from vramguard.facts import Word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from vramguard.extract.installs.places import Visitor
     from vramguard.extract.tools.values import Node
@@ -109,19 +110,10 @@ def gitlab(document: Node, visitor: Visitor) -> None:
     for name, job in document.items():
         if name in _GITLAB or not isinstance(job.value, Mapping):
             continue
-        lines = [word for key in ("before_script", "script", "after_script") for word in _lines(job.get(key))]
+        lines = [word for key in ("before_script", "script", "after_script") for word in lines_of(job.get(key))]
         script = one_script(lines)
         if script and worth(script.text):
             visitor.text(script, Runs(_FORM, visitor.place(name), env={**shared, **job.get("variables").variables()}))
-
-
-def _lines(item: Node, depth: int = 0) -> Iterator[Word]:
-    """The lines of a script, whose lists may hold lists: an anchor's, a reference's."""
-    if isinstance(item.value, list) and depth < _MAX_DEPTH:
-        for part in item:
-            yield from _lines(part, depth + 1)
-    elif isinstance(item.value, str) and (word := item.script()) is not None:
-        yield word
 
 
 # Azure

@@ -97,7 +97,7 @@ def gitlab(document: Node) -> Iterator[Launch]:
     for name, job in document.items():
         if name in _RESERVED or not isinstance(job.value, dict):
             continue
-        lines = [word for key in ("before_script", "script") for item in job.get(key) for word in _lines(item)]
+        lines = [word for key in ("before_script", "script") for item in job.get(key) for word in lines_of(item)]
         script = joined(lines)
         if script is None or not mentions(script.text):
             continue
@@ -113,11 +113,11 @@ def gitlab(document: Node) -> Iterator[Launch]:
         )
 
 
-def _lines(item: Node, depth: int = 0) -> Iterator[Word]:
+def lines_of(item: Node, depth: int = 0) -> Iterator[Word]:
     """The lines of a script, whose lists may hold lists: an anchor's, a reference's."""
     if isinstance(item.value, list) and depth < _MAX_DEPTH:
         for part in item:
-            yield from _lines(part, depth + 1)
+            yield from lines_of(part, depth + 1)
     elif isinstance(item.value, str) and (word := item.script()) is not None:
         yield word
 
