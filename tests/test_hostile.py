@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING
 
@@ -36,6 +37,16 @@ LONG = "x" * 60_000
 
 # Each would take minutes, or gigabytes, were nothing bounded.
 BOMBS: Mapping[str, Mapping[str, str]] = {
+    "copies in a deep folder": {
+        "/".join(["d"] * 40) + "/Dockerfile": "FROM a\n" + "COPY . .\n" * 3000 + "RUN pip install -r x/r.txt .\n" * 300
+    },
+    "variables of make": {"Makefile": "A=x\n" + "A:=$(A)$(A)\n" * 3000 + "a:\n\tpip install $(A)\n" * 200},
+    "lists of nox": {
+        "noxfile.py": "L=['a']\n" + "L=L+L\n" * 500 + "def a(session):\n" + "  session.install(*L)\n" * 500,
+    },
+    "a long line of a notebook": {
+        "a.ipynb": json.dumps({"cells": [{"cell_type": "code", "source": "!pip install " + "x\\" * 9 + " x" * 20000}]})
+    },
     "a resource named often": {
         "kustomization.yaml": "resources:\n- d.yaml\n" + "- b.yaml\n" * 20_000,
         "b.yaml": f"# vllm\na: {LONG}\n",

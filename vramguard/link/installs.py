@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from fnmatch import fnmatchcase
 from functools import lru_cache
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from vramguard.facts import Install, Project, Unknown
@@ -32,6 +33,8 @@ _EXTRAS = re.compile(r"(?<=[\w./~-])\[[^\]]*\]$")
 _INSIDE = frozenset({"compose", "kubernetes", "helm", "kfp"})  # these run in an image, whose files are not told here
 _FROM_ROOT = frozenset({"workflow"})
 _MOST_PARENTS = 20
+
+_MOST_COPIES = 200  # of a stage that a path may have come with
 
 
 class Installs:
@@ -154,7 +157,7 @@ class Installs:
     def _copied(self, install: Install, folder: str, text: str) -> Iterator[str]:
         """The files of the build context that were copied to where a path leads in the image."""
         target = posixpath.normpath(posixpath.join(folder, text))
-        for source, place in reversed(install.copied):
+        for source, place in islice(dict.fromkeys(reversed(install.copied)), _MOST_COPIES):
             for path in _origin(source, posixpath.normpath(place), target):
                 for context in self._contexts(install.at.path):
                     found = posixpath.normpath(posixpath.join(context, path))

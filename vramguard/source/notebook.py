@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, Final, NamedTuple
 
 from vramguard.source import MAX_VALUES, KeyPath, Parsed, Place, Ruler
@@ -128,12 +128,20 @@ class Notebook(Source):
 
 def _raw_length(raw: str, characters: int) -> int:
     """How many characters of a JSON text hold so many of what it says."""
-    length = position = 0
-    while length < characters and position < len(raw):
-        match = _ESCAPE.match(raw, position)
-        position = match.end() if match else position + 1
-        length += 1
-    return position
+    if "\\" not in raw:
+        return max(0, min(characters, len(raw)))
+    ends = _ends(raw)
+    return ends[min(max(characters, 0), len(ends) - 1)]
+
+
+@lru_cache(maxsize=64)  # many places of one long line are asked for
+def _ends(raw: str) -> list[int]:
+    """Where each character that a JSON text says ends in it, and first its beginning."""
+    ends = [0]
+    while ends[-1] < len(raw):
+        match = _ESCAPE.match(raw, ends[-1])
+        ends.append(match.end() if match else ends[-1] + 1)
+    return ends
 
 
 def _sources(text: str) -> list[list[str]]:

@@ -63,6 +63,7 @@ _WRAPPER = re.compile(r"(?:\w{1,40}\.)?(?:run|call|exec|execute|do|invoke)_pip3?
 _DEFAULTS = {"get", "getenv", "setdefault", "pop"}
 _MAX_CALLS = 400
 _MAX_OPTIONS = 100
+_WORDS = 50  # of one call; a list of more is read in the place of further calls
 
 
 def facts(document: Document) -> Iterator[Fact]:
@@ -270,7 +271,9 @@ class _Program:
         if isinstance(value, Opaque) and self._form == "nox" and (held := self._listed(node)):
             return held
         if isinstance(value, Items):
-            return list(self._items(value))
+            found = list(self._items(value))
+            self.left -= len(found) // _WORDS  # a long list counts as the calls that nobody makes of it
+            return found
         if isinstance(value, Opaque) and (given := self._given(node)) is not None:
             return list(given)
         return [value] if isinstance(value, Text | Contents | Opaque) else []

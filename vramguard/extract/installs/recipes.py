@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vramguard.source.makefile import Makefile
 
 _MOST_RECIPES = 200  # of one file: each takes the file's variables along
+_MOST_LINES = 40_000  # of the scripts that these become
 _VARIABLE = re.compile(r"\$[({](\w+)[)}]")
 _NO_SHELL = re.compile(r"(?:\S*/)?(?:env\s+(?:-S\s+)?)?(?:\S*/)?(?:python[0-9.]*|perl|ruby|node|Rscript|uv)\b")
 _PREFIX = re.compile(r"^(\s*)([@-]+)(?=\S)")
@@ -42,12 +43,13 @@ def _shell(document: Document, reading: Reading) -> None:
 def _makefile(document: Document, reading: Reading) -> None:
     makefile: Makefile = document.value
     speaking = {item.name for item in makefile.assignments if installs(item.value + " ")}
-    found = 0
+    found = lines = 0
     for recipe in makefile.recipes:
         text = "\n".join(recipe.lines)
         named = bool(speaking) and any(name in speaking for name in _VARIABLE.findall(text))
-        if found < _MOST_RECIPES and (named or worth(text)):
+        if found < _MOST_RECIPES and lines < _MOST_LINES and (named or worth(text)):
             found += 1
+            lines += len(makefile.assignments) + len(recipe.lines)
             at = Location(document.path, recipe.row, 1, recipe.row, 1)
             place = f"{document.path}#{recipe.target}"
             reading.script(Word(recipe_script(recipe, makefile), at, first=(1, 1)), Runs("makefile", place, apart=True))

@@ -292,7 +292,6 @@ class Module:
         before = [binding for binding in bindings if binding.at < frame.until] if here else list(bindings)
         if not before:
             return None
-        start = max((n for n, b in enumerate(before) if b.replaces), default=0)
         key = (id(scope), name, len(before))
         if key in self._active:
             return Opaque(ast.Name(name), name)
@@ -302,6 +301,7 @@ class Module:
             return known[key]
         self._active.add(key)
         inner = frame if here else Frame(scope, END, outer, frame.calls, known)
+        start = next((number for number in reversed(range(len(before))) if before[number].replaces), 0)
         found = self._folded(name, before[start:], inner)
         self._active.discard(key)
         if self._steps <= _MAX_STEPS and self._depth < _MAX_DEPTH // 2:
