@@ -175,13 +175,15 @@ def gather(
     pending |= {path: kind for path in only if (kind := kind_of(path, explicit=True)) and _is_there(tree, path)}
     pending |= {item.config: "json" for item in configuration.deployments if item.config}
     done: dict[str, Extracted] = {}
+    gone: set[str] = set()  # listed, and no longer there
     while pending:
         found = _all_extracted(tree, pending, jobs)
+        gone |= {path for path, said in found.items() if said is None and pending[path] not in HEADERS}
         done |= {path: extracted for path, extracted in found.items() if extracted is not None}
         targets = {target for extracted in found.values() if extracted for target in _included(extracted)}
         pending = {path: "requirements" for path in sorted(targets - done.keys()) if _is_there(tree, path)}
-    said = [fact for extracted in done.values() for fact in extracted.facts]
-    facts = Facts([*said, *configuration.deployments], classifier(configuration.settings.classes), paths)
+    every = [fact for extracted in done.values() for fact in extracted.facts]
+    facts = Facts([*every, *configuration.deployments], classifier(configuration.settings.classes), set(paths) - gone)
     facts = _assembled(facts, tree, excluded, configuration)
     facts = facts.adding(_told(deployments(facts), configuration))
     facts = facts.adding(resolved(facts, online=configuration.online))
