@@ -245,7 +245,7 @@ def _all_extracted(tree: Tree, pending: Mapping[str, str], jobs: int) -> dict[st
     # A fork starts at once, but would copy the threads of a progress display as they stand.
     alone = sys.platform == "linux" and threading.active_count() == 1
     with ProcessPoolExecutor(jobs, get_context("fork" if alone else "spawn")) as pool:
-        found = pool.map(_extracted, repeat(tree), pending, pending.values(), chunksize=8)
+        found = pool.map(_extracted, repeat(tree), pending, pending.values(), chunksize=16)
         return dict(zip(pending, found, strict=True))
 
 
