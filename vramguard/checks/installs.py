@@ -16,8 +16,8 @@ from vramguard.extract.declaration import UNVOUCHED
 from vramguard.facts import Fetch, Install, PathClass, Project, Unknown
 from vramguard.link.declared import is_elsewhere, standing
 from vramguard.link.environments import environments_of
+from vramguard.link.folders import folder_of
 from vramguard.link.installs import installs_of
-from vramguard.link.locked import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -9,7 +9,8 @@ from vramguard.checks import Evidence, Problem, Severity, check
 from vramguard.checks.shared import JUDGED, WEAKER, count, names, some, weight
 from vramguard.facts import Lock, PathClass, Project
 from vramguard.link.environments import environments_of
-from vramguard.link.locked import folder_of, unhashed
+from vramguard.link.folders import folder_of
+from vramguard.link.locked import unhashed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

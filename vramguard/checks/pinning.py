@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
@@ -17,6 +16,7 @@ from vramguard.facts import Include, PathClass, Requirement, Unknown
 from vramguard.link.declared import is_elsewhere, standing
 from vramguard.link.environments import environments_of
 from vramguard.link.fixes import covered, locked
+from vramguard.link.folders import folder_of
 from vramguard.link.locked import BUILD_SECTION
 
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ def _hashes(file: RequirementsFile, bare: list[Requirement], facts: Facts) -> tu
     """The hashes of all lines without any, where the lock has them and the list is whole: one hash makes pip ask for
     one on everything that it installs.
     """
-    if not covered(file.requirements, facts, posixpath.dirname(file.path)):
+    if not covered(file.requirements, facts, folder_of(file.path)):
         return ()
     held = [(line, locked(line, facts)) for line in bare]
     if not all(package and package.version and package.hashes for _, package in held):

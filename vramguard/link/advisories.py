@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 import re
 from functools import cache, lru_cache
 from itertools import product
@@ -14,6 +13,7 @@ from packaging.version import Version
 
 from vramguard import data
 from vramguard.facts import Deployment, Lock, Requirement
+from vramguard.link.folders import folder_of, is_within
 from vramguard.link.meeting import meetings
 
 if TYPE_CHECKING:
@@ -180,19 +180,15 @@ def advised(facts: Facts, near: tuple[Location, ...], card: Gpu) -> tuple[Adviso
     if not facts.of(Lock) and not facts.of(Requirement):
         return None
     for found in bad(facts):
-        folder = posixpath.dirname(found.meeting.path)
+        folder = folder_of(found.meeting.path)
         met = found.advisory.kind == "memory-leak" and card.compute_capability in found.advisory.capabilities
-        if met and any(_holds(folder, posixpath.dirname(at.path)) for at in near):
+        if met and any(is_within(folder_of(at.path), folder) for at in near):
             return found.advisory, found.meeting.path
     return None
 
 
 def near(facts: Facts, meeting: Meeting) -> list[Deployment]:
     """The deployments on cards that stand in the folder of an environment, or below it."""
-    folder = posixpath.dirname(meeting.path)
+    folder = folder_of(meeting.path)
     found = (item for item in facts.of(Deployment) if item.accelerator is None)
-    return [item for item in found if _holds(folder, posixpath.dirname(item.at.path))]
-
-
-def _holds(folder: str, place: str) -> bool:
-    return not folder or place == folder or place.startswith(f"{folder}/")
+    return [item for item in found if is_within(folder_of(item.at.path), folder)]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard import data
 from vramguard.extract.declaration import commit
-from vramguard.facts import Artefact, Deployment, PythonModule, PythonText, Unknown
+from vramguard.facts import Artefact, Deployment, PythonModule, Unknown
 from vramguard.link.loading import LAST, OLD, OLD_DATA, TOKENIZERS, loader_of
 from vramguard.link.names import on_hub
 from vramguard.link.python import origin_of, read
@@ -42,7 +42,7 @@ _FILE: Final = re.compile(r"\.(?:json|jsonl|csv|parquet|txt|py|pt|pth|bin|gguf|s
 def artefacts(facts: Facts) -> tuple[Artefact, ...]:
     """Everything that is taken from elsewhere by a name that the repository tells, in the order of its place."""
     stated = [one for one in facts.of(Artefact) if one.source != "hub" or named_on_hub(one, facts)]
-    if not facts.of(PythonModule) and not facts.of(PythonText):
+    if not facts.of(PythonModule):  # of the other texts none is parsed then
         return tuple(stated)
     known = {deployment.at for deployment in facts.of(Deployment) if deployment.form == "python"}
     called = list(_called(facts))

@@ -11,6 +11,7 @@ from packaging.version import Version
 from vramguard import data
 from vramguard.facts import Deployment, Image, Install, Launch
 from vramguard.link.advisories import public
+from vramguard.link.folders import folder_of
 from vramguard.link.meeting import meetings
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
 _LABEL: Final = re.compile(r"cu(\d{2,3})(?:$|[._-])")
 _FOLDER: Final = re.compile(r"/whl/(?:nightly/|test/)?(cu\d{2,3}|cpu|rocm[\d.]*|xpu)(?:/|$)")
-_NO_CUDA: Final = re.compile(r"(?:cpu|rocm|xpu)")
 _INDEXES: Final = ("index-url", "extra-index-url", "index", "default-index", "find-links")
 _PYPI: Final = re.compile(r"https?://pypi\.(?:org|python\.org)/simple/?")
 _DOCKERFILE: Final = "dockerfile"
@@ -211,7 +211,7 @@ def on_cards(facts: Facts) -> Iterator[OnCard]:
     nearest: dict[str, list[Build]] = {}
     for build in builds(facts):
         if build.line.manager == "pip" and build.meeting.form not in _PASSING:
-            for folder in {_folder(build.meeting.path), _folder(build.line.at.path)}:
+            for folder in {folder_of(build.meeting.path), folder_of(build.line.at.path)}:
                 nearest.setdefault(folder, []).append(build)
     if not nearest:
         return
@@ -220,8 +220,8 @@ def on_cards(facts: Facts) -> Iterator[OnCard]:
         card = data.gpu(deployment.gpu) if isinstance(deployment.gpu, str) else None
         if card is None or card.vendor != "nvidia" or deployment.accelerator or deployment.at in foreign:
             continue
-        folder = _folder(deployment.at.path)
-        for build in nearest.get(folder) or nearest.get(_folder(folder), []):
+        folder = folder_of(deployment.at.path)
+        for build in nearest.get(folder) or nearest.get(folder_of(folder), []):
             for row in data.card_builds():
                 if card.compute_capability in row.capabilities and not _has(row, build.cuda):
                     yield OnCard(build, deployment, card, row)
@@ -230,10 +230,6 @@ def on_cards(facts: Facts) -> Iterator[OnCard]:
 def _has(row: CardBuilds, cuda: str) -> bool:
     at = Version(cuda)
     return Version(row.least) <= at and (row.end is None or at < Version(row.end))
-
-
-def _folder(path: str) -> str:
-    return path.rpartition("/")[0]
 
 
 def _foreign(facts: Facts) -> set[Location]:

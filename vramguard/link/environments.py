@@ -12,15 +12,14 @@ from packaging.utils import canonicalize_name
 
 from vramguard.facts import Include, Lock, Project, Requirement, RequirementOption
 from vramguard.link.changed import UNSAFE
-from vramguard.link.locked import REQUIREMENTS, Locked, Locks, folder_of, is_runtime
+from vramguard.link.folders import folder_of
+from vramguard.link.locked import REQUIREMENTS, Locked, Locks, is_runtime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from vramguard.facts import Facts
     from vramguard.source import Location
-
-_UNSAFE = ("pip", "setuptools", "distribute", "wheel")  # pip-tools: UNSAFE_PACKAGES, and wheel
 
 
 class RequirementsFile(NamedTuple):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import posixpath
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -10,10 +9,11 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 from vramguard.facts import Lock
-from vramguard.link.resolved import CONDA
+from vramguard.link.folders import folder_of, upwards
+from vramguard.link.resolved import CONDA, held
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from vramguard.facts import Facts, LockedPackage, Requirement
 
@@ -27,17 +27,17 @@ def locked(requirement: Requirement, facts: Facts) -> LockedPackage | None:
     """
     if requirement.form in _OTHER_GRAMMARS or "://" in requirement.specifier:
         return None
-    for folder in _upwards(posixpath.dirname(requirement.at.path)):
-        held = _locks(facts).get(folder, {}).get(canonicalize_name(requirement.name))
-        if held:
-            return held[0] if len({item.version for item in held}) == 1 and _allows(requirement, held[0]) else None
+    for folder in upwards(folder_of(requirement.at.path)):
+        found = _locks(facts).get(folder, {}).get(canonicalize_name(requirement.name))
+        if found:
+            return found[0] if len({item.version for item in found}) == 1 and _allows(requirement, found[0]) else None
     return None
 
 
 def covered(requirements: Iterable[Requirement], facts: Facts, folder: str) -> bool:
     """Whether a list names every package of the nearest lock: with hashes on all of them pip asks for no other."""
     names = {canonicalize_name(line.name) for line in requirements}
-    lock = next((found for outer in _upwards(folder) if (found := _locks(facts).get(outer))), {})
+    lock = next((found for outer in upwards(folder) if (found := _locks(facts).get(outer))), {})
     return bool(lock) and lock.keys() <= names
 
 
@@ -47,17 +47,9 @@ def _locks(facts: Facts) -> dict[str, dict[str, list[LockedPackage]]]:
     found: dict[str, dict[str, list[LockedPackage]]] = {}
     for lock in facts.of(Lock):
         for package in lock.packages if lock.form not in CONDA else ():
-            if package.version and package.local is None and package.commit is None:
-                of_folder = found.setdefault(posixpath.dirname(lock.at.path), {})
-                of_folder.setdefault(canonicalize_name(package.name), []).append(package)
+            if (one := held(package)) is not None:
+                found.setdefault(folder_of(lock.at.path), {}).setdefault(one.name, []).append(package)
     return found
-
-
-def _upwards(folder: str) -> Iterator[str]:
-    while folder:
-        yield folder
-        folder = posixpath.dirname(folder)
-    yield ""
 
 
 def _allows(requirement: Requirement, package: LockedPackage) -> bool:

@@ -13,6 +13,7 @@ from vramguard.extract.images.builds import BUILT
 from vramguard.extract.images.reference import CHART_TAG, VARIABLE, is_moving, reference
 from vramguard.facts import Image, Kustomization, Texts, Unknown, Word
 from vramguard.link.compose import interpolated
+from vramguard.link.folders import folder_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -145,10 +146,10 @@ class _Overlays:
         self.names: dict[str, set[str]] = defaultdict(set)
         for image in facts.of(Image):
             if image.use.startswith(_REPLACES):
-                self.names[_folder(image.at.path)].add(image.use.removeprefix(_REPLACES))
+                self.names[folder_of(image.at.path)].add(image.use.removeprefix(_REPLACES))
         for kustomization in facts.of(Kustomization) if self.names else ():
             for resource in kustomization.resources:
-                self.above[resource].append(_folder(kustomization.at.path))
+                self.above[resource].append(folder_of(kustomization.at.path))
 
     def replaced(self, path: str, name: str) -> bool:
         """Whether every kustomization that deploys a file replaces the image on the way."""
@@ -164,7 +165,3 @@ class _Overlays:
                 return False  # deployed as it is
             pending += self.above[folder]
         return True
-
-
-def _folder(path: str) -> str:
-    return posixpath.dirname(path) or "."

@@ -6,18 +6,18 @@ import posixpath
 import re
 from collections import defaultdict
 from fnmatch import fnmatchcase
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from vramguard.facts import Install, Project, Unknown
 from vramguard.link.environments import environments_of
-from vramguard.link.locked import folder_of
+from vramguard.link.folders import folder_of, is_within, upwards
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
-    from vramguard.facts import Facts
+    from vramguard.facts import Facts, Requirement
     from vramguard.link.locked import Locked
 
 _SELF = re.compile(  # the folder of the script itself
@@ -33,7 +33,6 @@ _EXTRAS = re.compile(r"(?<=[\w./~-])\[[^\]]*\]$")
 _INSIDE = frozenset({"compose", "kubernetes", "helm", "kfp"})  # these run in an image, whose files are not told here
 _FROM_ROOT = frozenset({"workflow"})
 _MOST_PARENTS = 20
-
 _MOST_COPIES = 200  # of a stage that a path may have come with
 
 
@@ -91,26 +90,29 @@ class Installs:
         for project in self.projects(install):
             folder = folder_of(project.at.path)
             found = environments_of(self._facts).locked(project) or []
-            own = [item for item in found if item.lock is None or _is_above(folder_of(item.lock.at.path), folder)]
+            own = [item for item in found if item.lock is None or is_within(folder, folder_of(item.lock.at.path))]
             if own:
                 yield project, own
 
     def exact(self, install: Install) -> bool:
         """Whether all that the command's files ask for is exact; False where a file is not known."""
-        lists = {file.path: file.requirements for file in environments_of(self._facts).files}
-        found = self.files(install)
-        lines = [line for path in found for line in lists.get(path if isinstance(path, str) else "", ())]
-        return bool(found) and bool(lines) and all(line.pinned in (True, None) for line in lines)
+        lines = self._lines(install)
+        return bool(lines) and all(line.pinned in (True, None) for line in lines)
 
     def hashed(self, install: Install) -> bool:
         """Whether every file that may be installed has its hash beside it: then no index can offer another."""
         if install.option("require-hashes") is not None:
             return True
-        lists = {file.path: file.requirements for file in environments_of(self._facts).files}
-        found = self.files(install)
-        lines = [line for path in found for line in lists.get(path if isinstance(path, str) else "", ())]
-        named = install.requirements
-        return bool(lines) and all(line.hashed or line.pinned is None for line in (*lines, *named))
+        lines = self._lines(install)
+        return bool(lines) and all(line.hashed or line.pinned is None for line in (*lines, *install.requirements))
+
+    def _lines(self, install: Install) -> list[Requirement]:
+        """What stands in the command's files, constraints and all counted as these make it exact."""
+        return [line for path in self.files(install) if isinstance(path, str) for line in self._lists.get(path, ())]
+
+    @cached_property
+    def _lists(self) -> dict[str, tuple[Requirement, ...]]:
+        return {file.path: file.requirements for file in environments_of(self._facts).files}
 
     # Paths
 
@@ -159,19 +161,10 @@ class Installs:
         target = posixpath.normpath(posixpath.join(folder, text))
         for source, place in islice(dict.fromkeys(reversed(install.copied)), _MOST_COPIES):
             for path in _origin(source, posixpath.normpath(place), target):
-                for context in self._contexts(install.at.path):
+                for context in upwards(folder_of(install.at.path)):  # a build's context may be any of them
                     found = posixpath.normpath(posixpath.join(context, path))
                     if not found.startswith(".."):
                         yield found
-
-    def _contexts(self, path: str) -> Iterable[str]:
-        """The folders that a Dockerfile may be built in: its own, those above it up to the repository's root."""
-        here = folder_of(path)
-        found = [here]
-        while here not in {".", ""}:
-            here = posixpath.dirname(here) or "."
-            found.append(here)
-        return found
 
 
 def _origin(source: str, place: str, target: str) -> Iterator[str]:
@@ -190,10 +183,6 @@ def _origin(source: str, place: str, target: str) -> Iterator[str]:
         yield posixpath.join(source, inner)
     elif posixpath.dirname(place) == target and posixpath.basename(place) == posixpath.basename(source):
         yield posixpath.dirname(source) or "."  # the folder that single files were copied to
-
-
-def _is_above(outer: str, inner: str) -> bool:
-    return outer in {".", inner} or inner.startswith(f"{outer}/")
 
 
 def _is_manifest(path: str) -> bool:

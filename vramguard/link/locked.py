@@ -13,6 +13,7 @@ from packaging.utils import canonicalize_name
 from vramguard.extract.locks import reader
 from vramguard.facts import Lock, Project
 from vramguard.link.changed import Held, changes, contradicting, lacking, without_own
+from vramguard.link.folders import folder_of, is_within
 from vramguard.source.requirements import STRONG_HASHES
 
 if TYPE_CHECKING:
@@ -234,18 +235,9 @@ def _is_plain(lock: Lock) -> bool:
 
 
 def _blame(lock: Lock, project: Project, folder: str) -> Location:
-    if folder_of(lock.at.path) == folder or _is_ancestor(folder_of(lock.at.path), folder):
+    if is_within(folder, folder_of(lock.at.path)):
         return project.at
     return next((package.at for package in lock.packages if package.local == folder), lock.at)
-
-
-def _is_ancestor(outer: str, inner: str) -> bool:
-    return outer == "." or inner.startswith(f"{outer}/")
-
-
-def folder_of(path: str) -> str:
-    """The folder of a path, `.` for the repository's root."""
-    return path.rpartition("/")[0] or "."
 
 
 def _member(root: Project, folder: str) -> bool:

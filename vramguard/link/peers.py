@@ -19,7 +19,7 @@ _FILES: Final[Mapping[str, re.Pattern[str]]] = {
     "zizmor": re.compile(r"(?:\.github/)?\.?zizmor\.ya?ml"),
     "hadolint": re.compile(r"\.?hadolint\.ya?ml"),
 }
-_RUN: Final = ("workflow", "action", "pre-commit", "tox", "nox", "makefile")  # where a checker is run, not shipped
+_RUN: Final = ("workflow", "pre-commit", "tox", "nox", "makefile")  # where a checker is run, not shipped
 PEERS: Final = tuple(_FILES)
 
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from vramguard.extract.images.lines import placed
-from vramguard.extract.images.reference import CHART_TAG, VARIABLE, image
+from vramguard.extract.images.reference import CHART_TAG, image
 from vramguard.extract.kubernetes.node import Node
 from vramguard.facts import Image
 from vramguard.source import Location
@@ -104,8 +104,3 @@ def _text(node: Node, keys: tuple[str, ...]) -> str:
 def is_place(text: str) -> bool:
     """Whether a text holds the place of an image, and names none."""
     return not text.strip() or _PLACE.match(text) is not None
-
-
-def has_variable(text: str) -> bool:
-    """Whether something in a text is filled in by others."""
-    return VARIABLE.search(text) is not None

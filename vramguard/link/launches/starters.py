@@ -123,9 +123,6 @@ def started(words: tuple[Word, ...]) -> Started | None:
     return reader(words[1:]) if reader else None
 
 
-_PYTHON_OPTIONS = options("-m -c -W -X", short="mcWX")
-
-
 def _python(words: tuple[Word, ...]) -> Started:
     """`python -m module …` and `python script.py …`."""
     for number, word in enumerate(words):
@@ -156,9 +153,6 @@ def _resolved(words: tuple[Word, ...]) -> tuple[Word, ...]:
         return words
     found = _torchrun(words[1:])
     return found.words
-
-
-_SHELL_OPTIONS = options("--rcfile --init-file -O +O", short="oO")
 
 
 def _shell(words: tuple[Word, ...]) -> Started:
