@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from vramguard.checks import Severity
 from vramguard.extract import extract
 from vramguard.facts import Facts, PathClass
 from vramguard.source import Document, kind_of, read
@@ -28,3 +29,19 @@ def problems(check: Check, files: dict[str, str]) -> list[Problem]:
         if isinstance(document, Document):
             found += extract(document)
     return list(check.find(Facts(found, classify, files)))
+
+
+# What a rule of demand 1 weighs by the class of a path: its own severity where None.
+WEIGHTS = {
+    PathClass.SERVING: None,
+    PathClass.TRAINING: None,
+    PathClass.TEST: Severity.WARNING,
+    PathClass.EXAMPLE: Severity.WARNING,
+    PathClass.DOCS: Severity.WARNING,
+}
+
+
+def weights(check: Check, name: str, text: str) -> dict[PathClass, Severity | None]:
+    """What the check makes of a file in a folder of each class; nothing for a class that it does not judge."""
+    found = {kind: problems(check, {f"{kind.value}/{name}": text}) for kind in PathClass}
+    return {kind: problem.severity for kind, listed in found.items() for problem in listed}

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from judged import SHA, problems
+from judged import SHA, WEIGHTS, problems, weights
 
 from vramguard.checks import Severity, load
 from vramguard.checks.locks import LockEntryWithoutHash, MissingLockFile, StaleLockFile
-from vramguard.facts import PathClass
 
 if TYPE_CHECKING:
     from vramguard.checks import Check
@@ -27,15 +26,7 @@ def test_the_checks_are_registered() -> None:
     ],
 )
 def test_path_classes(check: Check, name: str, text: str) -> None:
-    found = {kind: problems(check, {f"{kind.value}/{name}": text}) for kind in PathClass}
-    judged = {kind: problem.severity for kind, listed in found.items() for problem in listed}
-    assert judged == {
-        PathClass.SERVING: None,
-        PathClass.TRAINING: None,
-        PathClass.TEST: Severity.WARNING,
-        PathClass.EXAMPLE: Severity.WARNING,
-        PathClass.DOCS: Severity.WARNING,
-    }
+    assert weights(check, name, text) == WEIGHTS
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from judged import SHA, problems
+from judged import SHA, WEIGHTS, problems, weights
 
 from vramguard.checks import Severity, load
 from vramguard.checks.pinning import RequirementWithoutHash, UnpinnedRequirement
-from vramguard.facts import Facts, Install, PathClass, Requirement, Unknown
+from vramguard.facts import Facts, Install, Requirement, Unknown
 from vramguard.source import Location
 
 if TYPE_CHECKING:
@@ -80,15 +80,7 @@ def test_constraints_weigh_less() -> None:
     ],
 )
 def test_path_classes(check: Check, name: str, text: str) -> None:
-    found = {kind: problems(check, {f"{kind.value}/{name}": text}) for kind in PathClass}
-    judged = {kind: problem.severity for kind, listed in found.items() for problem in listed}
-    assert judged == {
-        PathClass.SERVING: None,
-        PathClass.TRAINING: None,
-        PathClass.TEST: Severity.WARNING,
-        PathClass.EXAMPLE: Severity.WARNING,
-        PathClass.DOCS: Severity.WARNING,
-    }
+    assert weights(check, name, text) == WEIGHTS
 
 
 def test_one_problem_for_each_file_without_hashes() -> None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from vramguard.checks import Problem, Severity, check
-from vramguard.checks.shared import JUDGED, WEAKER, host_of, weight
+from vramguard.checks.shared import JUDGED, WEAKER, weight
+from vramguard.extract.declaration import host_of
 from vramguard.facts import Install, PathClass, Project, RequirementOption
 from vramguard.link.environments import environments_of
 from vramguard.link.installs import installs_of

@@ -11,8 +11,8 @@ from packaging.utils import canonicalize_name
 
 from vramguard.checks import Problem, Severity, check, once
 from vramguard.checks.indexes import InsecureIndex
-from vramguard.checks.shared import JUDGED, WEAKER, host_of, some, weight
-from vramguard.extract.declaration import UNVOUCHED
+from vramguard.checks.shared import JUDGED, WEAKER, some, weight
+from vramguard.extract.declaration import UNVOUCHED, host_of
 from vramguard.facts import Fetch, Install, PathClass, Project, Unknown
 from vramguard.link.declared import is_elsewhere, standing
 from vramguard.link.environments import environments_of

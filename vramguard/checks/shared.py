@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Protocol
 
 from packaging.utils import canonicalize_name
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Facts, LockedPackage, Requirement
 
-_HOST = re.compile(r"[^:/?#]+://(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^:/?#\[\]]*)")
 _NAMED = 3  # how many of a list are named before "and N more"
 JUDGED = (PathClass.SERVING, PathClass.TRAINING)
 WEAKER = (PathClass.EXAMPLE, PathClass.TEST, PathClass.DOCS)  # run by people, not by customers: a warning
@@ -61,12 +59,6 @@ def some(words: Iterable[str], joint: str) -> str:
     listed = list(words)
     rest = len(listed) - _NAMED
     return joint.join(listed[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def host_of(url: str) -> str:
-    """The host that a URL names, in lower case; "" for none. Unlike `urlsplit` it refuses no text."""
-    match = _HOST.match(url)
-    return match[1].lower() if match else ""
 
 
 def unknown_gpu(name: str) -> str:

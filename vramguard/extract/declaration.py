@@ -37,6 +37,7 @@ _VERSIONED = re.compile(
 )
 _ARCHIVED = re.compile(r"/([\w.-]+)/(?:archive|zipball|tarball|-/archive)/")  # of a repository, by a forge
 _AT_COMMIT = re.compile(r"/(?:archive|zipball|tarball|zip|tar\.gz)/[0-9a-f]{40}(?:\.(?:zip|tgz|tar\.gz))?$")
+_HOST = re.compile(r"[^:/?#]+://(?:[^/?#]*@)?(\[[^\]/?#]*\]|[^:/?#\[\]]*)")
 _VARIABLE = re.compile(r"\$\{[A-Z0-9_]+\}")  # what pip expands: upper case, in braces
 _HASH = re.compile(rf"(?:{'|'.join(STRONG_HASHES)})[=:][0-9a-f]{{64,128}}", re.IGNORECASE)
 _FROM_ENVIRONMENT = "its version comes from a variable of the environment"
@@ -265,3 +266,9 @@ def comparable(specifier: str) -> str:
             version = clause.version
         clauses.append(clause.operator + version)
     return ",".join(sorted(clauses))
+
+
+def host_of(url: str) -> str:
+    """The host that a URL names, in lower case; "" for none. Unlike `urlsplit` it refuses no text."""
+    match = _HOST.match(url)
+    return match[1].lower() if match else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from locked import lock
 
 from vramguard.extract import extract
 from vramguard.facts import Lock
@@ -15,14 +16,6 @@ SHA = f"sha256:{DIGITS}"
 MD5 = "9e107d9d372bb6826bd81d3542a419d6"
 COMMIT = "984bc11b0882ff1e5b34ba717ea357e069ceced9"
 CHANNEL = "https://conda.anaconda.org/conda-forge/linux-64"
-
-
-def lock(text: str, path: str) -> Lock:
-    document = read(path, text.encode())
-    assert isinstance(document, Document)
-    (found,) = extract(document)
-    assert isinstance(found, Lock)
-    return found
 
 
 CONDA_LOCK = f"""\

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from locked import lock
 
 from vramguard.extract import extract
 from vramguard.facts import Declared, Lock, LockedPackage
@@ -13,14 +14,6 @@ from vramguard.source import Document, read
 SHA = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 MD5 = "md5:9e107d9d372bb6826bd81d3542a419d6"
 COMMIT = "984bc11b0882ff1e5b34ba717ea357e069ceced9"
-
-
-def lock(text: str, path: str) -> Lock:
-    document = read(path, text.encode())
-    assert isinstance(document, Document)
-    (found,) = extract(document)
-    assert isinstance(found, Lock)
-    return found
 
 
 def package(text: str, path: str) -> LockedPackage:

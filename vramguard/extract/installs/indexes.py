@@ -9,8 +9,8 @@ asked only for packages that name it (`explicit`) can bring nothing else; its ad
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from vramguard.extract.declaration import host_of
 from vramguard.extract.tools.values import Node, top
 from vramguard.facts import RequirementOption
 
@@ -55,14 +55,7 @@ def _source(source: Node, option: str) -> Iterator[RequirementOption]:
     elif source.get("type").value == "find_links":
         yield RequirementOption(url.at, "--find-links", url.value)
     if source.get("verify_ssl").value is False:
-        yield RequirementOption(source.get("verify_ssl").at, "--trusted-host", _host(url.value))
-
-
-def _host(url: str) -> str:
-    try:
-        return urlsplit(url).hostname or url
-    except ValueError:
-        return url
+        yield RequirementOption(source.get("verify_ssl").at, "--trusted-host", host_of(url.value) or url.value)
 
 
 def _of_uv(table: Node) -> Iterator[RequirementOption]:
