@@ -78,19 +78,9 @@ class Check(Protocol):
 
 
 CHECKS: dict[str, type[Check]] = {}
-_ARTEFACTS = ("installs", "images", "combinations", "audit", "artefacts")
 _MODULES = (
-    "vram",
-    "serving",
-    "training",
-    "deployments",
-    "weights",
-    "files",
-    "pinning",
-    "locks",
-    "models",
-    "helm",
-    *_ARTEFACTS,
+    *("vram", "serving", "training", "deployments", "weights", "files", "helm"),
+    *("pinning", "locks", "models", "installs", "images", "combinations", "audit", "artefacts"),
 )
 
 

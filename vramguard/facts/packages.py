@@ -49,9 +49,7 @@ class Install:
     constraints: tuple[str | Unknown, ...] = ()
     local: tuple[str, ...] = ()  # `.`, `./package[extra]`, `dist/x.whl`
     options: tuple[tuple[str, str], ...] = ()
-    copied: tuple[
-        tuple[str, str], ...
-    ] = ()  # of a Dockerfile's stage: what was copied into it until then, and where to
+    copied: tuple[tuple[str, str], ...] = ()  # into a Dockerfile's stage until then, each with where to
 
     def option(self, *names: str) -> str | None:
         """The last value given for an option under one of these names; None where it is not given."""
