@@ -47,6 +47,8 @@ class Policy:
     words: Mapping[str, Rule]
 
 
+CODE = frozenset({"code", "fields"})  # extractors of what code does, and of what it declares
+_OF_CODE = (3, 4, 5)  # demands that are read off what Python does
 _WORTH_PROCESSES = 256  # files
 _MOST_JOBS = 8  # of those that nobody asked for: joining what more of them read takes longer than reading it
 
@@ -135,7 +137,7 @@ def check(tree: Tree, by: Policy, only: Iterable[str] = (), jobs: int = 1) -> Re
     because a lock, an included file or a model's config may stand elsewhere. `jobs`: processes that read.
     """
     only = tuple(only)
-    files, facts = gather(tree, by.configuration, only, jobs)
+    files, facts = gather(tree, by.configuration, only, jobs, _unasked(by))
     findings = [finding for rule in by.rules for finding in rule.judge(facts)]
     comments = [comment for found in files.values() for comment in found.comments]
     outcome = suppression.apply(findings, comments, by.configuration, frozenset(rule.id for rule in by.rules))
@@ -153,6 +155,11 @@ def check(tree: Tree, by: Policy, only: Iterable[str] = (), jobs: int = 1) -> Re
     )
 
 
+def _unasked(by: Policy) -> frozenset[str]:
+    """Extractors whose facts no selected rule asks for: what code does is only taken apart for demands 3 to 5."""
+    return frozenset() if any(rule.demand in _OF_CODE for rule in by.rules) else CODE
+
+
 def own_findings(by: Policy, facts: Facts, problems: Iterable[tuple[str, Problem]]) -> Iterator[Finding]:
     """Findings of the tool's own rules, for problems that the engine or the governance saw; if they are selected."""
     problems = list(problems)
@@ -166,9 +173,16 @@ def _concerns(finding: Finding, within: Callable[[str], bool]) -> bool:
 
 
 def gather(
-    tree: Tree, configuration: Configuration, only: Iterable[str] = (), jobs: int = 1
+    tree: Tree,
+    configuration: Configuration,
+    only: Iterable[str] = (),
+    jobs: int = 1,
+    without: frozenset[str] = frozenset(),
 ) -> tuple[dict[str, Extracted], Facts]:
-    """What every file of a kind we read says, and every file that those include, by path; and all facts together."""
+    """What every file of a kind we read says, and every file that those include, by path; and all facts together.
+
+    `without`: extractors that are left out.
+    """
     paths = tree.paths()  # asks git, so once
     excluded = matcher(configuration.settings.exclude)
     pending = {path: kind for path in paths if (kind := kind_of(path)) and not excluded(path)}
@@ -177,7 +191,7 @@ def gather(
     done: dict[str, Extracted] = {}
     gone: set[str] = set()  # listed, and no longer there
     while pending:
-        found = _all_extracted(tree, pending, jobs)
+        found = _all_extracted(tree, pending, jobs, without)
         gone |= {path for path, said in found.items() if said is None and pending[path] not in HEADERS}
         done |= {path: extracted for path, extracted in found.items() if extracted is not None}
         targets = {target for extracted in found.values() if extracted for target in _included(extracted)}
@@ -233,11 +247,13 @@ def _assembled(facts: Facts, tree: Tree, excluded: Callable[[str], bool], config
     return facts
 
 
-def _all_extracted(tree: Tree, pending: Mapping[str, str], jobs: int) -> dict[str, Extracted | None]:
+def _all_extracted(
+    tree: Tree, pending: Mapping[str, str], jobs: int, without: frozenset[str]
+) -> dict[str, Extracted | None]:
     """What each file says. Processes are worth their start only for many files; `jobs` 0: one for each core."""
     jobs = jobs or min(_cores(), _MOST_JOBS)
     if jobs == 1 or len(pending) < _WORTH_PROCESSES:
-        return {path: _extracted(tree, path, kind) for path, kind in pending.items()}
+        return {path: _extracted(tree, path, kind, without) for path, kind in pending.items()}
     import threading
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -245,7 +261,7 @@ def _all_extracted(tree: Tree, pending: Mapping[str, str], jobs: int) -> dict[st
     # A fork starts at once, but would copy the threads of a progress display as they stand.
     alone = sys.platform == "linux" and threading.active_count() == 1
     with ProcessPoolExecutor(jobs, get_context("fork" if alone else "spawn")) as pool:
-        found = pool.map(_extracted, repeat(tree), pending, pending.values(), chunksize=16)
+        found = pool.map(_extracted, repeat(tree), pending, pending.values(), repeat(without), chunksize=16)
         return dict(zip(pending, found, strict=True))
 
 
@@ -266,28 +282,28 @@ def _included(extracted: Extracted) -> Iterator[str]:
     return (fact.target for fact in extracted.facts if isinstance(fact, Include) and isinstance(fact.target, str))
 
 
-def _extracted(tree: Tree, path: str, kind: str) -> Extracted | None:
+def _extracted(tree: Tree, path: str, kind: str, without: frozenset[str]) -> Extracted | None:
     """What one file says; None for one that is listed but not there (deleted and not yet committed)."""
     try:
         if kind in HEADERS:
             head = tree.head(path)
-            return None if head is None else _said(read_head(path, head, kind))
+            return None if head is None else _said(read_head(path, head, kind), without)
         data = tree.read(path)
     except (OSError, ValueError) as error:  # ValueError: a path that no system can open
         reason = getattr(error, "strerror", None) or str(error)
         return Extracted((Unreadable(Location(path), f"the system says: {reason}"),))
-    return None if data is None else _of_bytes(path, kind, data)
+    return None if data is None else _of_bytes(path, kind, data, without)
 
 
 @lru_cache(maxsize=100_000)  # base and head of a pull request share nearly every file
-def _of_bytes(path: str, kind: str, data: bytes) -> Extracted:
-    return _said(read(path, data, kind=kind))
+def _of_bytes(path: str, kind: str, data: bytes, without: frozenset[str]) -> Extracted:
+    return _said(read(path, data, kind=kind), without)
 
 
-def _said(document: Document | Unreadable) -> Extracted:
+def _said(document: Document | Unreadable, without: frozenset[str]) -> Extracted:
     if isinstance(document, Unreadable):
         return Extracted((document,))
-    return Extracted(tuple(extract(document)), tuple(suppression.comments(document)))
+    return Extracted(tuple(extract(document, without)), tuple(suppression.comments(document)))
 
 
 def facts_of(tree: Tree, by: Policy, only: Iterable[str] = ()) -> list[Fact]:

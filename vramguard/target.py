@@ -98,7 +98,7 @@ def _deployment(scope: Scope, file: Path, line: int, terms: Terms, given: dict[s
     name = scope.below(file)
     judging = terms._replace(config=terms.config or (name if file.suffix == ".toml" else None))
     tree, policy = _policy(scope.root, judging)
-    _, facts = engine.gather(tree, policy.configuration)
+    _, facts = engine.gather(tree, policy.configuration, without=engine.CODE)
     there = [item for item in facts.of(Deployment) if item.at.path == name]
     above = [item for item in there if item.at.line <= line]
     if not there or line < 1:
@@ -113,7 +113,7 @@ def _proven(root: Path, deployment: Deployment, terms: Terms) -> Proven:
     tracing = _tracing(terms.method)
     tree, policy = _policy(root, terms)
     configuration = dataclasses.replace(policy.configuration, deployments=(deployment,))
-    _, facts = engine.gather(tree, configuration)
+    _, facts = engine.gather(tree, configuration, without=engine.CODE)
     return engine.prove_deployment(facts, _judge(policy), deployment, tracing)
 
 

@@ -81,6 +81,10 @@ CHECKS: dict[str, type[Check]] = {}
 _MODULES = (
     *("vram", "serving", "training", "deployments", "weights", "files", "helm"),
     *("pinning", "locks", "models", "installs", "images", "combinations", "audit", "artefacts"),
+    *(
+        "outputs",
+        "fields",
+    ),
 )
 
 

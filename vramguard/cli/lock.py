@@ -70,7 +70,7 @@ def _plan(scope: Scope, given: list[Asked], upgrade: list[str], config: str | No
 
     tree = WorkTree(scope.root)
     policy = engine.load_policy(tree, named(scope, config), frozenset())
-    _, facts = engine.gather(tree, policy.configuration)
+    _, facts = engine.gather(tree, policy.configuration, without=engine.CODE)
     return locking.plan(facts, given, upgrade)
 
 

@@ -259,6 +259,20 @@ def build_indexes() -> tuple[BuildIndex, ...]:
     return tuple(BuildIndex(**{**row, "packages": (*row["packages"],)}) for row in load("cuda")["index"])
 
 
+@cache
+def code() -> Mapping[str, list[dict[str, Any]]]:
+    """What calls of Python libraries mean: the rows of every `code_*.toml`, by their kind."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for file in sorted(files(__name__).iterdir(), key=lambda one: one.name):
+        if file.name.startswith("code_") and file.name.endswith(".toml"):
+            table = load(file.name.removesuffix(".toml"))
+            default = table.get("default", {})
+            for kind, rows in table.items():
+                if kind != "default":
+                    found.setdefault(kind, []).extend({**default, **row} for row in rows)
+    return MappingProxyType(found)
+
+
 def _releases(row: Mapping[str, Any]) -> tuple[Release, ...]:
     return tuple(Release(first, last, said) for first, last, said in row["releases"])
 

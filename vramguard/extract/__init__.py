@@ -61,6 +61,9 @@ EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("json", re.compile(""), "modes"),
     ("python", re.compile(""), "python"),
     ("notebook", re.compile(""), "python"),
+    ("python", re.compile(""), "code"),
+    ("notebook", re.compile(""), "code"),
+    *((kind, re.compile(""), "fields") for kind in ("python", "notebook", "yaml", "apispec", "proto")),
     *((kind, re.compile(""), "installs") for kind in ("dockerfile", "shell", "makefile", "justfile", "ini", "yaml")),
     *((kind, re.compile(""), "installs") for kind in ("notebook", "python")),
     ("toml", re.compile(r"(?:^|/)(?:(?:pyproject|tox|pixi)\.toml|Pipfile)$"), "installs"),
@@ -69,14 +72,14 @@ EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
 )
 
 
-def extract(document: Document) -> Iterator[Fact]:
-    """Every fact that one document states."""
+def extract(document: Document, without: frozenset[str] = frozenset()) -> Iterator[Fact]:
+    """Every fact that one document states. `without`: modules whose facts nobody asks for."""
     if document.value is None and document.kind in LENIENT:
         return  # it is no text
     for flaw in document.parsed.flaws:
         yield DuplicateKey(Location(document.path, *flaw.span), flaw.message)
     for kind, pattern, module in EXTRACTORS:
-        if document.kind == kind and pattern.search(document.path):
+        if document.kind == kind and module not in without and pattern.search(document.path):
             yield from import_module(f"{__name__}.{module}").extract(document)
             if module == "locks" and kind != "requirements":
                 return  # a lock is nothing else, and long

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vramguard.facts.charts import HelmChart, HelmKey, HelmRelease, HelmUnread, HelmUnrendered, Kustomization, Subchart
+from vramguard.facts.fields import ModuleNames, NumberField, ResponseModel, SchemaClass
 from vramguard.facts.launches import Deployment, Hardware, Launch, Texts
 from vramguard.facts.models import (
     Artefact,
@@ -39,6 +40,7 @@ from vramguard.facts.packages import (
 )
 from vramguard.facts.values import PathClass, Reference, Unknown, Word
 from vramguard.source import Location, Unreadable
+from vramguard.source.graph import CodeModule
 from vramguard.source.program import PythonModule, PythonText, TrainingMode
 
 if TYPE_CHECKING:
@@ -48,6 +50,7 @@ __all__ = [
     "Action",
     "Artefact",
     "Channels",
+    "CodeModule",
     "Declared",
     "Deployment",
     "DuplicateKey",
@@ -71,6 +74,8 @@ __all__ = [
     "LockedTensor",
     "ModelConfig",
     "ModelMissing",
+    "ModuleNames",
+    "NumberField",
     "PathClass",
     "Project",
     "PythonModule",
@@ -78,6 +83,8 @@ __all__ = [
     "Reference",
     "Requirement",
     "RequirementOption",
+    "ResponseModel",
+    "SchemaClass",
     "Subchart",
     "Texts",
     "TrainingMode",
@@ -122,7 +129,12 @@ Fact = (
     | Texts
     | PythonModule
     | PythonText
+    | CodeModule
     | TrainingMode
+    | NumberField
+    | SchemaClass
+    | ResponseModel
+    | ModuleNames
     | Deployment
     | HelmChart
     | HelmKey
@@ -155,6 +167,14 @@ class Facts:
         for found in self._by_type.values():
             found.sort(key=lambda fact: fact.at)
         self.classify = classify
+        self._joined: dict[str, Any] = {}
+
+    def once(self, name: str, join: Callable[[Facts], F]) -> F:
+        """A joined view of these facts, made when it is first asked for."""
+        if name not in self._joined:
+            self._joined[name] = join(self)
+        found: F = self._joined[name]
+        return found
 
     def of(self, kind: type[F]) -> list[F]:
         """Every fact of this type, sorted by place."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.extract.masking import masked_within
 from vramguard.facts import (
+    CodeModule,
     Deployment,
     HelmChart,
     HelmKey,
@@ -19,6 +20,7 @@ from vramguard.facts import (
     Lock,
     LockedModel,
     ModelConfig,
+    ModuleNames,
     Project,
     PythonModule,
     PythonText,
@@ -44,6 +46,8 @@ _MEANS: Final = (
     Texts,
     PythonModule,
     PythonText,
+    CodeModule,
+    ModuleNames,
     *_CHARTS,
 )  # what deployments are made of: said in theirs, by the name of its place
 

@@ -1,0 +1,169 @@
+"""Demand 3: what a model answers reaches people through a layer that can refuse it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from vramguard.checks import Evidence, Problem, Severity, check
+from vramguard.facts import PathClass
+from vramguard.link.code.outputs import exposures
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vramguard.facts import Facts
+    from vramguard.facts.outputs import Exposure, Layer
+
+_NUMBERS: Final = ("number", "any")
+# Layers that can refuse a value, whatever they ask of it.
+_REFUSING: Final = ("finite", "bounds", "member", "text", "schema")
+_ASKED: Final = {
+    "number": "a number",
+    "any": "a number or a label",
+    "label": "a label",
+    "text": "text",
+    "vector": "a vector",
+    "media": "an image or sound",
+}
+
+
+def refusing(exposure: Exposure) -> list[Layer]:
+    """The layers that can refuse the answer."""
+    return [layer for layer in exposure.layers if layer.kind in _REFUSING]
+
+
+def judged(facts: Facts, classes: tuple[PathClass, ...]) -> Iterator[tuple[Exposure, bool]]:
+    """The ways of answers to people, and whether the path's class weighs them as warnings."""
+    for exposure in exposures(facts):
+        found = facts.classify(exposure.at.path)
+        if found not in (PathClass.TEST, PathClass.VENDORED, PathClass.GENERATED):
+            yield exposure, found in classes or exposure.at.path.endswith(".ipynb")
+
+
+def evidence(exposure: Exposure) -> tuple[Evidence, ...]:
+    """The way, step by step."""
+    return tuple(Evidence(step.at, step.what) for step in exposure.steps)
+
+
+@check("unvalidated-output")
+@dataclass(frozen=True)
+class UnvalidatedOutput:
+    """A model's answer goes to people, and nothing on the way can refuse it.
+
+    `kinds` of answers are judged; those of `weaker` as warnings, and so are paths of the classes of `warnings`. Where a
+    declared model of the response is what is lacking, the rule on its fields speaks instead.
+    """
+
+    kinds: tuple[str, ...] = ("number", "any", "label", "text", "media")
+    weaker: tuple[str, ...] = ("label", "text", "media", "vector")
+    warnings: tuple[PathClass, ...] = (PathClass.EXAMPLE, PathClass.DOCS)
+    stream: bool = False
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        seen = set[object]()
+        for exposure, weak in judged(facts, self.warnings):
+            if exposure.output.kind not in self.kinds or exposure.stream is not self.stream or refusing(exposure):
+                continue
+            if exposure.output.kind in _NUMBERS and any(layer.kind == "model" for layer in exposure.layers):
+                continue
+            key = exposure.at, exposure.sink.name if exposure.sink.framework else ""
+            if key in seen:
+                continue
+            seen.add(key)
+            weaker = weak or exposure.output.kind in self.weaker or exposure.output.weak
+            yield self._problem(exposure, Severity.WARNING if weaker else None)
+
+    @staticmethod
+    def _problem(exposure: Exposure, severity: Severity | None) -> Problem:
+        sink = exposure.sink
+        near = [layer for layer in exposure.layers if layer.kind in ("confidence", "truth", "type")]
+        values = {
+            "call": exposure.output.call,
+            "asked": _ASKED[exposure.output.kind],
+            "sink": f"`{sink.name}`" + (f" ({sink.framework})" if sink.framework else f" ({sink.kind})"),
+            "near": _near(near),
+        }
+        subject = f"{exposure.output.function} {exposure.output.call} {sink.name}"
+        return Problem(exposure.at, values, evidence(exposure), severity, subject=subject)
+
+
+def _near(layers: list[Layer]) -> str:
+    if not layers:
+        return ""
+    what = {
+        "confidence": "a threshold on the model's own confidence",
+        "truth": "a test for emptiness",
+        "type": "a test of its type",
+    }
+    return f"; {what[layers[0].kind]} (line {layers[0].at.line}) is no validation"
+
+
+@check("leaky-guard")
+@dataclass(frozen=True)
+class LeakyGuard:
+    """A number's guards all let NaN pass: every comparison with NaN is false, and `"NaN" in str(x)` never matches."""
+
+    warnings: tuple[PathClass, ...] = (PathClass.EXAMPLE, PathClass.DOCS)
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        seen = set[object]()
+        for exposure, weak in judged(facts, self.warnings):
+            layers = refusing(exposure)
+            numeric = [layer for layer in layers if layer.kind in ("bounds", "finite") or _spells_nan(layer)]
+            if (
+                exposure.output.kind == "text"
+                or not numeric
+                or any("nan" in layer.excludes for layer in exposure.layers)
+            ):
+                continue
+            if any(layer.kind in ("schema", "member", "model") for layer in exposure.layers):
+                continue
+            guard = numeric[0]
+            if guard.at in seen:
+                continue
+            seen.add(guard.at)
+            values = {"guard": guard.what, "call": exposure.output.call, "sink": exposure.sink.name}
+            yield Problem(guard.at, values, evidence(exposure), Severity.WARNING if weak else None, subject=guard.what)
+
+
+def _spells_nan(layer: Layer) -> bool:
+    return layer.kind == "text" and re.search("nan", layer.what, re.IGNORECASE) is not None
+
+
+@check("masked-nan")
+@dataclass(frozen=True)
+class MaskedNan:
+    """A bad value is made a good one on its way to people: NaN becomes 0.0, an exception becomes an empty answer."""
+
+    warnings: tuple[PathClass, ...] = (PathClass.EXAMPLE, PathClass.DOCS)
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        seen = set[object]()
+        for exposure, weak in judged(facts, self.warnings):
+            for layer in exposure.layers:
+                if layer.kind == "mask" and layer.at not in seen:
+                    seen.add(layer.at)
+                    values = {"mask": layer.what, "call": exposure.output.call, "sink": exposure.sink.name}
+                    severity = Severity.WARNING if weak else None
+                    yield Problem(layer.at, values, evidence(exposure), severity, subject=layer.what)
+
+
+@check("assert-as-validator")
+@dataclass(frozen=True)
+class AssertAsValidator:
+    """All that can refuse an answer is an `assert`, which `python -O` leaves out."""
+
+    warnings: tuple[PathClass, ...] = (PathClass.EXAMPLE, PathClass.DOCS)
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        seen = set[object]()
+        for exposure, _ in judged(facts, self.warnings):
+            layers = refusing(exposure)
+            if not layers or any(layer.form != "assert" for layer in layers):
+                continue
+            if layers[0].at not in seen:
+                seen.add(layers[0].at)
+                values = {"guard": layers[0].what, "call": exposure.output.call, "sink": exposure.sink.name}
+                yield Problem(layers[0].at, values, evidence(exposure), subject=layers[0].what)

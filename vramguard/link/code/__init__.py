@@ -1,0 +1,121 @@
+"""The repository's Python as one program: names, meanings, call graph, value flow; and what it says of the demands.
+
+`Code` is the joined view that every family of facts is found in. A family is a module with
+`find(code: Code) -> Iterator[Fact]`.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from vramguard.facts import PathClass
+from vramguard.link.code.flow import Flow
+from vramguard.link.code.guards import Guards
+from vramguard.link.code.meaning import Meanings, Own
+from vramguard.link.code.program import Program, Ref
+from vramguard.link.code.roles import table
+from vramguard.source.graph import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vramguard.facts import Facts
+    from vramguard.link.code.program import Routine
+    from vramguard.link.code.roles import Row
+
+_UNREAD = (PathClass.TEST, PathClass.VENDORED, PathClass.GENERATED)
+
+
+class Code:
+    """A program and the questions that one asks of it."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.program = Program(facts)
+        self.meanings = Meanings(self.program)
+        self.flow = Flow(self.meanings)
+        self.guards = Guards(self.meanings)
+
+    @cached_property
+    def routines(self) -> tuple[Routine, ...]:
+        """Every function that is judged: not those of tests and of what others wrote."""
+        judged: dict[str, bool] = {}
+        found: list[Routine] = []
+        for routine in self.program.routines():
+            path = routine.path
+            if path not in judged:
+                judged[path] = self.facts.classify(path) not in _UNREAD
+            if judged[path]:
+                found.append(routine)
+        return tuple(found)
+
+    def calls(self, kind: str) -> Iterator[tuple[Ref, Row]]:
+        """Every call of which a row of that kind speaks."""
+        return ((call, row) for call, paths in self._called if (row := table(kind).among(paths)) is not None)
+
+    @cached_property
+    def _called(self) -> list[tuple[Ref, frozenset[str]]]:
+        found = []
+        for routine in self.routines:
+            for number in routine.all_of("call"):
+                call = Ref(routine, number)
+                paths = self.meanings.called(call)
+                if paths:
+                    found.append((call, paths))
+        return found
+
+    def row(self, kind: str, call: Ref) -> Row | None:
+        """What a row of that kind says of a call."""
+        return table(kind).among(self.meanings.called(call))
+
+    def decorators(self, routine: Routine) -> Iterator[tuple[Ref, frozenset[str]]]:
+        """The decorators of a function or class, each with its access paths; `()` after one that is called."""
+        around = self.program.parent(routine)
+        for number in routine.function.decorators:
+            ref = Ref(around, number)
+            if ref.node.op == "call":
+                yield ref, frozenset(f"{path}()" for path in self.meanings.called(ref))
+            else:
+                yield ref, self.meanings.paths(ref)
+
+    def written(self, ref: Ref) -> str:
+        """What a call calls, as written; else the name of what stands there."""
+        return self.meanings.written(ref) or ref.node.name or ref.node.op
+
+    def name(self, routine: Routine) -> str:
+        """A function with its class: `Server.predict`; the module's own code is `<module>`."""
+        names: list[str] = []
+        while routine.number:
+            names.append(routine.function.name or "<lambda>")
+            routine = self.program.parent(routine)
+        return ".".join(reversed(names)) or "<module>"
+
+    def own_class(self, call: Ref) -> Routine | None:
+        """The class of the repository that a call makes an instance of."""
+        for one in self.meanings.of(call.to(call.node.inputs[0])):
+            if isinstance(one, Own) and one.kind == "class":
+                return one.routine
+        return None
+
+    def argument(self, call: Ref, keyword: str, position: int = NONE) -> Ref | None:
+        """The node of a call's argument; None for an absent one."""
+        number = call.node.argument(keyword, position)
+        return None if number == NONE else call.to(number)
+
+    def reaches(self, routine: Routine, limit: int = 400) -> list[Routine]:
+        """The functions of the repository that a function may run, itself first."""
+        found = [routine]
+        seen = {routine}
+        for one in found:
+            for number in one.all_of("call"):
+                for inner in self.meanings.routines(Ref(one, number)):
+                    if inner not in seen and len(found) < limit:
+                        seen.add(inner)
+                        found.append(inner)
+        return found
+
+
+def program(facts: Facts) -> Code:
+    """The program of a repository, joined once."""
+    return facts.once("code", Code)

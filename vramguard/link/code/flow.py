@@ -1,0 +1,310 @@
+"""Where a value goes: forward through assignments, containers, attributes, calls and returns, until it is used up.
+
+A call of one of the repository's functions is entered with the call remembered, so that what comes back goes to the
+call that it came from. What a comparison, a length or a type says of a value is no longer the value.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vramguard.link.code.meaning import RUNNERS, Own
+from vramguard.link.code.program import Ref
+from vramguard.source.graph import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vramguard.link.code.meaning import Meanings
+    from vramguard.link.code.program import Routine
+
+_MOST: Final = 4000  # places that one value is followed to
+_DEEP: Final = 4  # calls that are remembered
+_CALLERS: Final = 40  # to whom a function's answer goes
+# What passes a value on as it is, or as a part or a whole of it.
+_PASSING: Final = frozenset(
+    {
+        "join",
+        "items",
+        "table",
+        "format",
+        "or",
+        "and",
+        "each",
+        "part",
+        "enter",
+        "grown",
+        "binary",
+        "unary",
+        "global",
+        "yield",
+    }
+)
+# Attributes that speak about an answer, not of it.
+_ABOUT: Final = frozenset({
+    "shape", "dtype", "device", "ndim", "size", "usage", "model", "id", "created", "status_code", "columns", "index", "names",
+    "finish_reason", "stop_reason", "prompt_tokens", "completion_tokens", "total_tokens", "headers", "is_cuda", "input_ids",
+})  # fmt: skip
+# Functions whose answer is no longer the value.
+_SPENT: Final = frozenset({
+    "len", "type", "isinstance", "hasattr", "bool", "print", "id", "callable", "issubclass", "hash", "any", "all", "repr_type",
+    "debug", "info", "warning", "error", "critical", "exception", "log", "log_metric", "log_metrics", "observe", "inc", "isfinite",
+    "isnan", "isinf", "isna", "isnull", "notna", "empty_cache", "time", "startswith", "endswith", "is_available", "set_postfix",
+    "count", "keys", "done", "set_description", "labels", "perf_counter", "isEnabledFor", "allclose", "is_file", "exists",
+})  # fmt: skip
+
+
+class Edge(NamedTuple):
+    """A value and the node that takes it as an input, at that position."""
+
+    value: Ref
+    user: Ref
+    position: int
+
+
+class _State(NamedTuple):
+    ref: Ref
+    calls: tuple[Ref, ...]
+
+
+@dataclass
+class Reached:
+    """All the places that a value went to, each with the one before it."""
+
+    source: Ref
+    edges: list[Edge] = field(default_factory=list)
+    _before: dict[Ref, Ref | None] = field(default_factory=dict)
+    _through: dict[Ref, Ref] = field(default_factory=dict)
+
+    def path(self, last: Ref) -> list[Ref]:
+        """The way from the source to a place, both included, with the acts that lead out of functions and into them."""
+        found = [last]
+        place = last
+        while (before := self._before.get(place)) is not None:
+            act = self._through.get(place)
+            if act is not None and act != place:
+                found.append(act)
+            found.append(before)
+            place = before
+        return found[::-1]
+
+    def values(self, routine: Routine) -> frozenset[int]:
+        """The nodes of a function that hold the value."""
+        return frozenset(ref.number for ref in self._before if ref.routine is routine)
+
+    def visit(self, ref: Ref, before: Ref | None, through: Ref | None = None) -> None:
+        """Note that the value came to a place."""
+        if ref not in self._before:
+            self._before[ref] = before
+            if through is not None:
+                self._through[ref] = through
+
+    def __contains__(self, ref: object) -> bool:
+        return ref in self._before
+
+    @property
+    def routines(self) -> frozenset[Routine]:
+        """The functions that the value came through."""
+        return frozenset(ref.routine for ref in self._before)
+
+
+class Flow:
+    """Follows values through a program."""
+
+    def __init__(self, meanings: Meanings) -> None:
+        self.meanings = meanings
+        self.program = meanings.program
+
+    def forward(self, source: Ref, stops: Callable[[Edge], bool] = lambda _: False) -> Reached:
+        """Everywhere that a value goes. `stops`: where it goes no further, such as a validator's argument."""
+        reached = Reached(source)
+        reached.visit(source, None)
+        pending = deque([_State(source, ())])
+        seen = {pending[0]}
+        while pending and len(seen) < _MOST:
+            state = pending.popleft()
+            for edge, after in self._steps(state):
+                reached.edges.append(edge)
+                if stops(edge):
+                    continue
+                for new in after:
+                    if new not in seen:
+                        seen.add(new)
+                        reached.visit(new.ref, state.ref, edge.user)
+                        pending.append(new)
+        return reached
+
+    def _steps(self, state: _State) -> Iterator[tuple[Edge, list[_State]]]:
+        ref, calls = state
+        nodes = ref.routine.function.nodes
+        for number in ref.routine.users.get(ref.number, ()):
+            for position, inner in enumerate(nodes[number].inputs):
+                if inner == ref.number:
+                    edge = Edge(ref, ref.to(number), position)
+                    yield edge, list(self._taken(edge, calls))
+        for held, name in self._named(ref):
+            yield Edge(ref, held, NONE), [_State(held, calls)] if name else []
+
+    def _named(self, ref: Ref) -> Iterator[tuple[Ref, str]]:
+        """Reads, in functions inside, of a name that holds the value."""
+        for name, values in ref.routine.function.names.items():
+            if ref.number not in values:
+                continue
+            within = self.program.inside(ref.routine)
+            for routine in within:
+                for number in _reads(routine).get(name, ()):
+                    yield Ref(routine, number), name
+
+    def _taken(self, edge: Edge, calls: tuple[Ref, ...]) -> Iterator[_State]:
+        user, node = edge.user, edge.user.node
+        if node.op in _PASSING:
+            yield _State(user, calls)
+            if node.op == "yield":
+                yield from self._back(user.routine, calls)
+            elif node.op == "global":
+                yield from (_State(found, ()) for found in self._reads_of_global(user))
+        elif node.op == "attr":
+            if node.name not in _ABOUT:
+                yield _State(user, calls)
+        elif (node.op == "item" and edge.position == 0) or (node.op == "if" and edge.position):
+            yield _State(user, calls)
+        elif node.op == "store" and edge.position == 1:
+            yield from (_State(found, ()) for found in self._reads_of_attribute(user))
+        elif node.op == "setitem" and edge.position == 2:  # noqa: PLR2004 - base, key, value
+            yield from (_State(found, ()) for found in self._reads_of_item(user))
+        elif node.op == "return":
+            yield from self._back(user.routine, calls)
+        elif node.op == "call":
+            yield from self._called(edge, calls)
+
+    def _called(self, edge: Edge, calls: tuple[Ref, ...]) -> Iterator[_State]:
+        user, node = edge.user, edge.user.node
+        function = user.to(node.inputs[0])
+        last = function.node.name.rpartition(".")[2]
+        if edge.position == 0:
+            if last not in _SPENT:
+                yield _State(user, calls)
+            return
+        own = self.meanings.routines(user)
+        if own:
+            entered = False
+            for routine in own:
+                for target in self._parameters(edge, routine):
+                    entered = True
+                    yield _State(target, (*calls, user)[-_DEEP:])
+            made = any(isinstance(one, Own) and one.kind == "class" for one in self.meanings.of(function))
+            if made or not entered:
+                yield _State(user, calls)
+        elif last in RUNNERS:
+            yield from self._run_elsewhere(edge, calls)
+        elif last not in _SPENT:
+            yield _State(user, calls)
+
+    def _run_elsewhere(self, edge: Edge, calls: tuple[Ref, ...]) -> Iterator[_State]:
+        """`run_in_executor(None, predict, x)`: x becomes a parameter of predict."""
+        user = edge.user
+        found = False
+        for place, number in enumerate(user.node.inputs[1:], 1):
+            for one in self.meanings.of(user.to(number)):
+                if (
+                    isinstance(one, Own)
+                    and one.kind == "function"
+                    and one.routine is not None
+                    and place < edge.position
+                ):
+                    parameters = [one for one in _positional(one.routine) if one != "self"]
+                    index = edge.position - place - 1
+                    if index < len(parameters):
+                        found = True
+                        yield _State(_parameter(one.routine, parameters[index]), (*calls, user)[-_DEEP:])
+        if not found:
+            yield _State(user, calls)
+
+    def _parameters(self, edge: Edge, routine: Routine) -> Iterator[Ref]:
+        """The parameters that an argument becomes."""
+        node = edge.user.node
+        keyword = node.keywords[edge.position - 1]
+        names = _positional(routine)
+        method = self.program.parent(routine).function.kind == "class" and names[:1] in (["self"], ["cls"])
+        if keyword and keyword not in ("*", "**"):
+            rest = [one.name for one in routine.function.parameters if one.stars == 2]  # noqa: PLR2004
+            known = any(one.name == keyword for one in routine.function.parameters)
+            targets = [keyword] if known else rest
+        elif keyword:
+            targets = names[1:] if method else names
+        else:
+            index = sum(1 for word in node.keywords[: edge.position - 1] if not word) + method
+            rest = [one.name for one in routine.function.parameters if one.stars == 1]
+            targets = [names[index]] if index < len(names) else rest
+        yield from (_parameter(routine, name) for name in targets)
+
+    def _back(self, routine: Routine, calls: tuple[Ref, ...]) -> Iterator[_State]:
+        """To the call that this came from; else to everybody who calls."""
+        if calls:
+            yield _State(calls[-1], calls[:-1])
+            return
+        yield from (_State(call, ()) for call in self.meanings.handed.get(routine, ())[:_CALLERS])
+        yield from (_State(call, ()) for call in self.meanings.callers(routine)[:_CALLERS])
+
+    def _reads_of_global(self, user: Ref) -> Iterator[Ref]:
+        module = user.routine.module
+        for number in range(len(module.functions)):
+            routine = self.program.routine(module, number)
+            yield from (Ref(routine, read) for read in _reads(routine).get(user.node.name, ()))
+
+    def _reads_of_attribute(self, user: Ref) -> Iterator[Ref]:
+        """Reads of `self.x` in the methods of the class that put something there."""
+        owner = self.program.owner(user.routine)
+        base = user.to(user.node.inputs[0])
+        if owner is None or not self.meanings.is_self(base, owner):
+            return
+        for routine in self.program.inside(owner):
+            for number in _attributes(routine).get(user.node.name, ()):
+                target = Ref(routine, routine.function.nodes[number].inputs[0])
+                if self.meanings.is_self(target, owner):
+                    yield Ref(routine, number)
+
+    def _reads_of_item(self, user: Ref) -> Iterator[Ref]:
+        """Reads of a table of the module that a function put something into."""
+        base = user.to(user.node.inputs[0])
+        if base.node.op == "name":
+            module = user.routine.module
+            for number in range(len(module.functions)):
+                routine = self.program.routine(module, number)
+                yield from (
+                    Ref(routine, read)
+                    for read in _reads(routine).get(base.node.name, ())
+                    if routine is not user.routine
+                )
+
+
+def _reads(routine: Routine) -> dict[str, list[int]]:
+    """The nodes of a function that read a name from around it."""
+    return _by_name(routine, "name")
+
+
+def _attributes(routine: Routine) -> dict[str, list[int]]:
+    return _by_name(routine, "attr")
+
+
+def _by_name(routine: Routine, op: str) -> dict[str, list[int]]:
+    kept = routine.__dict__.setdefault("by_name", {})
+    if op not in kept:
+        found: dict[str, list[int]] = {}
+        for number, node in enumerate(routine.function.nodes):
+            if node.op == op:
+                found.setdefault(node.name, []).append(number)
+        kept[op] = found
+    table: dict[str, list[int]] = kept[op]
+    return table
+
+
+def _positional(routine: Routine) -> list[str]:
+    return [one.name for one in routine.function.parameters if not one.stars]
+
+
+def _parameter(routine: Routine, name: str) -> Ref:
+    number = next(n for n, node in enumerate(routine.function.nodes) if node.op == "param" and node.name == name)
+    return Ref(routine, number)

@@ -1,0 +1,251 @@
+"""The repository's functions as one program: which module an import means, what a name stands for, who calls whom."""
+
+from __future__ import annotations
+
+import posixpath
+from collections import defaultdict
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from vramguard.extract.code import parsed
+from vramguard.facts import CodeModule, PythonText
+from vramguard.source import Location
+from vramguard.source.graph import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vramguard.facts import Facts
+    from vramguard.source.graph import Function, Node
+
+
+class Routine:
+    """A function, class body or module of the repository. One object each: compared by identity."""
+
+    __slots__ = ("__dict__", "function", "module", "number")
+
+    def __init__(self, module: CodeModule, number: int) -> None:
+        self.module = module
+        self.number = number
+        self.function: Function = module.functions[number]
+
+    def __repr__(self) -> str:
+        return f"<{self.module.at.path}:{self.function.line} {self.function.name or self.function.kind}>"
+
+    @property
+    def path(self) -> str:
+        """The file."""
+        return self.module.at.path
+
+    @cached_property
+    def users(self) -> Mapping[int, tuple[int, ...]]:
+        """For each node the nodes of this function that it is an input of."""
+        found: dict[int, list[int]] = defaultdict(list)
+        for number, node in enumerate(self.function.nodes):
+            for inner in set(node.inputs):
+                if inner != NONE:
+                    found[inner].append(number)
+        return {number: tuple(users) for number, users in found.items()}
+
+    @cached_property
+    def blocks(self) -> Mapping[int, tuple[int, ...]]:
+        """For each block the blocks around it, itself first."""
+        found: dict[int, tuple[int, ...]] = {}
+        for number, block in enumerate(self.function.blocks):
+            found[number] = (number, *found.get(block.parent, ()))
+        return found
+
+    def all_of(self, op: str) -> Iterator[int]:
+        """The nodes of a kind."""
+        return (number for number, node in enumerate(self.function.nodes) if node.op == op)
+
+
+class Ref(NamedTuple):
+    """A node of the program."""
+
+    routine: Routine
+    number: int
+
+    @property
+    def node(self) -> Node:
+        """What stands there."""
+        return self.routine.function.nodes[self.number]
+
+    def to(self, number: int) -> Ref:
+        """Another node of the same function."""
+        return Ref(self.routine, number)
+
+    def inputs(self) -> Iterator[Ref]:
+        """What the node is made of."""
+        return (Ref(self.routine, number) for number in self.node.inputs if number != NONE)
+
+    @property
+    def at(self) -> Location:
+        """Where it stands."""
+        return Location(self.routine.path, *self.node[4:8])
+
+
+class Program:
+    """Every module of the repository that was taken apart; others are parsed when a name leads to one."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.modules = {module.at.path: module for module in facts.of(CodeModule)}
+        self._texts = {text.at.path: text for text in facts.of(PythonText)}
+        self.paths = facts.paths | self.modules.keys() | self._texts.keys()
+        self.classify = facts.classify
+        self._routines: dict[tuple[str, int], Routine] = {}
+
+    def routine(self, module: CodeModule, number: int) -> Routine:
+        """The one object of a function."""
+        key = module.at.path, number
+        if key not in self._routines:
+            self._routines[key] = Routine(module, number)
+        return self._routines[key]
+
+    def routines(self) -> Iterator[Routine]:
+        """Every function of the modules that were taken apart from the start."""
+        for module in self.modules.values():
+            for number in range(len(module.functions)):
+                yield self.routine(module, number)
+
+    def module(self, path: str) -> CodeModule | None:
+        """The module of a file, parsed on demand."""
+        if path not in self.modules and path in self._texts:
+            found = parsed(self._texts.pop(path))
+            if found is not None:
+                self.modules[path] = found
+        return self.modules.get(path)
+
+    def parent(self, routine: Routine) -> Routine:
+        """The function around; a module's own code is its own."""
+        return self.routine(routine.module, max(routine.function.parent, 0))
+
+    def owner(self, routine: Routine) -> Routine | None:
+        """The class of which a function is a method, also of a function inside of a method."""
+        while routine.number:
+            around = self.parent(routine)
+            if around.function.kind == "class":
+                return around
+            routine = around
+        return None
+
+    def methods(self, owner: Routine) -> Iterator[Routine]:
+        """The functions in a class's body."""
+        for number, function in enumerate(owner.module.functions):
+            if function.parent == owner.number and function.kind == "function" and number:
+                yield self.routine(owner.module, number)
+
+    def inside(self, routine: Routine) -> Iterator[Routine]:
+        """The functions that are defined in one, and in those."""
+        for number, function in enumerate(routine.module.functions):
+            if number and function.parent == routine.number and number != routine.number:
+                inner = self.routine(routine.module, number)
+                yield inner
+                yield from self.inside(inner)
+
+    def lookup(self, routine: Routine, name: str) -> list[Ref]:
+        """Every value that a name, read in a function that does not bind it, may have; empty for a builtin's."""
+        around = routine
+        while True:
+            found = around.function.names.get(name, ()) if around.function.kind != "class" or around is routine else ()
+            refs = [Ref(around, number) for number in found]
+            if around.number == 0:
+                refs += self._globals.get((around.path, name), [])
+            if refs or around.number == 0:
+                return refs or self._starred(routine.module, name)
+            around = self.parent(around)
+
+    def _starred(self, module: CodeModule, name: str) -> list[Ref]:
+        for star in module.stars:
+            path = self.resolve(module.at.path, star)
+            target = self.module(path) if path is not None and path != module.at.path else None
+            if target is not None and name in target.functions[0].names:
+                return [Ref(self.routine(target, 0), number) for number in target.functions[0].names[name]]
+        return []
+
+    @cached_property
+    def _globals(self) -> Mapping[tuple[str, str], list[Ref]]:
+        """What functions put into names of their module."""
+        found: dict[tuple[str, str], list[Ref]] = defaultdict(list)
+        for routine in list(self.routines()):
+            for number in routine.all_of("global"):
+                found[routine.path, routine.function.nodes[number].name].append(Ref(routine, number))
+        return found
+
+    @cached_property
+    def calls(self) -> Mapping[str, list[Ref]]:
+        """Every call by the last part of what it calls; empty for what has no name."""
+        found: dict[str, list[Ref]] = defaultdict(list)
+        for routine in list(self.routines()):
+            nodes = routine.function.nodes
+            for number, node in enumerate(nodes):
+                if node.op == "call":
+                    function = nodes[node.inputs[0]]
+                    last = function.name.rpartition(".")[2] if function.op in ("name", "attr", "import") else ""
+                    if function.op == "def":
+                        last = routine.module.functions[int(function.name)].name
+                    found[last].append(Ref(routine, number))
+        return found
+
+    @cached_property
+    def stores(self) -> Mapping[str, list[Ref]]:
+        """Every `x.name = …` by the attribute."""
+        found: dict[str, list[Ref]] = defaultdict(list)
+        for routine in list(self.routines()):
+            for number in routine.all_of("store"):
+                found[routine.function.nodes[number].name].append(Ref(routine, number))
+        return found
+
+    def resolve(self, path: str, dotted: str) -> str | None:
+        """The file, or the folder, of the repository that an import in a file names; None for somebody else's."""
+        name = dotted.lstrip(".")
+        level = len(dotted) - len(name)
+        if level:
+            folder = posixpath.dirname(path)
+            for _ in range(level - 1):
+                folder = posixpath.dirname(folder)
+            return self.at(folder, name)
+        first = name.partition(".")[0]
+        for root in _roots(path):
+            if posixpath.join(root, first) in self._beginnings and (found := self.at(root, name)) is not None:
+                return found
+        return None
+
+    def at(self, folder: str, dotted: str) -> str | None:
+        """The module or package of a dotted name below a folder."""
+        base = posixpath.join(folder, *dotted.split(".")) if dotted else folder
+        for path in (f"{base}.py", posixpath.join(base, "__init__.py")):
+            if path in self.paths:
+                return path
+        return base if base in self._folders else None
+
+    @cached_property
+    def _folders(self) -> frozenset[str]:
+        found: set[str] = set()
+        for path in self.paths:
+            folder = posixpath.dirname(path) if path.endswith(".py") else ""
+            while folder and folder not in found:
+                found.add(folder)
+                folder = posixpath.dirname(folder)
+        return frozenset(found)
+
+    @cached_property
+    def _beginnings(self) -> frozenset[str]:
+        """Modules and folders without their ending."""
+        return self._folders | {path.removesuffix(".py") for path in self.paths if path.endswith(".py")}
+
+
+def package(path: str) -> str:
+    """The folder in which the modules of a package stand: of a module that is no package, what would be its folder."""
+    return posixpath.dirname(path) if path.rpartition("/")[2] == "__init__.py" else path.removesuffix(".py")
+
+
+def _roots(path: str) -> Iterator[str]:
+    """Folders that Python may look in: the file's own, those around it, `src` in each."""
+    folder = posixpath.dirname(path)
+    while True:
+        yield folder
+        yield posixpath.join(folder, "src")
+        if not folder:
+            return
+        folder = posixpath.dirname(folder)

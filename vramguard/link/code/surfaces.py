@@ -1,0 +1,127 @@
+"""Functions whose answers go to people: handlers of web frameworks, model servers, pages and bots."""
+
+from __future__ import annotations
+
+import posixpath
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
+
+from vramguard.link.code.meaning import Own
+from vramguard.link.code.program import Ref, Routine
+from vramguard.link.code.roles import Row, Table, rows
+from vramguard.source.graph import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vramguard.link.code import Code
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A handler. `by`: the decorator or the call that makes it one; None where its class or its name does."""
+
+    routine: Routine
+    row: Row
+    by: Ref | None = None
+
+    @property
+    def framework(self) -> str:
+        """Whose handler it is."""
+        return str(self.row["framework"])
+
+    @property
+    def kind(self) -> str:
+        """http, rpc, ui, bot, batch."""
+        return str(self.row["kind"])
+
+
+def surfaces(code: Code) -> Mapping[Routine, Surface]:
+    """Every handler of the repository."""
+    found: dict[Routine, Surface] = {}
+    for surface in (*_decorated(code), *_passed(code), *_methods(code), *_named(code)):
+        known = found.get(surface.routine)
+        if known is None or (known.row.get("weak") and not surface.row.get("weak")):
+            found[surface.routine] = surface
+    return found
+
+
+def _rows(key: str) -> list[Row]:
+    return [row for row in rows().get("handler", ()) if row.get(key)]
+
+
+def _decorated(code: Code) -> Iterator[Surface]:
+    table = Table(_rows("decorator"), "decorator")
+    for routine in code.routines:
+        for ref, paths in code.decorators(routine) if routine.function.decorators else ():
+            row = table.among(paths)
+            if row is None:
+                continue
+            if routine.function.kind == "class":
+                wanted = row.get("methods", ["__call__"])
+                for method in code.program.methods(routine):
+                    if method.function.name in wanted:
+                        yield Surface(method, row, ref)
+            else:
+                yield Surface(routine, row, ref)
+
+
+def _passed(code: Code) -> Iterator[Surface]:
+    """Functions that are handed to a framework: `add_url_rule(view_func=…)`, `gr.Interface(fn=…)`."""
+    table = Table([row for row in _rows("call") if row.get("function") is not None])
+    for routine in code.routines:
+        for number in routine.all_of("call"):
+            call = Ref(routine, number)
+            row = table.among(code.meanings.called(call))
+            if row is not None:
+                for target in _functions(code, call, row):
+                    yield Surface(target, row, call)
+
+
+def _functions(code: Code, call: Ref, row: Row) -> Iterator[Routine]:
+    given = row["function"]
+    for word in given if isinstance(given, list) else [given]:
+        number = call.node.argument("", word) if isinstance(word, int) else call.node.argument(word)
+        for one in code.meanings.of(call.to(number)) if number != NONE else ():
+            if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
+                yield one.routine
+
+
+def _methods(code: Code) -> Iterator[Surface]:
+    """Methods of classes with a base, or a name, that servers know."""
+    table = Table(_rows("base"), "base")
+    named = {name: row for row in _rows("classes") for name in row["classes"]}
+    for routine in code.routines:
+        if routine.function.kind != "class":
+            continue
+        row = table.among(code.meanings.bases(routine)) if routine.function.bases else None
+        row = row or named.get(routine.function.name)
+        for method in code.program.methods(routine) if row is not None else ():
+            name = method.function.name
+            if row is not None and (name in row.get("methods", ()) or (row.get("own") and not name.startswith("_"))):
+                yield Surface(method, row)
+
+
+def _named(code: Code) -> Iterator[Surface]:
+    """Functions that servers call by their names."""
+    listed = _rows("functions")
+    for routine in code.routines:
+        if routine.function.kind == "function" and code.program.parent(routine).function.kind == "module":
+            row = next((row for row in listed if _is_called(routine, row)), None)
+            if row is not None:
+                yield Surface(routine, row)
+
+
+def _is_called(routine: Routine, row: Row) -> bool:
+    """Whether a server calls a function by its name, in a file of that name, with so many arguments."""
+    if routine.function.name not in row["functions"]:
+        return False
+    stem = posixpath.basename(routine.path).partition(".")[0]
+    files = row.get("files", ["*"])
+    beside = row.get("beside")
+    return (
+        any(fnmatchcase(stem, one) for one in files)
+        and len(routine.function.parameters) >= row.get("arguments", 0)
+        and (beside is None or beside in routine.module.functions[0].names)
+    )
