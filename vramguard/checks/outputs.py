@@ -56,7 +56,7 @@ class UnvalidatedOutput:
     declared model of the response is what is lacking, the rule on its fields speaks instead.
     """
 
-    kinds: tuple[str, ...] = ("number", "any", "label", "text", "media")
+    kinds: tuple[str, ...] = ("number", "any", "label", "text", "media", "vector")
     weaker: tuple[str, ...] = ("label", "text", "media", "vector")
     warnings: tuple[PathClass, ...] = (PathClass.EXAMPLE, PathClass.DOCS)
     stream: bool = False
@@ -143,7 +143,7 @@ class MaskedNan:
         seen = set[object]()
         for exposure, weak in judged(facts, self.warnings):
             for layer in exposure.layers:
-                if layer.kind == "mask" and layer.at not in seen:
+                if layer.kind == "mask" and layer.at not in seen and exposure.output.kind != "text":
                     seen.add(layer.at)
                     values = {"mask": layer.what, "call": exposure.output.call, "sink": exposure.sink.name}
                     severity = Severity.WARNING if weak else None

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
-from functools import lru_cache
+import sys
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
+from vramguard import data
 from vramguard.extract.code.scope import Scope
 from vramguard.extract.code.statements import suite
 from vramguard.source import Location
@@ -26,14 +28,11 @@ if TYPE_CHECKING:
     from vramguard.source import Document
     from vramguard.source.program import PythonText
 
-# Words of whatever makes, trains, serves or answers for a model.
-_WORDS = re.compile(
-    r"\b(?:torch|tensorflow|keras|sklearn|xgboost|lightgbm|catboost|transformers|vllm|sglang|llama_cpp|ctransformers|onnxruntime"
-    r"|sentence_transformers|openai|anthropic|litellm|langchain\w*|llama_index|mlflow|tritonclient|fastapi|starlette|flask"
-    r"|litestar|gradio|streamlit|bentoml|kserve|triton_python_backend_utils|ray|joblib|diffusers|tenacity|backoff|requests"
-    r"|httpx|aiohttp|urllib|apscheduler|schedule|celery|pandas|polars|jax|flax|optax|accelerate|lightning|pytorch_lightning"
-    r"|predict\w*|(?:re)?train\w*|BaseModel|pybreaker|stamina|retrying|\w*[Hh]ealth\w*)\b"
-)
+_IMPORTED = re.compile(r"^[ \t]*(?:from|import)[ \t]+(\w+)", re.MULTILINE)
+# Modules of the standard library that load, fetch, run or answer; the others say nothing of a model.
+_TELLING = frozenset({"urllib", "http", "pickle", "subprocess", "sched", "socketserver", "xmlrpc", "smtplib"})
+# What else a module has that could matter: a model, its training, a health check, a declared response.
+_WORDS = re.compile(r"predict|[Tt]rain|BaseModel|[Hh]ealth|[Mm]odel\(|promot|retrain")
 
 
 def extract(document: Document) -> Iterator[Fact]:
@@ -46,8 +45,32 @@ def extract(document: Document) -> Iterator[Fact]:
 
 
 def may_matter(text: str) -> bool:
-    """Whether a module has a word of what is followed."""
-    return _WORDS.search(text) is not None
+    """Whether a module has a word of what is followed, or imports a package that we know."""
+    return _WORDS.search(text) is not None or not _known().isdisjoint(_IMPORTED.findall(text))
+
+
+@cache
+def _known() -> frozenset[str]:
+    """The packages of `data/code_*.toml`, without what every program imports."""
+    found = {
+        name
+        for rows in data.code().values()
+        for row in rows
+        for key in ("call", "decorator", "base")
+        for text in _listed(row.get(key, []))
+        for name in _names(text)
+    }
+    return frozenset(found - sys.stdlib_module_names) | _TELLING
+
+
+def _listed(found: str | list[str]) -> list[str]:
+    return [found] if isinstance(found, str) else found
+
+
+def _names(text: str) -> list[str]:
+    """The packages that a pattern begins with: `{fastapi,starlette}.**`."""
+    match = re.match(r"\{([\w,]+)\}\.|(\w+)\.", text)
+    return (match[1] or match[2]).split(",") if match else []
 
 
 @lru_cache(maxsize=4096)  # base and head of a pull request share nearly every module

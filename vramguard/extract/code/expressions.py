@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, Final
 
 from vramguard.source.graph import NONE
@@ -18,6 +19,7 @@ _TEXT: Final = 200  # characters of a literal
 GROWING: Final = frozenset(
     {"append", "extend", "add", "insert", "update", "setdefault", "appendleft", "put", "put_nowait", "write", "push"}
 )
+_ADDING: Final = re.compile(r"(?:add|append|update|insert|push)_")
 _SIGNS: Final[Mapping[type, str]] = {
     ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.FloorDiv: "//", ast.Mod: "%", ast.Pow: "**",
     ast.LShift: "<<", ast.RShift: ">>", ast.BitOr: "|", ast.BitAnd: "&", ast.BitXor: "^", ast.MatMult: "@",
@@ -86,7 +88,7 @@ def _call(scope: Scope, node: ast.Call, depth: int) -> int:
     words += [one.arg or "**" for one in node.keywords]
     inputs += [value(scope, one.value, depth) for one in node.keywords]
     made = scope.add("call", "|".join(words), (function, *inputs), node)
-    if inputs and isinstance(node.func, ast.Attribute) and node.func.attr in GROWING:
+    if inputs and isinstance(node.func, ast.Attribute) and (node.func.attr in GROWING or _ADDING.match(node.func.attr)):
         old = scope.nodes[function].inputs
         if old:
             scope.assign(node.func.value, scope.add("grown", node.func.attr, (old[0], *inputs), node), grows=True)

@@ -102,10 +102,43 @@ class Scope:
         name = path(target)
         if isinstance(target, ast.Name):
             if name in self.names:
+                self._whole(self.names[name], number, target)
                 self.names[name] = number
                 self.every.setdefault(name, []).append(number)
         elif name:
             self.names[name] = number
+            self._root(target, number)
+
+    def _root(self, target: ast.expr, number: int) -> None:
+        """An object holds what its attributes and items hold; of `self` each attribute is followed by itself."""
+        root = target
+        while isinstance(root, ast.Attribute | ast.Subscript):
+            root = root.value
+        if isinstance(root, ast.Name) and root.id in self.names and root.id not in ("self", "cls"):
+            held = self.names[root.id]
+            grown = self.add("grown", ".", (held, number), target)
+            self.names[root.id] = grown
+            self.every.setdefault(root.id, []).append(grown)
+
+    def _whole(self, old: int, number: int, at: ast.expr) -> None:
+        """What grows may be a part of something that has a name too: `conv = state.conv; conv.add_message(…)`."""
+        made = self.nodes[old]
+        while made.op == "grown":
+            made = self.nodes[made.inputs[0]]
+        if made.op != "attr":
+            return
+        base = made.inputs[0]
+        for name, held in list(self.names.items()):
+            if self._began(held) == base and name.isidentifier():
+                grown = self.add("grown", f".{made.name}", (held, number), at)
+                self.names[name] = grown
+                self.every.setdefault(name, []).append(grown)
+
+    def _began(self, number: int) -> int:
+        """What grew into a node."""
+        while self.nodes[number].op == "grown":
+            number = self.nodes[number].inputs[0]
+        return number
 
     def _part(self, number: int, position: int, at: ast.expr) -> int:
         """One element of what is unpacked, where its elements stand written."""

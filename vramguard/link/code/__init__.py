@@ -14,7 +14,7 @@ from vramguard.link.code.flow import Flow
 from vramguard.link.code.guards import Guards
 from vramguard.link.code.meaning import Meanings, Own
 from vramguard.link.code.program import Program, Ref
-from vramguard.link.code.roles import table
+from vramguard.link.code.roles import packages, table
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Code:
 
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
-        self.program = Program(facts)
+        self.program = Program(facts, packages())
         self.meanings = Meanings(self.program)
         self.flow = Flow(self.meanings)
         self.guards = Guards(self.meanings)

@@ -48,7 +48,7 @@ _ABOUT: Final = frozenset({
     "finish_reason", "stop_reason", "prompt_tokens", "completion_tokens", "total_tokens", "headers", "is_cuda", "input_ids",
 })  # fmt: skip
 # Functions whose answer is no longer the value.
-_SPENT: Final = frozenset({
+SPENT: Final = frozenset({
     "len", "type", "isinstance", "hasattr", "bool", "print", "id", "callable", "issubclass", "hash", "any", "all", "repr_type",
     "debug", "info", "warning", "error", "critical", "exception", "log", "log_metric", "log_metrics", "observe", "inc", "isfinite",
     "isnan", "isinf", "isna", "isnull", "notna", "empty_cache", "time", "startswith", "endswith", "is_available", "set_postfix",
@@ -159,7 +159,7 @@ class Flow:
 
     def _taken(self, edge: Edge, calls: tuple[Ref, ...]) -> Iterator[_State]:
         user, node = edge.user, edge.user.node
-        if node.op in _PASSING:
+        if node.op in _PASSING and (node.op, node.name) != ("unary", "not"):
             yield _State(user, calls)
             if node.op == "yield":
                 yield from self._back(user.routine, calls)
@@ -184,7 +184,7 @@ class Flow:
         function = user.to(node.inputs[0])
         last = function.node.name.rpartition(".")[2]
         if edge.position == 0:
-            if last not in _SPENT:
+            if last not in SPENT:
                 yield _State(user, calls)
             return
         own = self.meanings.routines(user)
@@ -199,7 +199,7 @@ class Flow:
                 yield _State(user, calls)
         elif last in RUNNERS:
             yield from self._run_elsewhere(edge, calls)
-        elif last not in _SPENT:
+        elif last not in SPENT:
             yield _State(user, calls)
 
     def _run_elsewhere(self, edge: Edge, calls: tuple[Ref, ...]) -> Iterator[_State]:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.link.code.meaning import Meanings
+from vramguard.link.code.flow import SPENT
 from vramguard.link.code.program import Ref
 from vramguard.source import Location
 from vramguard.source.graph import NONE
@@ -41,6 +42,9 @@ _FINITE: Final = {
     "notna": (False, True),
     "notnull": (False, True),
 }
+
+
+_TELLING: Final = ("compare", "store", "return", "raise", "assert")
 
 
 class Condition(NamedTuple):
@@ -179,10 +183,15 @@ class Guards:
         nodes = routine.function.nodes
         while pending:
             for user in routine.users.get(pending.pop(), ()):
-                if user not in found and nodes[user].op not in ("compare", "store", "return"):
+                if user not in found and nodes[user].op not in _TELLING and not self._asks(nodes, nodes[user]):
                     found.add(user)
                     pending.append(user)
         return frozenset(found)
+
+    @staticmethod
+    def _asks(nodes: tuple[Node, ...], node: Node) -> bool:
+        """Whether a call says something of a value, and is none itself."""
+        return node.op == "call" and nodes[node.inputs[0]].name.rpartition(".")[2] in SPENT
 
 
 @dataclass
@@ -312,6 +321,8 @@ class _Question:
     def says(self, number: int, bad: float) -> bool | None:  # noqa: C901, PLR0911 - a row for each operator
         """The test's answer if the value is `bad`."""
         node = self._node(number)
+        if number in self.values and node.op in ("call", "attr", "item", "join", "param", "each", "part", "if"):
+            return bool(bad)  # `if price:` lets NaN through
         if node.op == "unary" and node.name == "not":
             inner = self.says(node.inputs[0], bad)
             return None if inner is None else not inner
@@ -336,8 +347,6 @@ class _Question:
             return decided if decided in answers else None if None in answers else not decided
         if node.op in ("attr", "join") and node.inputs and number not in self.values:
             return self.says(node.inputs[0], bad)
-        if number in self.values:
-            return bool(bad)  # `if price:` lets NaN through
         return None
 
     def _comparison(self, node: Node, bad: float) -> bool | None:

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _MOST: Final = 12  # meanings of one value
 _LENGTH: Final = 160  # of a path
 _DEPTH: Final = 70
+_PROTOCOLS: Final = frozenset({"typing.Protocol", "typing_extensions.Protocol"})
+_STUB: Final = 40  # nodes of a function that only raises NotImplementedError
 _CALLERS: Final = 12  # that are asked what they hand over
 _BUILTINS: Final = frozenset(dir(builtins))
 # Methods that give what they are called on, and functions that give their first argument.
@@ -162,9 +164,41 @@ class Meanings:
             found = self._declared(one, name)
             if found:
                 break
+        if all(map(self._is_abstract, found)):  # none at all too
+            found |= _union(
+                self.of(Ref(one, number)) for one in self.heirs(owner) for number in one.function.names.get(name, ())
+            )
         if not found:
             found = frozenset(f"{base}().{name}" for base in self.bases(owner)) or frozenset({f"?self.{name}"})
         self._members[key] = found
+        return found
+
+    @staticmethod
+    def _is_abstract(one: Meaning) -> bool:
+        """Whether a function says nothing but that somebody else has to."""
+        function = one.routine.function if isinstance(one, Own) and one.routine is not None else None
+        if function is None or one.kind != "function" or len(function.nodes) > _STUB:  # type: ignore[union-attr]
+            return False
+        return not any(node.op == "return" and node.inputs or node.op == "yield" for node in function.nodes)
+
+    def heirs(self, owner: Routine) -> tuple[Routine, ...]:
+        """The classes that are made of a class."""
+        return self._heirs.get(owner, ())
+
+    @cached_property
+    def _heirs(self) -> Mapping[Routine, tuple[Routine, ...]]:
+        found: dict[Routine, tuple[Routine, ...]] = {}
+        classes = [routine for routine in list(self.program.routines()) if routine.function.kind == "class"]
+        for routine in classes:
+            for base in self.ancestors(routine)[1:] if routine.function.bases else ():
+                found[base] = (*found.get(base, ()), routine)
+        for protocol in classes:
+            if protocol.function.bases and self.bases(protocol) & _PROTOCOLS:
+                wanted = {method.function.name for method in self.program.methods(protocol)}
+                fitting = [
+                    one for one in classes if one is not protocol and wanted and wanted <= one.function.names.keys()
+                ]
+                found[protocol] = tuple(dict.fromkeys((*found.get(protocol, ()), *fitting)))[:_CALLERS]
         return found
 
     def _declared(self, owner: Routine, name: str) -> frozenset[Meaning]:
@@ -207,7 +241,11 @@ class Meanings:
         return found
 
     def callers(self, routine: Routine) -> list[Ref]:
-        """The calls that run a function."""
+        """The calls that run a function, under its own name or another."""
+        return [*self._unnamed.get(routine, ()), *self._by_name(routine)]
+
+    def _by_name(self, routine: Routine) -> list[Ref]:
+        """The calls that run a function under its own name."""
         owner = self.program.owner(routine)
         name = routine.function.name
         if name == "__init__" and owner is not None:
@@ -215,6 +253,19 @@ class Meanings:
         if not name or (name.startswith("__") and name.endswith("__")):
             return []
         return [call for call in self.program.calls.get(name, ()) if routine in self.routines(call)]
+
+    @cached_property
+    def _unnamed(self) -> Mapping[Routine, list[Ref]]:
+        """Calls that run a function under another name: a parameter, an attribute, an instance."""
+        names = {function.name for module in self.program.modules.values() for function in module.functions}
+        found: dict[Routine, list[Ref]] = {}
+        for last, calls in list(self.program.calls.items()):
+            if last in names:
+                continue
+            for call in calls:
+                for routine in self.routines(call):
+                    found.setdefault(routine, []).append(call)
+        return found
 
     @cached_property
     def handed(self) -> Mapping[Routine, list[Ref]]:
@@ -296,13 +347,24 @@ class Meanings:
             top = self.program.routine(module, 0)
             refs = self.program.lookup(top, name)
             if refs:
-                yield from _union(self.of(ref) for ref in refs)
+                yield from _union(self.of(ref) for ref in (*refs, *self._handed_to(path, name)))
                 return
         inner = self.program.at(package(path), name)
         yield Own("module", path=inner) if inner is not None else f"?{name}"
 
+    def _handed_to(self, path: str, name: str) -> list[Ref]:
+        """What other modules put into a name of a module: `server.worker = Worker()`."""
+        stores = self.program.stores.get(name, ())[:_CALLERS]
+        return [
+            store.to(store.node.inputs[1])
+            for store in stores
+            if any(isinstance(one, Own) and one.path == path for one in self.of(store.to(store.node.inputs[0])))
+        ]
+
     def _name(self, ref: Ref, node: Node) -> Iterable[Meaning]:
         refs = self.program.lookup(ref.routine, node.name)
+        if refs and refs[0].routine.number == 0 and node.name in self.program.stores:
+            refs = [*refs, *self._handed_to(ref.routine.path, node.name)]
         if refs:
             return _union(self.of(found) for found in refs) or (f"?{node.name}",)
         if node.name in _BUILTINS:
@@ -351,7 +413,7 @@ class Meanings:
     def _handed(self, routine: Routine, position: int, parameter: Parameter) -> Iterator[Meaning]:
         """By those who call."""
         shift = 1 if self.program.parent(routine).function.kind == "class" else 0
-        for call in self.callers(routine)[:_CALLERS]:
+        for call in self._by_name(routine)[:_CALLERS]:
             number = call.node.argument(parameter.name, position - shift)
             if number != NONE:
                 yield from self.of(call.to(number))
@@ -384,18 +446,24 @@ class Meanings:
                     continue
             yield one
 
-    def written(self, ref: Ref) -> str:
-        """A name, or an attribute's whole chain, as written; empty for anything else."""
+    def written(self, ref: Ref, *, inside: bool = False) -> str:
+        """What a call calls, a name, or an attribute's whole chain, as written; empty for anything else.
+
+        `inside`: of another, where a value is called by the name that it is kept in.
+        """
         node = ref.node
+        named = ref.routine.named.get(ref.number) if inside or node.op != "call" else None
+        if named is not None and node.op not in ("import", "def"):
+            return named
         if node.op in ("name", "param"):
             return node.name
         if node.op == "import":
             return node.name.rpartition(".")[2]
         if node.op == "attr":
-            base = self.written(ref.to(node.inputs[0]))
+            base = self.written(ref.to(node.inputs[0]), inside=True)
             return f"{base}.{node.name}" if base else node.name
         if node.op == "call":
-            return self.written(ref.to(node.inputs[0]))
+            return self.written(ref.to(node.inputs[0]), inside=True)
         return ""
 
     def _put(self, base: str, ref: Ref, name: str) -> frozenset[Meaning]:

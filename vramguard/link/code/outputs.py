@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.outputs import Exposure, Layer, ModelOutput, Step, UserSink
 from vramguard.link.code import program
 from vramguard.link.code.flow import Reached
+from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table
 from vramguard.link.code.surfaces import Surface, surfaces
@@ -23,7 +25,15 @@ if TYPE_CHECKING:
     from vramguard.link.code.guards import Guard
     from vramguard.link.code.program import Routine
 
+_DEEP: Final = 4  # of an annotation
 _STEPS: Final = 8  # of a way that are shown
+_CONVERTING: Final = ("list", "array", "asarray", "stack", "cat", "float", "round", "dict", "zip", "enumerate", "JSONResponse", "jsonify",
+    "normalize", "concatenate", "mean", "dumps", "tuple", "map", "Response")  # fmt: skip
+_WRITES: Final = re.compile(r"\s*[\"'bru]*\s*(?:INSERT|UPDATE|REPLACE|MERGE|UPSERT|COPY)\b", re.IGNORECASE)
+_NUMERIC: Final = frozenset({
+    "builtins.float", "builtins.int", "decimal.Decimal", "pydantic.FiniteFloat", "pydantic.PositiveFloat", "pydantic.confloat",
+    "pydantic.NonNegativeFloat", "pydantic.conint", "pydantic.condecimal", "numpy.float64", "numpy.float32",
+})  # fmt: skip
 _MODELS: Final = (
     "pydantic.**BaseModel",
     "pydantic.**RootModel",
@@ -64,11 +74,11 @@ class Outputs:
         for call, row in self.code.calls("output"):
             if self._is_inner(call):
                 continue
-            reached = self.code.flow.forward(call, self._ends)
-            seen: set[tuple[Routine, int]] = set()
+            reached = self.code.flow.forward(call, self._vector_ends if row["kind"] == "vector" else self._ends)
+            seen: set[tuple[Routine, int, bool]] = set()
             for edge in reached.edges:
                 for way in self._ended(call, row, reached, edge):
-                    key = way.last.routine, 0 if way.surface else way.last.number
+                    key = way.last.routine, 0 if way.surface else way.last.number, self.is_stream(way)
                     if key not in seen:
                         seen.add(key)
                         yield way
@@ -80,6 +90,14 @@ class Outputs:
             return False
         row = self.code.row("output", user)
         return row is not None and not row.get("weak")
+
+    def _vector_ends(self, edge: Edge) -> bool:
+        """Of a vector: whatever looks something up by it ends its way too."""
+        user = edge.user
+        if user.node.op == "call" and edge.position > 0 and not self.code.meanings.routines(user):
+            last = user.node.inputs and user.routine.function.nodes[user.node.inputs[0]].name.rpartition(".")[2]
+            return last not in _CONVERTING
+        return self._ends(edge)
 
     def _is_inner(self, call: Ref) -> bool:
         """Whether a model calls a part of itself: the method of a module is no answer, but its caller's call is."""
@@ -102,19 +120,35 @@ class Outputs:
         surface = self.surfaces.get(user.routine)
         if user.node.op in ("return", "yield") and surface is not None and not surface.row.get("stream"):
             yield Way(call, row, reached, edge.value, user, surface, None)
-        elif user.node.op == "call" and edge.position > 0:
+        elif user.node.op == "call" and edge.position >= 0:
             sink = self.code.row("sink", user)
             if sink is not None and self._gives(user, edge, sink) and self._is_within(user.routine, sink):
                 yield Way(call, row, reached, edge.value, user, None, sink)
 
-    @staticmethod
-    def _gives(user: Ref, edge: Edge, sink: Row) -> bool:
+    def _gives(self, user: Ref, edge: Edge, sink: Row) -> bool:
+        if self.code.written(user).endswith(("execute", "executemany", "execute_async")) and not self._writes(user):
+            return False
+        if edge.position == 0 or sink.get("receiver"):  # `frame.to_sql(…)` hands over the frame
+            return edge.position == 0 and bool(sink.get("receiver"))
         given = sink.get("gives")
         if given is None:
             return True
         keyword = user.node.keywords[edge.position - 1]
         place = sum(1 for word in user.node.keywords[: edge.position - 1] if not word)
         return (keyword in given) if keyword else (place in given)
+
+    @staticmethod
+    def _writes(user: Ref) -> bool:
+        """Whether a statement that is written out in a call of `execute` changes a table."""
+        pending = [number for number in user.node.inputs[1:2] if number != NONE]
+        nodes = user.routine.function.nodes
+        while pending:
+            node = nodes[pending.pop()]
+            if node.op == "const" and _WRITES.match(node.name):
+                return True
+            if node.op in ("call", "join", "grown", "binary"):
+                pending += [number for number in node.inputs if number != NONE]
+        return False
 
     def _is_within(self, routine: Routine, sink: Row) -> bool:
         bases = sink.get("within")
@@ -130,7 +164,8 @@ class Outputs:
         path = way.path
         for number, ref in enumerate(path[:-1]):
             after = path[number + 1]
-            found += self._at(way, ref, after)
+            found += self._at(after)
+            found += self._swallowed(ref)
             if (
                 number + 2 == len(path)
                 or after.routine is not ref.routine
@@ -142,7 +177,32 @@ class Outputs:
         found += self._declared(way)
         return list(dict.fromkeys(found))
 
-    def _at(self, way: Way, ref: Ref, after: Ref) -> Iterator[Layer]:
+    def _swallowed(self, ref: Ref) -> Iterator[Layer]:
+        """Handlers around a place that answer with nothing, or with zero, as if it were the model's answer."""
+        function = ref.routine.function
+        around = {
+            function.blocks[one].parent
+            for one in ref.routine.blocks[ref.node.block]
+            if function.blocks[one].kind == "try"
+        }
+        handlers = {n for n, block in enumerate(function.blocks) if block.kind == "except" and block.parent in around}
+        for number, node in enumerate(function.nodes if handlers else ()):
+            if handlers.isdisjoint(ref.routine.blocks[node.block]) or node.op not in ("return", "setitem", "store"):
+                continue
+            given = ref.to(node.inputs[-1]) if node.inputs else None
+            if given is not None and self._is_blank(given):
+                yield Layer(ref.to(number).at, "mask", "except", "except")
+
+    def _is_blank(self, ref: Ref) -> bool:
+        """Zero, or a list of nothing or of zeros."""
+        node = ref.node
+        if node.op == "const":
+            return node.name in ("0", "0.0")
+        if node.op == "if":
+            return any(self._is_blank(ref.to(number)) for number in node.inputs[1:])
+        return node.op == "items" and all(map(self._is_blank, ref.inputs()))
+
+    def _at(self, after: Ref) -> Iterator[Layer]:
         """What a place on the way does to the value."""
         node = after.node
         if node.op == "call":
@@ -154,8 +214,8 @@ class Outputs:
             elif self.code.row("mask", after) is not None:
                 yield Layer(after.at, "mask", "call", self.code.written(after))
             made = self.code.own_class(after)
-            if made is not None and self._models.among(self.code.meanings.bases(made)) is not None:
-                yield Layer(after.at, "model", "call", made.function.name)
+            if made is not None and self._is_model(made):
+                yield Layer(after.at, self._asks(made), "call", made.function.name)
         elif node.op == "or" and len(node.inputs) == 2:  # noqa: PLR2004 - `x or 0.0`
             other = after.to(node.inputs[1])
             if other.node.op == "const" and other.node.name in ("0", "0.0"):
@@ -169,22 +229,60 @@ class Outputs:
         """The model of the response that a handler declares."""
         model = None if way.surface is None else self.response_model(way.surface)
         if model is not None and way.surface is not None:
-            yield Layer(model.at, "model", "response", self.code.written(model))
+            yield Layer(model.at, self._asks(*self._classes(model)), "response", self.code.written(model))
 
     def response_model(self, surface: Surface) -> Ref | None:
-        """The model that a handler declares for its responses."""
+        """The class of the repository that a handler declares its responses to be, or to be made of."""
         keyword = surface.row.get("response_keyword")
         if keyword and surface.by is not None and surface.by.node.op == "call":
             found = self.code.argument(surface.by, keyword)
             if found is not None:
-                return None if found.node.name == "None" else found
+                return found if self._holds_class(found) else None
         returns = surface.routine.function.returns
         if surface.row.get("annotation") and returns != NONE:
             ref = Ref(self.code.program.parent(surface.routine), returns)
-            plain = {"builtins.dict", "builtins.str", "builtins.float", "builtins.int", "builtins.list", "typing.Any"}
-            named = [one for one in self.code.meanings.of(ref) if not isinstance(one, str)]
-            return ref if named and not self.code.meanings.paths(ref) & plain else None
+            return ref if self._holds_class(ref) else None
         return None
+
+    def _holds_class(self, ref: Ref) -> bool:
+        return next(self._classes(ref), None) is not None
+
+    def _classes(self, ref: Ref, depth: int = 0) -> Iterator[Routine]:
+        """The models of ours that an annotation names: `Answer`, `list[Answer]`, `Answer | None`."""
+        for one in self.code.meanings.of(ref):
+            if isinstance(one, Own) and one.kind == "class" and one.routine is not None and self._is_model(one.routine):
+                yield one.routine
+        if ref.node.op in ("item", "items", "binary") and depth < _DEEP:
+            for inner in ref.inputs():
+                yield from self._classes(inner, depth + 1)
+
+    def _asks(self, *models: Routine) -> str:
+        """What a model asks of its values: `schema` if it has a closed set, `model` if it has numbers, else `shape`."""
+        kinds = {kind for model in models for kind in self._field_kinds(model, frozenset())}
+        return next((kind for kind in ("model", "schema") if kind in kinds), "shape")
+
+    def _field_kinds(self, model: Routine, seen: frozenset[Routine]) -> Iterator[str]:
+        for owner in self.code.meanings.ancestors(model):
+            for number in owner.all_of("field"):
+                yield from self._kinds_of(Ref(owner, owner.function.nodes[number].inputs[0]), seen | {model})
+
+    def _kinds_of(self, ref: Ref, seen: frozenset[Routine], depth: int = 0) -> Iterator[str]:
+        paths = self.code.meanings.paths(ref)
+        if paths & _NUMERIC:
+            yield "model"
+        if any(path.rpartition(".")[2] in ("Literal", "Literal[]", "Enum", "StrEnum", "IntEnum") for path in paths):
+            yield "schema"
+        if ref.node.op == "const" and ref.node.name.strip("'\"") in ("float", "int"):
+            yield "model"
+        for inner in self._classes(ref):
+            if inner not in seen:
+                yield from self._field_kinds(inner, seen)
+        if ref.node.op in ("item", "items", "binary", "call") and depth < _DEEP:
+            for part in ref.inputs():
+                yield from self._kinds_of(part, seen, depth + 1)
+
+    def _is_model(self, owner: Routine) -> bool:
+        return self._models.among(self.code.meanings.bases(owner)) is not None
 
     def fields(self, way: Way) -> tuple[str, ...]:
         """Keys, keywords, attributes and names that the answer goes under."""

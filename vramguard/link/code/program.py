@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from vramguard.extract.code import parsed
-from vramguard.facts import CodeModule, PythonText
+from vramguard.facts import CodeModule, PathClass, PythonText
 from vramguard.source import Location
 from vramguard.source.graph import NONE
 
@@ -46,6 +46,15 @@ class Routine:
                 if inner != NONE:
                     found[inner].append(number)
         return {number: tuple(users) for number, users in found.items()}
+
+    @cached_property
+    def named(self) -> Mapping[int, str]:
+        """For each node the first name that it is kept in."""
+        found: dict[int, str] = {}
+        for name, numbers in self.function.names.items():
+            for number in numbers:
+                found.setdefault(number, name)
+        return found
 
     @cached_property
     def blocks(self) -> Mapping[int, tuple[int, ...]]:
@@ -86,14 +95,40 @@ class Ref(NamedTuple):
 
 
 class Program:
-    """Every module of the repository that was taken apart; others are parsed when a name leads to one."""
+    """Every module of the repository that was taken apart; others are parsed when a name leads to one.
 
-    def __init__(self, facts: Facts) -> None:
-        self.modules = {module.at.path: module for module in facts.of(CodeModule)}
-        self._texts = {text.at.path: text for text in facts.of(PythonText)}
+    `foreign`: packages that a mere folder of the same name does not stand for, since what they mean is known.
+    """
+
+    def __init__(self, facts: Facts, foreign: frozenset[str] = frozenset()) -> None:
+        self.foreign = foreign
+        self.modules = {module.at.path: module for module in facts.of(CodeModule) if not _tests(facts, module.at.path)}
+        self._texts = {text.at.path: text for text in facts.of(PythonText) if not _tests(facts, text.at.path)}
         self.paths = facts.paths | self.modules.keys() | self._texts.keys()
         self.classify = facts.classify
         self._routines: dict[tuple[str, int], Routine] = {}
+        self._follow()
+
+    def _follow(self) -> None:
+        """Parse what the modules import, and what that imports: it may stand between two of them."""
+        pending = list(self.modules.values())
+        while pending and self._texts:
+            known = set(self.modules)
+            for module in pending:
+                for function in module.functions:
+                    for node in function.nodes:
+                        if node.op == "import":
+                            self._want(module.at.path, node.name)
+                for star in module.stars:
+                    self._want(module.at.path, star)
+            pending = [self.modules[path] for path in self.modules.keys() - known]
+
+    def _want(self, path: str, dotted: str) -> None:
+        """Parse the module that an import names, or the one that holds the name."""
+        for name in (dotted, dotted.rpartition(".")[0] or "." * (len(dotted) - len(dotted.lstrip(".")))):
+            found = self.resolve(path, name) if name else None
+            if found is not None:
+                self.module(found)
 
     def routine(self, module: CodeModule, number: int) -> Routine:
         """The one object of a function."""
@@ -208,8 +243,16 @@ class Program:
         first = name.partition(".")[0]
         for root in _roots(path):
             if posixpath.join(root, first) in self._beginnings and (found := self.at(root, name)) is not None:
-                return found
+                if first not in self.foreign or self._is_package(posixpath.join(root, first), path):
+                    return found
         return None
+
+    def _is_package(self, base: str, path: str) -> bool:
+        """Whether a module or package is more than a folder with the name of a package that we know: a script in a folder
+        `gradio` that imports gradio means the other one.
+        """
+        whole = f"{base}.py" in self.paths or posixpath.join(base, "__init__.py") in self.paths
+        return whole and not path.startswith(f"{base}/")
 
     def at(self, folder: str, dotted: str) -> str | None:
         """The module or package of a dotted name below a folder."""
@@ -233,6 +276,11 @@ class Program:
     def _beginnings(self) -> frozenset[str]:
         """Modules and folders without their ending."""
         return self._folders | {path.removesuffix(".py") for path in self.paths if path.endswith(".py")}
+
+
+def _tests(facts: Facts, path: str) -> bool:
+    """Whether a file is of tests: what they put in a model's place says nothing of what serves."""
+    return facts.classify(path) is PathClass.TEST
 
 
 def package(path: str) -> str:

@@ -1,6 +1,7 @@
 """What is known of other people's libraries: rows of `data/code*.toml`, found by access paths.
 
-A pattern is a dotted path: `*` within one segment, `**` for anything, `{a,b}` for one of several.
+A pattern is a dotted path: `*` within one segment, `**` for anything (`.**.` for a single dot too), `{a,b}` for one of
+several.
 """
 
 from __future__ import annotations
@@ -42,8 +43,10 @@ class Table:
 def pattern(text: str) -> str:
     """A pattern as a regular expression. A quantifier stands beside another only across a dot, so it is linear."""
     found = ""
-    for part in re.findall(r"\*\*|\*|\{[^{}]*\}|[^*{}]+", text):
-        if part == "**":
+    for part in re.findall(r"(?<=\.)\*\*\.|\*\*|\*|\{[^{}]*\}|[^*{}]+", text):
+        if part == "**.":
+            found += r"(?:.*\.)?"
+        elif part == "**":
             found += ".*"
         elif part == "*":
             found += r"[^.]*"
@@ -62,6 +65,14 @@ def _listed(found: str | list[str]) -> list[str]:
 def table(name: str, key: str = "call") -> Table:
     """The rows of that kind that we ship."""
     return Table(rows().get(name, ()), key)
+
+
+@cache
+def packages() -> frozenset[str]:
+    """The packages that we know: what the patterns of `call` begin with."""
+    found = {text for kind in rows().values() for row in kind for text in _listed(row.get("call", []))}
+    names = (re.match(r"\{([\w,]+)\}|(\w+)", text) for text in found)
+    return frozenset(name for match in names if match for name in (match[1] or match[2]).split(","))
 
 
 @cache
