@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from vramguard.source.python import Source
 
+_MOST_BEGINNINGS = 16  # that a value is followed back to
 Placed = ast.expr | ast.stmt | ast.arg | ast.excepthandler | ast.pattern | ast.alias
 Defined = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
@@ -122,23 +123,25 @@ class Scope:
 
     def _whole(self, old: int, number: int, at: ast.expr) -> None:
         """What grows may be a part of something that has a name too: `conv = state.conv; conv.add_message(…)`."""
-        made = self.nodes[old]
-        while made.op == "grown":
-            made = self.nodes[made.inputs[0]]
-        if made.op != "attr":
-            return
-        base = made.inputs[0]
-        for name, held in list(self.names.items()):
-            if self._began(held) == base and name.isidentifier():
-                grown = self.add("grown", f".{made.name}", (held, number), at)
+        parts = [self.nodes[one] for one in self._began(old) if self.nodes[one].op == "attr"]
+        bases = {one.inputs[0] for one in parts}
+        for name, held in list(self.names.items()) if bases else ():
+            if name.isidentifier() and not bases.isdisjoint(self._began(held)):
+                grown = self.add("grown", f".{parts[0].name}", (held, number), at)
                 self.names[name] = grown
                 self.every.setdefault(name, []).append(grown)
 
-    def _began(self, number: int) -> int:
-        """What grew into a node."""
-        while self.nodes[number].op == "grown":
-            number = self.nodes[number].inputs[0]
-        return number
+    def _began(self, number: int) -> set[int]:
+        """What may have grown into a node."""
+        found: set[int] = set()
+        pending = [number]
+        while pending and len(found) < _MOST_BEGINNINGS:
+            one = pending.pop()
+            if one not in found:
+                found.add(one)
+                made = self.nodes[one]
+                pending += made.inputs[:1] if made.op == "grown" else made.inputs if made.op == "join" else ()
+        return found
 
     def _part(self, number: int, position: int, at: ast.expr) -> int:
         """One element of what is unpacked, where its elements stand written."""

@@ -33,6 +33,20 @@ _OPERATORS: Final[Mapping[str, Callable[[float, float], bool]]] = {
 }  # fmt: skip
 # What tells, by name, how sure a model is of itself.
 _CONFIDENT: Final = ("score", "confidence", "conf", "prob", "logprob", "similarity", "distance")
+# What tells, by name, how the call went, and nothing of its answer.
+_ABOUT_THE_CALL: Final = (
+    "error_code",
+    "statu",
+    "status",
+    "status_code",
+    "finish_reason",
+    "stop_reason",
+    "type",
+    "role",
+    "event",
+    "object",
+    "code",
+)
 _FINITE: Final = {
     "isfinite": (False, False),
     "isnan": (True, False),
@@ -59,7 +73,7 @@ class Condition(NamedTuple):
 class Guard:
     """A condition about a value: what it is, and which bad values do not pass it.
 
-    `kind`: finite, bounds, member, text, schema, type, truth, confidence, other.
+    `kind`: finite, bounds, member, text, schema, type, truth, confidence, status, other.
     """
 
     at: Location
@@ -207,7 +221,7 @@ class _Question:
     def kind(self) -> str:
         """What the test asks of the value; the strictest of what it asks."""
         kinds = set(self._kinds(self.test.number))
-        order = ("finite", "bounds", "member", "text", "schema", "confidence", "type", "none", "truth")
+        order = ("finite", "bounds", "member", "text", "schema", "confidence", "status", "type", "none", "truth")
         return next((kind for kind in order if kind in kinds), "other")
 
     def _node(self, number: int) -> Node:
@@ -243,8 +257,10 @@ class _Question:
         if node.name in ("is", "is not"):
             return "none" if other.name == "None" else "other"
         subject = left if self._about(left) else right
-        if self._confident(subject):
+        if self._goes_by(subject, _CONFIDENT):
             return "confidence"
+        if self._goes_by(subject, _ABOUT_THE_CALL):
+            return "status"
         if node.name in ("in", "not in"):
             return "text" if self._about(right) and not self._about(left) else "member"
         if other.op == "const" and other.name == "None":
@@ -259,19 +275,18 @@ class _Question:
         node = self._node(number)
         return node.op == "call" and self._node(node.inputs[0]).name in ("len", "type", "count")
 
-    def _confident(self, number: int) -> bool:
+    def _goes_by(self, number: int, ends: tuple[str, ...]) -> bool:
+        """Whether a value is an attribute, an item or a parameter whose name ends so: `best["score"]`."""
         node = self._node(number)
         for _ in range(6):
-            if node.op == "attr" and node.name.lower().rstrip("s").endswith(_CONFIDENT):
+            name = node.name if node.op in ("attr", "param") else ""
+            if node.op == "item":
+                name = self._node(node.inputs[1]).name.strip("'\"")
+            if name and name.lower().rstrip("s").endswith(ends):
                 return True
-            if node.op == "item" and self._node(node.inputs[1]).name.strip("'\"").lower().rstrip("s").endswith(
-                _CONFIDENT
-            ):
-                return True
-            if node.op in ("attr", "item", "call", "each", "part", "join") and node.inputs:
-                node = self._node(node.inputs[-1] if node.op == "call" and len(node.inputs) > 1 else node.inputs[0])
-            else:
-                return node.op == "param" and node.name.lower().rstrip("s").endswith(_CONFIDENT)
+            if node.op not in ("attr", "item", "call", "each", "part", "join") or not node.inputs:
+                return False
+            node = self._node(node.inputs[-1] if node.op == "call" and len(node.inputs) > 1 else node.inputs[0])
         return False
 
     def _asked(self, number: int, node: Node) -> Iterator[str]:

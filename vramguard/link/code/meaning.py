@@ -430,8 +430,21 @@ class Meanings:
                 yield from self._named(one.path, node.name)
             elif one.kind in ("instance", "class") and one.routine is not None:
                 yield from self._read(self.member(one.routine, node.name))
-            else:
-                yield f"?{node.name}"
+            elif one.routine is not None:
+                made = self._decorated(one.routine)
+                yield from (f"{path}.{node.name}" for path in made or ("?",))
+
+    def _decorated(self, routine: Routine) -> list[str]:
+        """What its decorators make of a function: `@app.task` of Celery a task, on which one calls `delay`."""
+        around = self.program.parent(routine)
+        found: list[str] = []
+        for number in routine.function.decorators:
+            ref = Ref(around, number)
+            calls = ref.node.op == "call"
+            found += [
+                f"{path}()()" if calls else f"{path}()" for path in (self.called(ref) if calls else self.paths(ref))
+            ]
+        return found
 
     def _read(self, found: frozenset[Meaning]) -> Iterator[Meaning]:
         """An attribute as it is read: a property is what its function gives."""
