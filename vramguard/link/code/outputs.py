@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.outputs import Exposure, Layer, ModelOutput, Step, UserSink
@@ -161,21 +162,21 @@ class Outputs:
     def layers(self, way: Way) -> list[Layer]:
         """What stands on a way: conditions, validators, models, masks."""
         found: list[Layer] = []
-        path = way.path
-        for number, ref in enumerate(path[:-1]):
-            after = path[number + 1]
+        for ref, after in pairwise(way.path):
             found += self._at(after)
             found += self._swallowed(ref)
-            if (
-                number + 2 == len(path)
-                or after.routine is not ref.routine
-                or path[number + 2].routine is not ref.routine
-            ):
-                values = way.reached.values(ref.routine)
-                leave = after if after.routine is ref.routine else ref
-                found += [self._layer(guard) for guard in self.code.guards.of(leave, values)]
+        found += [self._layer(guard) for guard in self.guards(way)]
         found += self._declared(way)
         return list(dict.fromkeys(found))
+
+    def guards(self, way: Way) -> Iterator[Guard]:
+        """The conditions on a way, in each function those that hold where the answer leaves it."""
+        path = way.path
+        for number, (ref, after) in enumerate(pairwise(path)):
+            last = number + 2 == len(path)
+            if last or after.routine is not ref.routine or path[number + 2].routine is not ref.routine:
+                leave = after if after.routine is ref.routine else ref
+                yield from self.code.guards.of(leave, way.reached.values(ref.routine))
 
     def _swallowed(self, ref: Ref) -> Iterator[Layer]:
         """Handlers around a place that answer with nothing, or with zero, as if it were the model's answer."""
