@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from vramguard.checks import Severity
 from vramguard.discover import WorkTree, is_pattern
 from vramguard.facts import Deployment, PathClass
+from vramguard.facts.outputs import ANSWERS, ASKS, MEANS, KnownCall
 from vramguard.schema import (
     FILLED,
     NOT_BLANK,
@@ -113,6 +114,26 @@ class DeploymentTable:
     device_map: str | None = option("transformers' device_map, such as auto", None)
 
 
+_MEANS = Limit(lambda word: word in MEANS, f"one of {', '.join(MEANS)}", {"enum": list(MEANS)})
+_ANSWER = Limit(lambda word: word in ANSWERS, f"one of {', '.join(ANSWERS)}", {"enum": list(ANSWERS)})
+_ASKS = Limit(lambda word: word in ASKS, f"one of {', '.join(ASKS)}", {"enum": list(ASKS)})
+
+
+@dataclass(frozen=True)
+class CallTable:
+    """`[[call]]`: what a function means that the shipped tables do not know, the repository's own included."""
+
+    call: str = option(
+        "Its dotted name, `()` after what is called: shop.pricing.Client().price; `*` and `**` as wildcards",
+        limit=NOT_BLANK,
+    )
+    means: str = option(
+        "output: a model's answer; validator: it refuses bad ones; sink: it reaches people", limit=_MEANS
+    )
+    answer: str = option("Of an output: number, text, label, vector or media", "number", limit=_ANSWER)
+    checks: tuple[str, ...] = option("Of a validator: finite, bounds, closed, schema", ("finite", "bounds"), each=_ASKS)
+
+
 @dataclass(frozen=True)
 class Settings:
     """What a repository asks of the gate."""
@@ -139,6 +160,7 @@ class Settings:
     classes: Mapping[str, tuple[str, ...]] = option("Patterns by path class", factory=dict, keys=_CLASS)
     waiver: tuple[Waiver, ...] = option("Accepted findings, with reasons", ())
     deployment: tuple[DeploymentTable, ...] = option("Where models meet hardware", ())
+    call: tuple[CallTable, ...] = option("Functions that are a model's, a validator's or a way to people", ())
 
 
 @dataclass(frozen=True)
@@ -151,6 +173,7 @@ class Configuration:
     settings: Settings = dataclasses.field(default_factory=Settings)
     path: str | None = None
     deployments: tuple[Deployment, ...] = ()
+    calls: tuple[KnownCall, ...] = ()
     places: Mapping[str, Location] = dataclasses.field(default_factory=dict)
     parameters: Mapping[str, tuple[Document, tuple[str, ...]]] = dataclasses.field(default_factory=dict)
     online: bool = False  # whether the hub may be asked: the command line's to say, never a file's
@@ -228,6 +251,7 @@ def _configuration(
 ) -> Configuration:
     settings = decode(Settings, document, keys, table)
     deployments = _deployments(document, keys, settings)
+    calls = _calls(document, keys, settings)
     _lapsing(document, keys, settings)
     for key in ("policies", "baseline"):
         _from_root(document, (*keys, key), getattr(settings, key))
@@ -237,8 +261,9 @@ def _configuration(
         base = _inherited(document, keys, settings.extends, read_file)
         settings = _merged(base.settings, settings, table)
         deployments = (*base.deployments, *deployments)
+        calls = (*base.calls, *calls)
         parameters = {**base.parameters, **parameters}
-    return Configuration(settings, document.path, deployments, places, parameters)
+    return Configuration(settings, document.path, deployments, calls, places, parameters)
 
 
 def _lapsing(document: Document, keys: tuple[str, ...], settings: Settings) -> None:
@@ -298,6 +323,7 @@ def _merged(base: Settings, own: Settings, table: Mapping[str, Any]) -> Settings
         changes[key] = {**getattr(base, key), **getattr(own, key)}
     changes["waiver"] = (*base.waiver, *own.waiver)
     changes["deployment"] = (*base.deployment, *own.deployment)
+    changes["call"] = (*base.call, *own.call)
     return dataclasses.replace(base, **changes)
 
 
@@ -313,6 +339,14 @@ def _deployments(document: Document, keys: tuple[str, ...], settings: Settings) 
             (values["config"],) = _from_root(document, (*path, "config"), values["config"])
         result.append(Deployment(at=document.at(*path), declared=True, places=places, **values))
     return tuple(result)
+
+
+def _calls(document: Document, keys: tuple[str, ...], settings: Settings) -> tuple[KnownCall, ...]:
+    """What the configuration says of functions, as facts."""
+    return tuple(
+        KnownCall(document.at(*keys, "call", number), table.means, table.call, table.answer, table.checks)
+        for number, table in enumerate(settings.call)
+    )
 
 
 def published_schema() -> dict[str, Any]:

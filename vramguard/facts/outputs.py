@@ -7,6 +7,22 @@ from dataclasses import dataclass
 from vramguard.source import Location
 
 
+MEANS = ("output", "validator", "sink")
+ANSWERS = ("number", "text", "label", "vector", "media")
+ASKS = ("finite", "bounds", "closed", "schema")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownCall:
+    """What a configuration says of a function: that it `means` one of `MEANS`, by its access path or dotted name."""
+
+    at: Location
+    means: str
+    call: str
+    answer: str = "number"
+    checks: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One place on a way, and what happens there."""

@@ -9,16 +9,16 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vramguard.facts import PathClass
+from vramguard.facts import KnownCall, PathClass
 from vramguard.link.code.flow import Flow
 from vramguard.link.code.guards import Guards
 from vramguard.link.code.meaning import Meanings, Own
 from vramguard.link.code.program import Program, Ref
-from vramguard.link.code.roles import packages, table
+from vramguard.link.code.roles import Table, packages, table
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from vramguard.facts import Facts
     from vramguard.link.code.program import Routine
@@ -51,8 +51,11 @@ class Code:
         return tuple(found)
 
     def calls(self, kind: str) -> Iterator[tuple[Ref, Row]]:
-        """Every call of which a row of that kind speaks."""
-        return ((call, row) for call, paths in self._called if (row := table(kind).among(paths)) is not None)
+        """Every call of which a row of that kind speaks, or the configuration."""
+        for call, paths in self._called:
+            row = table(kind).among(paths) or (self._said(kind, call) if kind in self._configured else None)
+            if row is not None:
+                yield call, row
 
     @cached_property
     def _called(self) -> list[tuple[Ref, frozenset[str]]]:
@@ -61,13 +64,37 @@ class Code:
             for number in routine.all_of("call"):
                 call = Ref(routine, number)
                 paths = self.meanings.called(call)
-                if paths:
+                if paths or self._configured:
                     found.append((call, paths))
         return found
 
     def row(self, kind: str, call: Ref) -> Row | None:
-        """What a row of that kind says of a call."""
-        return table(kind).among(self.meanings.called(call))
+        """What a row of that kind says of a call, or the configuration."""
+        found = table(kind).among(self.meanings.called(call))
+        return self._said(kind, call) if found is None and kind in self._configured else found
+
+    @cached_property
+    def _configured(self) -> Mapping[str, Table]:
+        """What the configuration says of calls, by kind."""
+        found: dict[str, list[Row]] = {}
+        for one in self.facts.of(KnownCall):
+            row = {
+                "call": one.call,
+                "kind": one.answer if one.means == "output" else "configured",
+                "checks": one.checks,
+            }
+            found.setdefault(one.means, []).append(row)
+        return {kind: Table(rows) for kind, rows in found.items()}
+
+    def _said(self, kind: str, call: Ref) -> Row | None:
+        names = {name for routine in self.meanings.routines(call) for name in self.dotted(routine)}
+        return self._configured[kind].among(self.meanings.called(call) | names)
+
+    def dotted(self, routine: Routine) -> frozenset[str]:
+        """The names by which a function of the repository is imported: `shop.pricing.price`, from whichever folder."""
+        parts = routine.path.removesuffix(".py").removesuffix("/__init__").split("/")
+        name = self.name(routine).replace(".__init__", "()").replace(".__call__", "()")
+        return frozenset(".".join((*parts[start:], name)) for start in range(len(parts)))
 
     def decorators(self, routine: Routine) -> Iterator[tuple[Ref, frozenset[str]]]:
         """The decorators of a function or class, each with its access paths; `()` after one that is called."""
