@@ -32,7 +32,7 @@ ORDER = (
     ("discover",),
     ("classes", "extract"),
     ("link",),
-    ("attest", "audit", "checks", "hub", "render"),
+    ("attest", "audit", "checks", "hub", "render", "weights"),
     ("settings",),
     ("policy", "scope"),
     ("fixing", "suppression"),
@@ -47,7 +47,10 @@ ALONE = {"memory", "data"}
 
 MAX_FUNCTION_LINES = 60
 MAX_FILE_LINES = 400
-HEAVY = {"torch", "transformers", "accelerate", "huggingface_hub", "numpy", "pip_audit", "safetensors", "gguf"}
+HEAVY = {
+    *("torch", "transformers", "accelerate", "huggingface_hub", "numpy"),
+    *("pip_audit", "safetensors", "gguf", "pyarrow"),
+}
 
 
 def part_of(path: Path) -> str:

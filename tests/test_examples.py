@@ -22,6 +22,16 @@ DEFECTS = {
     "models/recommender/config.json": [("VG201", "deploy/recommender.yaml"), ("VG208", "storefront/recommender.py")],
     "deploy/recommender.yaml": [("VG207", "deploy/recommender.yaml")],
     "deploy/assistant.yaml": [("VG201", "deploy/assistant.yaml"), ("VG204", "deploy/assistant.yaml")],
+    "storefront/recommender.py": [],
+    "storefront/pricing.py": [],
+    "storefront/monitor.py": [],
+    "storefront/health.py": [],
+    "storefront/fallback.py": [],
+    "training/scrape.py": [],
+    "data/products.csv": [],
+    "training/dataset.py": [],
+    "training/train.py": [],
+    "training/retrain.py": [],
 }
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import pytest
 
 from vramguard import engine, policy
 from vramguard.checks import CHECKS
+from vramguard.source.sampling import Sample, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +41,10 @@ class Files:
 
     def head(self, path: str) -> None:
         """No example is a file of weights: an example is text."""
+
+    def sample(self, path: str, kind: str) -> Sample | None:
+        data = self._files.get(path)
+        return None if data is None else sampled(BytesIO(data), len(data), kind)
 
 
 def findings(rule: Rule, files: Mapping[str, str]) -> list[Finding]:

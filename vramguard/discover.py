@@ -13,13 +13,15 @@ import stat
 import subprocess
 import warnings
 import weakref
-from functools import cached_property
+from functools import cached_property, partial
+from io import BytesIO
 from itertools import product
 from typing import IO, TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 from vramguard.schema import ConfigError
 from vramguard.source import MAX_BYTES
 from vramguard.source.heads import Head, take
+from vramguard.source.sampling import Sample, sampled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -74,6 +76,10 @@ class Tree(Protocol):
 
     def head(self, path: str) -> Head | None:
         """The header of a file of weights, None if it is not there, or only a link to where it is. Raises OSError."""
+        ...
+
+    def sample(self, path: str, kind: str) -> Sample | None:
+        """What is read of a file of data; None and errors as of `head`."""
         ...
 
 
@@ -174,8 +180,15 @@ class WorkTree:
 
     def head(self, path: str) -> Head | None:
         """The header of a file of weights; None where a link leads to where they are kept, as git-annex's do."""
+        return self._large(path, take)
+
+    def sample(self, path: str, kind: str) -> Sample | None:
+        """What is read of a file of data; None as of `head`."""
+        return self._large(path, partial(sampled, kind=kind))
+
+    def _large(self, path: str, take: Callable[[IO[bytes], int], T]) -> T | None:
         try:
-            return self._opened(path, _head)
+            return self._opened(path, lambda stream: take(stream, os.fstat(stream.fileno()).st_size))
         except ElsewhereError:
             return None
 
@@ -200,10 +213,6 @@ class WorkTree:
 
 def _whole(stream: IO[bytes]) -> bytes:
     return stream.read(MAX_BYTES + 1)
-
-
-def _head(stream: IO[bytes]) -> Head:
-    return take(stream, os.fstat(stream.fileno()).st_size)
 
 
 def _regular(real: str, path: str, take: Callable[[IO[bytes]], T]) -> T:
@@ -266,13 +275,20 @@ class GitTree:
         return None if blob is None else self._objects(blob)
 
     def head(self, path: str) -> Head | None:
-        """The header of a file of weights as committed. Git is ended there: it would write out the gigabytes behind."""
-        try:
-            blob = self._blob(path)
-        except ElsewhereError:
-            return None
-        if blob is None:
-            return None
+        """The header of a file of weights as committed."""
+        blob = self._blob_here(path)
+        return None if blob is None else self._streamed(blob, take)
+
+    def sample(self, path: str, kind: str) -> Sample | None:
+        """What is read of a file of data as committed."""
+        blob = self._blob_here(path)
+        data = b"" if blob is None else self._objects(blob)
+        if blob is None or len(data) <= MAX_BYTES:
+            return None if blob is None else sampled(BytesIO(data), len(data), kind)
+        return self._streamed(blob, partial(sampled, kind=kind))
+
+    def _streamed(self, blob: str, take: Callable[[IO[bytes], int], T]) -> T:
+        """What is taken of a large object. Git is ended there: it would write out the gigabytes behind."""
         size = git(self.root, "cat-file", "-s", blob)
         if size is None:
             raise OSError(_MISSING)
@@ -280,9 +296,16 @@ class GitTree:
         with subprocess.Popen(command, stdout=subprocess.PIPE, env=_environment()) as process:  # noqa: S603 - fixed words
             if process.stdout is None:  # cannot be: it is asked for
                 raise OSError("git cat-file has no pipe")
-            head = take(process.stdout, int(size))
+            taken = take(process.stdout, int(size))
             process.kill()
-        return head
+        return taken
+
+    def _blob_here(self, path: str) -> str | None:
+        """As `_blob`; None for a link to where the file is kept."""
+        try:
+            return self._blob(path)
+        except ElsewhereError:
+            return None
 
     def _blob(self, path: str) -> str | None:
         """Object name of the file that a path leads to, None where there is none."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,10 +26,11 @@ from vramguard.schema import ConfigError
 from vramguard.settings import Configuration
 from vramguard.source import Location, Unreadable, kind_of, read
 from vramguard.source.heads import HEADERS, read_head
+from vramguard.source.sampling import DATA, read_sample
 from vramguard.suppression import Suppressed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from vramguard.checks import Problem, Severity
     from vramguard.checks.vram import VramBudget
@@ -47,7 +50,7 @@ class Policy:
     words: Mapping[str, Rule]
 
 
-CODE = frozenset({"code", "fields"})  # extractors of what code does, and of what it declares
+CODE = frozenset({"code", "fields", "datafiles"})  # extractors of what code does and declares, and of data
 _OF_CODE = (3, 4, 5)  # demands that are read off what Python does
 _WORTH_PROCESSES = 256  # files
 _MOST_JOBS = 8  # of those that nobody asked for: joining what more of them read takes longer than reading it
@@ -136,7 +139,23 @@ def check(tree: Tree, by: Policy, only: Iterable[str] = (), jobs: int = 1) -> Re
     """Judge one tree. `only`: folders and files to which the report is narrowed; the tree is read whole all the same,
     because a lock, an included file or a model's config may stand elsewhere. `jobs`: processes that read.
     """
-    only = tuple(only)
+    with _uncollected():
+        return _judged(tree, by, tuple(only), jobs)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """What is read stays until the report stands, so that looking for garbage in it only costs time: half of all."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _judged(tree: Tree, by: Policy, only: tuple[str, ...], jobs: int) -> Report:
     files, facts = gather(tree, by.configuration, only, jobs, _unasked(by))
     findings = [finding for rule in by.rules for finding in rule.judge(facts)]
     comments = [comment for found in files.values() for comment in found.comments]
@@ -192,12 +211,12 @@ def gather(
     gone: set[str] = set()  # listed, and no longer there
     while pending:
         found = _all_extracted(tree, pending, jobs, without)
-        gone |= {path for path, said in found.items() if said is None and pending[path] not in HEADERS}
+        gone |= {path for path, said in found.items() if said is None and pending[path] not in (*HEADERS, *DATA)}
         done |= {path: extracted for path, extracted in found.items() if extracted is not None}
         targets = {target for extracted in found.values() if extracted for target in _included(extracted)}
         pending = {path: "requirements" for path in sorted(targets - done.keys()) if _is_there(tree, path)}
     every = [fact for extracted in done.values() for fact in extracted.facts]
-    facts = Facts([*every, *configuration.deployments], classifier(configuration.settings.classes), set(paths) - gone)
+    facts = Facts([*every, *configuration.deployments, *configuration.calls], classifier(configuration.settings.classes), set(paths) - gone)
     facts = _assembled(facts, tree, excluded, configuration)
     facts = facts.adding(_told(deployments(facts), configuration))
     facts = facts.adding(resolved(facts, online=configuration.online))
@@ -288,6 +307,9 @@ def _extracted(tree: Tree, path: str, kind: str, without: frozenset[str]) -> Ext
         if kind in HEADERS:
             head = tree.head(path)
             return None if head is None else _said(read_head(path, head, kind), without)
+        if kind in DATA:
+            sample = None if "datafiles" in without else tree.sample(path, kind)
+            return None if sample is None else _said(read_sample(path, sample, kind), without)
         data = tree.read(path)
     except (OSError, ValueError) as error:  # ValueError: a path that no system can open
         reason = getattr(error, "strerror", None) or str(error)

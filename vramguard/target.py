@@ -60,7 +60,7 @@ def prove_target(target: str, terms: Terms, given: dict[str, Any]) -> Proven:
         file, line = path / "config.json" if path.is_dir() else path, None
     if not file.is_file():
         return _named(target, terms, given)
-    if line is None and kind_of(file.name) not in (None, "json"):
+    if line is None and kind_of(file.name) not in (None, "json", "records"):
         raise ConfigError(f"`{target}` is no config.json; a deployment in it is named with its line: `{target}:LINE`")
     scope = find_scope([file])
     terms = terms._replace(config=None if terms.config is None else scope.below(Path(terms.config)))

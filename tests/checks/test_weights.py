@@ -41,6 +41,9 @@ class Tree:
         data = self._files.get(path)
         return None if data is None else Head(data, len(data))
 
+    def sample(self, path: str, kind: str) -> None:
+        """None of them is a file of data."""
+
 
 def said(files: Mapping[str, bytes | str], *deployments: Deployment) -> list[tuple[str, int, str]]:
     """Place and words of every problem."""

@@ -80,11 +80,8 @@ class Check(Protocol):
 CHECKS: dict[str, type[Check]] = {}
 _MODULES = (
     *("vram", "serving", "training", "deployments", "weights", "files", "helm"),
-    *("pinning", "locks", "models", "installs", "images", "combinations", "audit", "artefacts"),
-    *(
-        "outputs",
-        "fields",
-    ),
+    *("pinning", "locks", "models", "installs", "images", "combinations", "audit", "artefacts", "datafiles"),
+    *("outputs", "retraining", "fields", "health", "breakers", "saves", "boundaries", "handling", "datasets"),
 )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
@@ -26,14 +26,17 @@ _NOT_LEARNT = re.compile(
     re.IGNORECASE,
 )
 _WORDS = {
+    "no-data": "no data",
     "error-page": "error pages",
     "sentinel": "a program's word for no value",
     "injection": "attack payloads",
-    "gibberish": "texts that no mouth can say",
+    "gibberish": "in no language",
     "missing": "no value, though a model learns to give one",
     "duplicate": "rows that repeat another",
 }
-_WARNINGS = frozenset({"missing", "duplicate"})  # may be meant: classes that are balanced, labels still to be given
+# What may be meant: a cipher, labels still to be given, classes that are balanced.
+_WARNINGS = frozenset({"gibberish", "missing", "duplicate"})
+_OF_ATTACKS = frozenset({"injection", "gibberish"})  # what a file that collects attacks is made of
 _PER_CENT = 100
 
 
@@ -44,10 +47,11 @@ class UnsoundDataFile:
 
     Each share is of the rows that were read, from which on a file is refused: `error_pages` (the title or the text of
     a page that was not there), `sentinels` (`undefined`, `[object Object]`; among sentences `null`, `[deleted]`,
-    `Not Available`), `injections` (SQL, script, shell and prompt injection; not of a file that collects attacks),
-    `gibberish` (of the texts in Latin letters), `missing` (no value in a column that is learnt; not in all of it) and
-    `duplicates` (of a file with texts). `least`: so many rows it has to be. The last two kinds are warnings, as is all
-    in the path classes `warnings`. What programs write (results, logs, predictions) is not judged.
+    `[Removed]`, `Not Available`), `injections` (SQL, script, shell and prompt injection), `gibberish` (of the texts
+    in Latin letters), `missing` (no value in a column that is learnt; not in all of it) and `duplicates` (of a file
+    with texts). `least`: so many rows it has to be; `texts`: of so many texts at least a share of gibberish is told.
+    The last three are warnings, as is all in the path classes `warnings`. A file that says that it collects attacks
+    may hold payloads and gibberish. What programs write (results, logs, predictions) is not judged.
     """
 
     classes: tuple[PathClass, ...] = JUDGED
@@ -57,8 +61,9 @@ class UnsoundDataFile:
     injections: Fraction = Fraction(1, 100)
     gibberish: Fraction = Fraction(1, 5)
     missing: Fraction = Fraction(1, 5)
-    duplicates: Fraction = Fraction(1, 2)
-    least: int = 3
+    duplicates: Fraction = Fraction(3, 10)
+    least: int = 2
+    texts: int = 10
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         """One problem for each file, at the first line that shows it."""
@@ -69,11 +74,13 @@ class UnsoundDataFile:
                 yield _problem(file, found, severity)
 
     def _is_too_much(self, sign: Sign, file: DataFile) -> bool:
-        if sign.of == 1:  # the whole file is a page
+        if sign.kind == "no-data":
             return True
-        if sign.kind == "injection" and file.attacks:
+        if sign.kind in _OF_ATTACKS and file.attacks:
             return False
         if sign.kind == "missing" and sign.rows == sign.of:  # a set to be labelled
+            return False
+        if sign.kind == "gibberish" and sign.of < self.texts:
             return False
         return sign.rows >= self.least and sign.rows >= self._shares[sign.kind] * sign.of
 
@@ -100,7 +107,7 @@ def _problem(file: DataFile, found: list[Sign], severity: Severity | None) -> Pr
         severity=severity or own,
         amount=sum(sign.rows for sign in found),
         subject=",".join(sorted({sign.kind for sign in found})),
-        data={"signs": [sign._asdict() for sign in found], "rows": file.rows, "whole": file.whole},
+        data={"signs": [asdict(sign) for sign in found], "rows": file.rows, "whole": file.whole},
     )
 
 
@@ -109,7 +116,7 @@ def _at(file: DataFile, line: int) -> Location:
 
 
 def _said(sign: Sign) -> str:
-    if sign.of == 1:
+    if sign.kind == "no-data":
         return f"it is no data but {sign.example}"
     where = f" of `{sign.column}`" if sign.column else ""
     share = f"{sign.rows} of {sign.of} {'texts' if sign.kind == 'gibberish' else 'rows'}"

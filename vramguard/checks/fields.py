@@ -22,6 +22,9 @@ _WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Bounds of these do not refuse NaN: `price <= 0` is false of it (both tried, see extract/fields).
 _BLIND: Final = ("protoc-gen-validate", "marshmallow")
+_ANSWERED: Final = frozenset(
+    {"predicted", "estimated", "expected", "forecast", "forecasted"}
+)  # a time that a model says
 _CONTRACTS: Final = ("openapi", "jsonschema")  # JSON has no NaN
 
 
@@ -31,23 +34,30 @@ class FiniteResponse:
     """A number in the answer of a handler that gives model output refuses NaN and both infinities.
 
     Refused is what `FiniteFloat`, `allow_inf_nan=False`, bounds on both sides, or a validator of the repository turn
-    away. `besides` names fields that need not. `classes` are judged, `warnings` are at most warned of.
+    away. `besides` names fields that need not; a field whose name has a word of `clocks` is measured, not answered by a
+    model, and at most warned of. `classes` are judged, `warnings` are at most warned of.
     """
 
     besides: tuple[str, ...] = ()
+    clocks: tuple[str, ...] = ()
     classes: tuple[PathClass, ...] = JUDGED
     warnings: tuple[PathClass, ...] = _WEAKER
 
     def find(self, facts: Facts) -> Iterator[Problem]:
-        for found in answered(facts):
+        for found in facts.once("answered numbers", _answered):
             number = found.number
             judged, severity = weight(self, facts, number.at.path)
-            if not judged or not found.python or number.kind == "int" or number.name in self.besides:
+            if not judged or not found.python or found.refuses or number.kind == "int" or number.name in self.besides:
                 continue
+            clock = Severity.WARNING if self._is_measured(number.name) else None
             passing = [name for name in (NAN, INFINITY, MINUS_INFINITY) if _passes(found, name)]
             if passing:
                 what = "NaN and infinity" if NAN in passing else "infinity"
-                yield _problem(found, what, severity)
+                yield _problem(found, what, severity or clock)
+
+    def _is_measured(self, name: str) -> bool:
+        words = set(_parts(name))
+        return bool(words & set(self.clocks)) and not words & _ANSWERED
 
 
 @check("nonzero-price")
@@ -56,12 +66,14 @@ class NonzeroPrice:
     """A price in the answer of a handler that gives model output is above zero.
 
     `usual`: words that mostly name what is never zero, a warning. `nonzero`: the words that this organisation says
-    are never zero, at the rule's own severity. A word is the last of a field's name, `unit_price` and `predictedPrice`
+    are never zero, at the rule's own severity. `alone`: usual words that count only as a whole name, and not of whole
+    numbers, which count rows. A word is the last of a field's name, `unit_price` and `predictedPrice`
     for price; several are joined by `_`. `but`: words that make a name another thing's; `after`: words that may follow.
     """
 
     usual: tuple[str, ...] = ()
     nonzero: tuple[str, ...] = ()
+    alone: tuple[str, ...] = ()
     but: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     unconfigured: Severity = Severity.WARNING
@@ -69,7 +81,7 @@ class NonzeroPrice:
     warnings: tuple[PathClass, ...] = _WEAKER
 
     def find(self, facts: Facts) -> Iterator[Problem]:
-        for found in answered(facts):
+        for found in facts.once("answered numbers", _answered):
             judged, severity = weight(self, facts, found.number.at.path)
             lexicon = self._lexicon(found)
             what = self._allows(found) if judged and lexicon is not None else ""
@@ -81,15 +93,16 @@ class NonzeroPrice:
         """Whether the name is of the organisation's lexicon, or of the usual one; None if of neither."""
         parts = _parts(found.number.name)
         parts = parts[: next((number for number, part in enumerate(parts) if number and part in ("per", "in")), None)]
-        while len(parts) > 1 and (parts[-1] in self.after or parts[-1].isdigit()):
-            parts = parts[:-1]
-        if self._ends(parts, self.nonzero):
+        heads = [parts]  # `price_usd`, then `price`
+        while len(heads[-1]) > 1 and (heads[-1][-1] in self.after or heads[-1][-1].isdigit()):
+            heads.append(heads[-1][:-1])
+        if any(self._ends(head, self.nonzero) for head in heads):
             return "nonzero"
         words = set(parts)
-        if words & set(self.but) or not self._ends(parts, self.usual):
+        whole = "_".join(parts) in self.alone and found.number.kind != "int"
+        if words & set(self.but) or not (whole or any(self._ends(head, self.usual) for head in heads)):
             return None
-        # Of a call to a language model the cost may well be nothing; a bare total that is whole counts rows.
-        if (found.counts and "cost" in words) or (parts == ["total"] and found.number.kind == "int"):
+        if found.counts and "cost" in words:  # of a call to a language model: it may well be nothing
             return None
         return "usual"
 
@@ -110,6 +123,10 @@ class NonzeroPrice:
         if carries and _passes(found, NAN):
             words.append("NaN")
         return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def _answered(facts: Facts) -> tuple[Answered, ...]:
+    return tuple(answered(facts))
 
 
 def _passes(found: Answered, sample: str) -> bool:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from vramguard.checks import Evidence, Problem, Severity, check
-from vramguard.facts import DuplicateKey, HelmUnrendered, PathClass
+from vramguard.checks.shared import JUDGED
+from vramguard.facts import DataFile, DuplicateKey, HelmUnrendered, PathClass
 from vramguard.link.judging import UNSERVED, not_judged
 from vramguard.link.names import above
 from vramguard.source import Unreadable
@@ -43,6 +44,7 @@ class Template:
 
     One problem for each chart's templates, for each file of configuration, and one each for all of the repository's
     programs, runtimes and trainings; each counts what it stands for. Those in the path classes `unjudged` are none.
+    Parquet files that nothing here can read are one problem, too.
     """
 
     unjudged: tuple[PathClass, ...] = UNSERVED
@@ -57,8 +59,13 @@ class Template:
             yield Problem(failed.at, {"what": what, "mend": _RENDER})
         for _, found in _grouped(not_judged(facts, frozenset(self.unjudged)), lambda pair: _together(pair[0])):
             yield _not_judged(found)
+        unread = [fact for fact in facts.of(DataFile) if fact.unread and facts.classify(fact.at.path) in JUDGED]
+        for reason, files in _grouped(unread, lambda fact: fact.unread):
+            what = f"{plural(len(files), 'file')} of data not judged: {reason}"
+            yield Problem(files[0].at, {"what": what, "mend": _INSTALL}, amount=len(files))
 
 
+_INSTALL = "Install the extra that reads Parquet files (`vramguard[data]`), or leave their review to a person."
 _RENDER = "Judge what it renders to: render it in CI, and check the result."
 _DECLARE = "Say what it is in production as a `[[tool.vramguard.deployment]]`, or give the value where it is named."
 _NOTHING = "Nothing, if it does not serve: what training takes is not proved here."

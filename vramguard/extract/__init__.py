@@ -52,6 +52,7 @@ EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
     ("json", re.compile(r"/[0-9]/model\.json$"), "tools"),
     ("safetensors", re.compile(""), "weights"),
     ("gguf", re.compile(""), "weights"),
+    *((kind, re.compile(""), "datafiles") for kind in ("table", "records", "parquet")),
     ("shell", re.compile(""), "shell"),
     ("dockerfile", re.compile(""), "dockerfile"),
     ("makefile", re.compile(""), "makefile"),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vramguard.facts.charts import HelmChart, HelmKey, HelmRelease, HelmUnread, HelmUnrendered, Kustomization, Subchart
+from vramguard.facts.datafiles import DataFile
 from vramguard.facts.fields import ModuleNames, NumberField, ResponseModel, SchemaClass
 from vramguard.facts.launches import Deployment, Hardware, Launch, Texts
 from vramguard.facts.models import (
@@ -38,6 +39,7 @@ from vramguard.facts.packages import (
     Unaudited,
     Vulnerability,
 )
+from vramguard.facts.outputs import KnownCall
 from vramguard.facts.values import PathClass, Reference, Unknown, Word
 from vramguard.source import Location, Unreadable
 from vramguard.source.graph import CodeModule
@@ -51,6 +53,7 @@ __all__ = [
     "Artefact",
     "Channels",
     "CodeModule",
+    "DataFile",
     "Declared",
     "Deployment",
     "DuplicateKey",
@@ -66,6 +69,7 @@ __all__ = [
     "Image",
     "Include",
     "Install",
+    "KnownCall",
     "Kustomization",
     "Launch",
     "Lock",
@@ -125,11 +129,13 @@ Fact = (
     | Artefact
     | WeightFile
     | WeightIndex
+    | DataFile
     | Launch
     | Texts
     | PythonModule
     | PythonText
     | CodeModule
+    | KnownCall
     | TrainingMode
     | NumberField
     | SchemaClass

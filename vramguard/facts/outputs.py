@@ -87,3 +87,49 @@ class Exposure:
     layers: tuple[Layer, ...] = ()
     fields: tuple[str, ...] = ()
     stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bypass:
+    """A schema of the repository that a model's answer is led around.
+
+    `form`: response (of a framework, which validates none), undeclared (`response_model=None`), construct, jsonify.
+    `at` is the act; `model` the schema's name.
+    """
+
+    at: Location
+    form: str
+    act: str  # as written: `JSONResponse`
+    model: str
+    output: ModelOutput
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Swallowed:
+    """A handler of exceptions around the validation of a model's answer that goes on as if nothing had been refused.
+
+    `at` is the handler; `how`: passes, raw (it answers what was refused), text (it answers a text as if it were one).
+    """
+
+    at: Location
+    how: str
+    caught: str
+    validator: str
+    function: str
+    output: ModelOutput
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A text of a model that becomes code, a command, a query, the name of what is called, or data without a schema.
+
+    `kind`: code, shell, sql, tool, parse. `at` is the act.
+    """
+
+    at: Location
+    kind: str
+    act: str
+    output: ModelOutput
+    steps: tuple[Step, ...]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from vramguard.discover import GitTree, WorkTree
     from vramguard.engine import Policy
     from vramguard.source.heads import Head
+    from vramguard.source.sampling import Sample
 
 
 class Moved:
@@ -75,6 +76,10 @@ class Moved:
     def head(self, path: str) -> Head | None:
         """The header of a file of weights as committed in the base."""
         return self._base.head(self._old_names.get(path, path))
+
+    def sample(self, path: str, kind: str) -> Sample | None:
+        """What is read of a file of data as committed in the base."""
+        return self._base.sample(self._old_names.get(path, path), kind)
 
 
 def _blob(tree: WorkTree, path: str, digits: int) -> str:

@@ -69,10 +69,17 @@ _BY_SUFFIX = {
     ".bash": "shell",
     ".mk": "makefile",
     ".env": "dotenv",
+    ".proto": "proto",
+    ".csv": "table",
+    ".tsv": "table",
+    ".jsonl": "records",
+    ".ndjson": "records",
+    ".parquet": "parquet",
 }
 # Kinds of which most files are no concern of ours: one that is no text says nothing, and is nobody's error.
 LENIENT = frozenset(
-    {"python", "notebook", "shell", "dockerfile", "makefile", "dotenv", "ini", "justfile", "frontmatter"}
+    {"python", "notebook", "shell", "dockerfile", "makefile", "dotenv", "ini", "justfile", "frontmatter", "proto"}
+    | {"apispec"}
 )
 # `Dockerfile`, `Dockerfile.gpu`, `gpu.Dockerfile`, `gpu_Dockerfile`, `Containerfile`; `.env`, `.env.prod`.
 _BY_PATTERN = (
@@ -81,9 +88,22 @@ _BY_PATTERN = (
         "dockerfile",
     ),
     (re.compile(r"\.env(?:\.[^/]+)?"), "dotenv"),
+    # `openapi.json`, `prices.swagger.json`, `api_spec.json`, `answer.schema.json`; not the schema of a chart
+    (
+        re.compile(
+            r"(?!values\.schema\.json)(?:[^/]*(?:openapi|swagger|api[-_](?:docs|spec))[^/]*|(?:[^/]*[._-])?schema)\.json"
+        ),
+        "apispec",
+    ),
 )
 _INDEX = ".safetensors.index.json"  # names the file of each tensor
 _ARGUMENTS = re.compile(r"/[0-9]/model\.json$")  # in the version folder of a model of Triton: an engine's arguments
+# A list of records that is data, by its folder or its own name; a configuration of a model is not called so.
+_RECORDS = re.compile(
+    r"(?:^|/)(?:(?:data|datasets?|corpus|corpora)/(?:[^/]+/)*[^/]+"
+    r"|(?:[^/]*[_-])?(?:train|training|dataset|corpus|alpaca|instruct|sft|dpo)(?:[_-][^/]*)?|[^/]+[_-]data)\.json$",
+    re.IGNORECASE,
+)
 _EXPLICIT = {".txt": "requirements", ".in": "requirements", ".json": "json"}
 PARSERS = ("requirements", "toml", "yaml", "json", "pbtxt", *sorted(LENIENT))
 # What git-lfs, git-annex and git-xet commit in the place of a large file: the file itself is not here.
@@ -277,7 +297,9 @@ def kind_of(path: str, *, explicit: bool = False) -> str | None:
     if _REQUIREMENTS.search(path):
         return "requirements"
     known = _BY_SUFFIX.get(suffix) or next((kind for pattern, kind in _BY_PATTERN if pattern.fullmatch(name)), None)
-    return known or (_EXPLICIT.get(suffix) if explicit else None)
+    if known or explicit:
+        return known or _EXPLICIT.get(suffix)
+    return "records" if suffix == ".json" and _RECORDS.search(path) else None
 
 
 def read(path: str, data: bytes, *, kind: str | None = None) -> Document | Unreadable:

@@ -8,7 +8,7 @@ looked up around it by `link/code`. Blocks say under which conditions a node run
 | op | name | inputs |
 |---|---|---|
 | param | the parameter | |
-| const | the literal, as Python writes it; strings up to 200 characters | |
+| const | the literal, as Python writes it; strings up to 400 characters | |
 | import | the full name, `.` before it for each level of a relative one | |
 | name | the name, of a builtin or of a scope around | |
 | attr | the attribute | base |
@@ -17,7 +17,7 @@ looked up around it by `link/code`. Blocks say under which conditions a node run
 | unary, binary, compare | the sign | operands; a chain of comparisons is an `and` |
 | and, or | | operands |
 | if | | test, then, else |
-| format | | what an f-string holds |
+| format | | what an f-string holds, its text too |
 | items | list, tuple, set | elements |
 | table | | key, value, key, value …; a key of -1 for `**` |
 | each | | what is iterated |
@@ -71,7 +71,7 @@ class Node(NamedTuple):
         """Of a call: the node of an argument by its keyword, or else by its position; NONE for an absent one."""
         number = 0
         for name, node in self.arguments():
-            if name == keyword or (not name and number == position):
+            if (keyword and name == keyword) or (not name and number == position):
                 return node
             number += not name
         return NONE

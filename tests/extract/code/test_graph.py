@@ -40,7 +40,7 @@ def shown(function: Function, number: int) -> str:
         ("y = {}\n    y['k'] = x\n    return y['k']", "x"),
         ("y = {}\n    y['k'] = x\n    return y", ".([](table, x), x)"),
         ("return [z for z in x]", "list(each(x))"),
-        ("return f'{x}!'", "format(x)"),
+        ("return f'{x}!'", "format(x, '!')"),
         ("with open(x) as f:\n        return f", "enter(call(open, x))"),
         ("while x:\n        x = x.next\n    return x", "join(x, next(join"),
         ("for y in x:\n        pass\n    return y", "each(x)"),

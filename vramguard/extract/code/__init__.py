@@ -32,7 +32,7 @@ _IMPORTED = re.compile(r"^[ \t]*(?:from|import)[ \t]+(\w+)", re.MULTILINE)
 # Modules of the standard library that load, fetch, run or answer; the others say nothing of a model.
 _TELLING = frozenset({"urllib", "http", "pickle", "subprocess", "sched", "socketserver", "xmlrpc", "smtplib"})
 # What else a module has that could matter: a model, its training, a health check, a declared response.
-_WORDS = re.compile(r"predict|[Tt]rain|BaseModel|[Hh]ealth|[Mm]odel\(|promot|retrain")
+_WORDS = re.compile(r"predict|[Tt]rain|BaseModel|[Hh]ealth|[Mm]odel\(|promot|retrain|langchain|git push")
 
 
 def extract(document: Document) -> Iterator[Fact]:

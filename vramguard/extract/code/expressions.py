@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vramguard.extract.code.scope import Scope
 
 MAX_DEPTH: Final = 60  # of an expression; deeper ones are written by programs
-_TEXT: Final = 200  # characters of a literal
+_TEXT: Final = 400  # characters of a literal
 # Methods that put their arguments into what they are called on.
 GROWING: Final = frozenset(
     {"append", "extend", "add", "insert", "update", "setdefault", "appendleft", "put", "put_nowait", "write", "push"}
@@ -124,7 +124,7 @@ def _choice(scope: Scope, node: ast.IfExp, depth: int) -> int:
 
 
 def _joined(scope: Scope, node: ast.JoinedStr, depth: int) -> int:
-    parts = [value(scope, one.value, depth) for one in node.values if isinstance(one, ast.FormattedValue)]
+    parts = [value(scope, one.value if isinstance(one, ast.FormattedValue) else one, depth) for one in node.values]
     return scope.add("format", "", tuple(parts), node)
 
 

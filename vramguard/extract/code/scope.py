@@ -83,7 +83,9 @@ class Scope:
 
     def assign(self, target: ast.expr, number: int, *, grows: bool = False) -> None:
         """Whatever stands on the left gets a value. `grows`: it is what it was, with something added."""
-        if isinstance(target, ast.Name):
+        if isinstance(target, ast.Name) and grows:
+            self._hold(target, number)
+        elif isinstance(target, ast.Name):
             self.bind(target.id, number)
         elif isinstance(target, ast.Attribute):
             self.add("store", target.attr, (value(self, target.value), number), target)
@@ -102,7 +104,7 @@ class Scope:
     def _hold(self, target: ast.expr, number: int) -> None:
         name = path(target)
         if isinstance(target, ast.Name):
-            if name in self.names:
+            if name in self.names and self.nodes[self.names[name]].op != "import":
                 self._whole(self.names[name], number, target)
                 self.names[name] = number
                 self.every.setdefault(name, []).append(number)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from vramguard.source.sampling import Column, Rows
 
 _FIRST = 40  # values that tell what a column holds
+_FIRST_ROWS = 1000  # among which different ones are looked for
 _JUDGED = 200  # different values, spread over a column, of which each is read letter by letter
 _LINES = 5  # of a sign that are kept
 _SHOWN = 60  # characters of an example
@@ -29,10 +30,10 @@ _FEWEST = 2  # values that are a column
 def extract(document: Document) -> Iterator[DataFile]:
     """The fact that the file states; none for a file that is no data."""
     rows: Rows = document.value
-    if rows is None or not (rows.start or rows.columns or rows.unread):
+    if not (rows.start or rows.columns or rows.unread):
         return
     page = signs.error_file(rows.start)
-    found = (Sign("error-page", None, 1, 1, (1,), page),) if page else tuple(_signs(rows))
+    found = (Sign("no-data", None, 1, 1, (1,), page),) if page else tuple(_signs(rows))
     yield DataFile(
         at=document.at(),
         format=document.path.rpartition(".")[2].lower(),
@@ -78,7 +79,7 @@ def _placed(kind: str, column: Column, rows: Rows, matching: set[str]) -> Iterat
         return
     where = [number for number, value in enumerate(column.cells) if value in matching]
     hit = list(dict.fromkeys(column.rows[number] for number in where))
-    yield Sign(kind, column.name, len(hit), len(rows.keys), _lines(rows, hit), shown(column.cells[where[0]]))
+    yield Sign(kind, shown(column.name), len(hit), len(rows.keys), _lines(rows, hit), shown(column.cells[where[0]]))
 
 
 def _lines(rows: Rows, numbers: Iterable[int]) -> tuple[int, ...]:
@@ -88,7 +89,7 @@ def _lines(rows: Rows, numbers: Iterable[int]) -> tuple[int, ...]:
 
 def shown(value: str) -> str:
     """The beginning of a value on one line."""
-    text = " ".join(value[: 4 * _SHOWN].split())
+    text = " ".join(value[: 4 * _SHOWN].encode("utf-8", "replace").decode().split())
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -100,7 +101,7 @@ def _gibberish(column: Column, different: Sequence[str], rows: Rows) -> Iterator
     if bad:
         first = set(bad[:_LINES])
         places = (row for value, row in zip(column.cells, column.rows, strict=True) if value in first)
-        yield Sign("gibberish", column.name, len(bad), len(judged), _lines(rows, places), shown(bad[0]))
+        yield Sign("gibberish", shown(column.name), len(bad), len(judged), _lines(rows, places), shown(bad[0]))
 
 
 def _duplicates(rows: Rows, texts: Sequence[Column]) -> Iterator[Sign]:
@@ -121,5 +122,6 @@ def _values(column: Column, number: int) -> Iterator[str]:
 
 
 def _is_prose(column: Column) -> bool:
-    first = column.cells[:_FIRST]
+    """Whether a column holds sentences: most of its first different values are some."""
+    first = list(islice(dict.fromkeys(column.cells[:_FIRST_ROWS]), _FIRST))
     return 2 * sum(map(gibberish.is_prose, first)) > len(first)

@@ -16,8 +16,10 @@ _FEW = 30  # different values of a column that may be the kinds of attack
 
 # What a program writes for a value that it does not have, and no reader takes for a missing one.
 _SENTINELS = frozenset({"undefined", "[object Object]", "[object object]", "Not Found", "not found"})
-# Among sentences, also what a service says of a text that is gone (Twitter, Reddit), and what is no sentence.
-_NO_SENTENCE = frozenset({"Not Available", "[deleted]", "[removed]", "null", "NULL", "NaN", "nan"})
+# Among sentences, also what a service says of a text that is gone (Twitter's, Reddit's, NewsAPI's).
+_NO_SENTENCE = frozenset(
+    {"Not Available", "[deleted]", "[Deleted]", "[removed]", "[Removed]", "null", "NULL", "NaN", "nan"}
+)
 _NO_LABEL = frozenset({"", "nan", "null", "undefined"})  # not None, n/a or NA: a class may be called so
 _LABEL = re.compile(
     r"(?:.*[._ ])?(?:labels?|target|sentiment|output|response|answer|completion|chosen|rejected)", re.IGNORECASE
@@ -28,14 +30,16 @@ _REASONS = (
     r"(?:(?:page|file|url|resource|site) )?not found|forbidden|access (?:is )?denied|unauthorized|bad request"
     r"|too many requests|internal server error|bad gateway|service (?:temporarily )?unavailable|gateway time-?out"
 )
-_BREAK = r" ?[-:|,–—.!]* ?"
+_DASH = r"[-|:\u2013\u2014]"
+_BREAK = r" ?[-:|,.!\u2013\u2014]* ?"
+_SITE = f"(?: ?{_DASH}.*)?"  # after a title
 _TITLES = re.compile(
-    rf"(?:error )?(?:http )?{_HTTP}{_BREAK}(?:error)?{_BREAK}(?:{_REASONS})[.!]?(?: ?[-|–—:].*)?"
-    rf"|(?:{_REASONS}){_BREAK}\(?(?:error )?{_HTTP}\)?(?: ?[-|–—:].*)?"
-    rf"|(?:http )?error {_HTTP}(?: ?[-|–—:].*)?"
+    rf"(?:error )?(?:http )?{_HTTP}{_BREAK}(?:error)?{_BREAK}(?:{_REASONS})[.!]?{_SITE}"
+    rf"|(?:{_REASONS}){_BREAK}\(?(?:error )?{_HTTP}\)?{_SITE}"
+    rf"|(?:http )?error {_HTTP}{_SITE}"
     r"|(?:oops!?|sorry,?|whoops!?)? ?(?:the |this )?(?:requested )?page (?:you (?:requested|are looking for) )?"
-    r"(?:was |is |could |can |does )?(?:not|n't)(?: be)? (?:found|exist|available)[.!]?(?: ?[-|–—:].*)?"
-    r"|.{1,60} ?[-|–—:] ?(?:404 ?[-|–—:]? ?)?page not found"
+    rf"(?:was |is |could |can |does )?(?:not|n't)(?: be)? (?:found|exist|available)[.!]?{_SITE}"
+    rf"|.{{1,60}} ?{_DASH} ?(?:404 ?{_DASH}? ?)?page not found"
     r"|access (?:to this page has been )?denied[.!]?(?: \| .*)?|attention required! \| cloudflare|just a moment\.\.\."
     r"|(?:amazon )?robot check|pardon our interruption(?:\.\.\.)?|are you (?:a )?(?:robot|human)\??"
     r"|(?:please )?(?:verify|confirm)(?: that)? you are (?:a )?human[.!]?"
@@ -54,12 +58,12 @@ _FILES = (  # what stands in the place of a file that was not there to be downlo
 
 
 def _loose(pattern: str) -> re.Pattern[str]:
-    """A pattern for text in lower case in which a blank is up to three: every run is bounded, no value makes it slow."""
+    """A pattern for text in lower case in which a blank is up to three: no value makes it slow."""
     return re.compile(pattern.replace(" ?", r"\s{0,3}").replace(" ", r"\s{1,3}"))
 
 
 _SQL = _loose(
-    r"['\"] ?\)? ?(?:or|and) (?:\(? ?['\"]?\w{1,20}['\"]? ?= ?['\"]?\w{1,20}|not \d)"
+    r"['\"] ?\)? ?(?:or|and) (?:\(? ?['\"]?\w{1,20}['\"]? ?= ?['\"]?\w{1,20}|not \d|['\"]{2} ?=)"
     r"|\bunion (?:all )?select (?:null|\d|@@|char\(|concat\()|; ?drop table |\bxp_cmdshell\b"
     r"|\bwaitfor delay ['\"]|\b(?:pg_)?sleep ?\( ?\d{1,9} ?\) ?(?:--|#|and|\))|\bfrom information_schema\.tables\b"
     r"|(?m:^\w{0,20}['\"] ?;? ?(?:--|#)$)"
@@ -85,14 +89,15 @@ _INJECTIONS = (
 _SQL_QUERY = re.compile(r"\s*(?:select|insert|update|delete|with|create)\b", re.IGNORECASE)
 _ERRORS = (
     *("not found", "be found", " exist", "page not", "forbidden", "denied", "unauthorized", "request", "server error"),
-    *("gateway", "unavailable", "error 4", "error 5", "robot", "human", "just a mo", "attention r", "pardon ", "enable j"),
+    *("gateway", "unavailable", "error 4", "error 5", "robot", "human", "just a moment", "attention", "pardon"),
+    "enable j",
 )
 _ATTACKS = re.compile(
     r"sqli|injection|xss|attack|payload|malicious|malware|waf|security|jail_?break|red_?team|harmful|adversarial"
-    r"|vulnerab|exploit|cves?|phish|csic|intrusion|fuzz|guard_?rails?|web_?shell|prompts?(?![a-z])|benign|anomal",
+    r"|vulnerab|exploit|cves?|phish|csic|intrusion|fuzz|guard_?rails?|web_?shell|benign|anomal",
     re.IGNORECASE,
 )
-_SQL_DATA = re.compile(r"sql", re.IGNORECASE)
+_BY_PATH = re.compile(r"sql|prompts?(?![a-z])", re.IGNORECASE)  # questions for a database, or for a model
 
 
 def error_file(start: str) -> str:
@@ -103,7 +108,7 @@ def error_file(start: str) -> str:
 def tells_of_attacks(path: str, rows: Rows) -> bool:
     """Whether a file says that attacks are what it collects: by its path, its columns, or few values of one."""
     names = [path.replace("-", "_"), *(column.name for column in rows.columns[:50])]
-    if any(_ATTACKS.search(name) or _SQL_DATA.search(name) for name in names):
+    if _BY_PATH.search(path) or any(_ATTACKS.search(name) for name in names):
         return True
     return any(_ATTACKS.search(value) for column in rows.columns[:50] for value in _kinds(column.cells))
 
@@ -136,10 +141,11 @@ def within(name: str, different: Iterable[str]) -> Iterator[tuple[str, set[str]]
     everything = "\n".join(values.values())
     if not _NO_TEXT.search(name):
         yield "error-page", {value for value in _with(_ERRORS, values, everything) if is_error_page(value)}
+    injected = set[str]()
     for pattern, words in _INJECTIONS:
         found = {value for value in _with(words, values, everything) if pattern.search(values[value])}
-        if found and not (pattern is _SQL and _are_queries(values)):
-            yield "injection", found
+        injected |= set() if pattern is _SQL and found and _are_queries(values) else found
+    yield "injection", injected
 
 
 def _with(words: Iterable[str], values: Mapping[str, str], everything: str) -> list[str]:

@@ -52,7 +52,7 @@ _MAX_FIELDS: Final = 500
 
 def of_module(module: Module) -> Iterator[SchemaClass | NumberField]:
     """Every class of the module that declares fields, and its numbers."""
-    for node in ast.walk(module.tree):
+    for node in module.statements:
         if isinstance(node, ast.ClassDef):
             yield from _class(module, node)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.extract.fields.names import dotted, named
 from vramguard.facts.fields import ModuleNames, ResponseModel
+from vramguard.source import Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
+_DEFINITIONS: Final = (*_FUNCTIONS, ast.ClassDef)
 _ROUTES: Final = frozenset({"get", "post", "put", "patch", "delete", "route", "api_route", "websocket"})
 _OTHER_ROUTES: Final = frozenset({"api", "endpoint", "fastapi_endpoint", "web_endpoint", "output", "response"})
 _LITESTAR: Final = ("litestar", "starlite")
@@ -27,6 +29,10 @@ _METHODS: Final = {
     "Model": ("predict", "postprocess"),
 }
 _DUMPS: Final = frozenset({"model_dump", "dict", "json", "model_dump_json", "to_dict", "asdict", "dump", "dumps"})
+_RAW: Final = frozenset({
+    "Response", "JSONResponse", "ORJSONResponse", "UJSONResponse", "StreamingResponse", "FileResponse",
+    "PlainTextResponse", "HTMLResponse", "EventSourceResponse", "RedirectResponse",
+})  # fmt: skip
 _HEADS: Final = frozenset({
     "List", "list", "Optional", "Union", "Dict", "dict", "Tuple", "tuple", "Sequence", "Iterable", "Annotated", "Any",
     "str", "int", "float", "bool", "bytes", "None", "Literal", "Type", "AsyncIterator", "AsyncGenerator", "Generator",
@@ -34,12 +40,31 @@ _HEADS: Final = frozenset({
 })  # fmt: skip
 # What calls a model, by its own name: `predict_price(…)`, `model.generate(…)`, `pipe(…)`, `self.classifier(…)`.
 _PREDICTS: Final = re.compile(
-    r"(?:\w*_)?a?(?:predict|infer|forecast|inference|predictions?)(?:_\w+|ions?|ed|proba)?|a?generate|generate_"
+    r"(?:\w*_)?a?(?:predict|infer|forecast|inference|predictions?)(?:_\w+|ions?|ed|proba)?|encode_response|a?completion"
+)
+# Words that other programs have too: only of a module that imports a model's library.
+_LEANS: Final = re.compile(
+    r"a?generate|generate_"
     r"(?:text|response|answer|completion|image|audio|speech|caption|summary|embeddings?|recommendations?|reply)|a?invoke|"
-    r"a?transcribe(?:_\w+)?|a?embed(?:_\w+)?|classify(?:_\w+)?|a?complete|a?chat|infer_\w+|score_\w+|summarize(?:_\w+)?|"
-    r"translate(?:_\w+)?|recommend(?:_\w+)?|estimate_\w+|detect_\w+|encode_response|acompletion|completion"
+    r"a?transcribe(?:_\w+)?|a?embed(?:_\w+)?|classify(?:_\w+)?|a?complete|a?chat|score_\w+|summarize(?:_\w+)?|"
+    r"translate(?:_\w+)?|recommend(?:_\w+)?|estimate_\w+|detect_\w+"
+)
+_LIBRARIES: Final = frozenset({
+    "torch", "transformers", "sklearn", "joblib", "pickle", "cloudpickle", "dill", "xgboost", "lightgbm", "catboost",
+    "keras", "tensorflow", "tflite_runtime", "onnxruntime", "openvino", "sentence_transformers", "diffusers", "spacy",
+    "fasttext", "statsmodels", "prophet", "surprise", "implicit", "lightfm", "vllm", "sglang", "llama_cpp",
+    "ctransformers", "openai", "anthropic", "litellm", "groq", "mistralai", "cohere", "google", "vertexai", "ollama",
+    "langchain", "langchain_core", "langchain_openai", "langchain_community", "llama_index", "dspy", "haystack",
+    "huggingface_hub", "replicate", "whisper", "faster_whisper", "whisperx", "ultralytics", "easyocr", "mlflow",
+    "tritonclient", "pydantic_ai", "instructor", "outlines", "peft", "timm", "gensim", "autogluon", "pycaret",
+    "bentoml", "flair", "nemo", "paddle", "jax", "flax",
+})  # fmt: skip
+_BARE: Final = frozenset(
+    {"model", "models", "pipe", "pipeline", "predictor", "classifier", "regressor", "llm", "network"}
 )
 _MODEL: Final = re.compile(
+    r"(?!(?:list|get|create|copy|load|build|save|fetch|make|delete|update|select|is|from|to|init|parse|validate|register"
+    r"|convert|ensure|download|setup|pull|add|check|find|new|use|set|with|read|write|start|stop|compile|train|fit|async)_)"
     r"(?:\w*_)?(?:model|predictor|classifier|regressor|pipe|pipeline|llm|estimator|recommender|session|forecaster)s?"
 )
 _VAGUE: Final = frozenset({"run", "create", "score", "encode", "forward", "search"})  # of a model only on a model
@@ -54,12 +79,15 @@ def responses(module: Module) -> Iterator[ResponseModel]:
         how, models, route = _declared(module, node, owner)
         if route is None:
             continue
+        if _goes_around(module, node):
+            models = ()
         returned = tuple(dict.fromkeys(_returned(node)))
         how, models = (how, models) if models else ("returned", returned)
         parameters = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
         requests = {name: None for item in parameters for name in named(item.annotation)}
         # `owner.method` is told apart from a function of that name
         name = f"{owner.name}.{node.name}" if owner is not None else node.name
+        reads, predicts = _read([*node.body, *_hints(node)], knows=_knows(module))
         yield ResponseModel(
             module.at(node)._replace(end_line=node.lineno, end_column=1 << 10),
             name,
@@ -67,9 +95,23 @@ def responses(module: Module) -> Iterator[ResponseModel]:
             how,
             route,
             tuple(requests),
-            tuple(sorted(_reads(node.body, _hints(node))))[:_MAX_NAMES],
-            _predicts(node.body),
+            tuple(sorted(reads))[:_MAX_NAMES],
+            predicts,
+            how == "returned" and _is_fastapi(module),
         )
+
+
+def _goes_around(module: Module, node: Function) -> bool:
+    """Whether every answer is a raw response, which no declared model is applied to: another rule speaks of that."""
+    if node.returns is not None and module.last(node.returns) in _RAW:
+        return True
+    given = [item.value for item in ast.walk(node) if isinstance(item, ast.Return) and item.value is not None]
+    return bool(given) and all(isinstance(value, ast.Call) and module.last(value) in _RAW for value in given)
+
+
+def _is_fastapi(module: Module) -> bool:
+    """Whether the module serves with FastAPI, whose own renderer refuses NaN where no model is declared."""
+    return any(origin.partition(".")[0] == "fastapi" for origin, _, _ in module.imports.values())
 
 
 def _hints(node: Function) -> Iterator[ast.expr]:
@@ -177,23 +219,20 @@ def _made(node: ast.expr) -> str:
     return name if last[:1].isupper() and last not in _HEADS else ""
 
 
-def names_of(module: Module) -> ModuleNames:
-    """What the module imports, what each of its definitions reads, and which of them call a model."""
+def names_of(module: Module, *, deep: bool) -> ModuleNames:
+    """What the module imports and defines; `deep`: what each definition reads, and which of them call a model."""
     uses: dict[str, tuple[str, ...]] = {}
     predicting: set[str] = set()
     for node in module.tree.body:
-        for name in _defined(node):
-            if _is_application(module, node):
-                continue
-            uses[name] = tuple(sorted({*uses.get(name, ()), *_reads([node])} - {name}))[:_MAX_NAMES]
-            if _predicts([node]):
-                predicting.add(name)
-    return ModuleNames(
-        module.at(module.tree.body[0])._replace(line=1, column=1, end_line=1, end_column=1),
-        module.imports,
-        uses,
-        frozenset(predicting),
-    )
+        names = list(_defined(node))
+        if not names or _is_application(module, node):
+            continue
+        reads, predicts = _read([node], knows=_knows(module)) if deep else (set[str](), False)
+        for name in names:
+            uses[name] = tuple(sorted({*uses.get(name, ()), *reads} - {name}))[:_MAX_NAMES]
+            predicting |= {name} if predicts else set()
+    at = Location(module.path)
+    return ModuleNames(at, module.imports, uses, frozenset(predicting))
 
 
 def _is_application(module: Module, node: ast.stmt) -> bool:
@@ -212,38 +251,47 @@ def _defined(node: ast.stmt) -> Iterator[str]:
         yield node.target.id
 
 
-def _reads(body: Iterable[ast.stmt], more: Iterable[ast.expr] = ()) -> set[str]:
-    """The names that statements read, dotted ones whole."""
+def _read(body: Iterable[ast.AST], *, knows: bool) -> tuple[set[str], bool]:
+    """The names that a text reads, dotted ones whole; and whether a call in it looks like one of a model."""
     found: set[str] = set()
-    pending: list[ast.AST] = [*body, *more]
+    predicts = False
+    pending: list[ast.AST] = [*body]
     while pending:
         node = pending.pop()
-        if isinstance(node, ast.Attribute) and (whole := dotted(node)):
+        kind = type(node)
+        if kind is ast.Name:
+            found.add(node.id)  # type: ignore[attr-defined]
+        elif kind is ast.Attribute and (whole := dotted(node)):  # type: ignore[arg-type]
             found.add(whole)
-        elif isinstance(node, ast.Name):
-            found.add(node.id)
-        elif isinstance(node, (*_FUNCTIONS, ast.ClassDef)):
-            pending += node.body  # what decorates it is no part of what it does
-        else:
-            pending += ast.iter_child_nodes(node)
-    return found
+        elif kind in _DEFINITIONS:
+            pending += node.body  # type: ignore[attr-defined] # what decorates it is no part of what it does
+        elif kind is not ast.Constant:
+            predicts = predicts or (kind is ast.Call and _is_of_model(node, knows=knows))  # type: ignore[arg-type]
+            for name in node._fields:
+                value = getattr(node, name, None)
+                if isinstance(value, ast.AST):
+                    pending.append(value)
+                elif isinstance(value, list):
+                    pending += [item for item in value if isinstance(item, ast.AST)]
+    return found, predicts
 
 
-def _predicts(body: Iterable[ast.stmt]) -> bool:
-    """Whether a call in it looks like one of a model."""
-    return any(isinstance(node, ast.Call) and _is_of_model(node) for part in body for node in ast.walk(part))
+def _knows(module: Module) -> bool:
+    """Whether the module imports a library of models."""
+    return any(not level and origin.partition(".")[0] in _LIBRARIES for origin, _, level in module.imports.values())
 
 
-def _is_of_model(call: ast.Call) -> bool:
+def _is_of_model(call: ast.Call, *, knows: bool) -> bool:
+    """Whether a call is one of a model, by its name; `knows`: the module imports a library of models."""
     function = call.func
     while isinstance(function, ast.Subscript):  # `models["price"](…)`
         function = function.value
     last = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
     if len(last) > _MAX_NAME:
         return False
-    if _PREDICTS.fullmatch(last):
+    if _PREDICTS.fullmatch(last) or (knows and _LEANS.fullmatch(last)):
         return True
-    if _MODEL.fullmatch(last):
+    if last in _BARE or (knows and _MODEL.fullmatch(last)):
         return bool(call.args or call.keywords)
     on = function.value if isinstance(function, ast.Attribute) else None
     held = on.attr if isinstance(on, ast.Attribute) else getattr(on, "id", "")

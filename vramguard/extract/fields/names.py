@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from vramguard.source.python import Source
 
 _DEPTH = 20
+_BODIES = ("body", "handlers", "cases", "orelse", "finalbody")
+_BRANCHES = (ast.ExceptHandler, ast.match_case)
 _QUOTED = 300  # characters of a type inside quotes
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 
@@ -37,10 +39,23 @@ class Module:
         return Location(self.path, *self.source.span(node))
 
     @cached_property
+    def statements(self) -> list[ast.stmt]:
+        """Every statement, those within others too, in the order of the text."""
+        found: list[ast.stmt] = []
+        pending: list[ast.stmt] = self.tree.body[::-1]
+        while pending:
+            node = pending.pop()
+            found.append(node)
+            inner = [item for name in _BODIES for item in getattr(node, name, ())]
+            inner = [item for one in inner for item in (one.body if isinstance(one, _BRANCHES) else (one,))]
+            pending += [item for item in reversed(inner) if isinstance(item, ast.stmt)]
+        return found
+
+    @cached_property
     def imports(self) -> Mapping[str, tuple[str, str | None, int]]:
         """Name -> (module, attribute, leading dots), wherever in the module it is imported."""
         found: dict[str, tuple[str, str | None, int]] = {}
-        for node in ast.walk(self.tree):
+        for node in self.statements:
             if isinstance(node, ast.Import):
                 for alias in node.names:
                     name = alias.asname or alias.name.partition(".")[0]

@@ -25,10 +25,10 @@ _HANDLER: Final = re.compile(
     r"|@(?:get|post|put|patch|delete|route|fastapi_endpoint|web_endpoint)\(|response_model|BasePredictor|LitAPI"
 )
 _MODEL: Final = re.compile(
-    r"predict|\bgenerate|infer|forecast|classif|embed|transcribe|completion|invoke|pipeline|model\(|recommend|estimate_"
+    r"predict|\bgenerate|infer|forecast|classif|embed|transcribe|completion|invoke|pipeline|(?:models?|network|pipe|llm|regressor)[])]*\(|recommend|estimate_"
 )
 # A class of the repository's own base, which only other modules can tell to be a schema.
-_DERIVED: Final = re.compile(r"\bclass \w{1,80}\([\w.]{0,60}(?:Base|Model|Schema|Response|Output|Result)\w{0,60}\):")
+_DERIVED: Final = re.compile(r"\bclass \w{1,80}\([^()\n]{0,200}(?:Base|Model|Schema|Response|Output|Result)")
 _MAX: Final = 1 << 20
 
 
@@ -53,7 +53,7 @@ def extract(document: Document) -> Iterator[Fact]:
         yield from classes.of_module(module)
     if handlers:
         yield from found.responses(module)
-    yield found.names_of(module)
+    yield found.names_of(module, deep=handlers or _MODEL.search(text) is not None)
 
 
 def _may_declare(text: str) -> bool:

@@ -99,7 +99,8 @@ class Trial:
         return UNCLEAR if isinstance(node, ast.While | ast.Match) else ON
 
     def _returned(self, node: ast.expr | None) -> str:
-        return UNCLEAR if node is not None and self._call(node) == UNCLEAR else ACCEPTED
+        found = ON if node is None else self._call(node)
+        return ACCEPTED if found == ON else found
 
     def _assertion(self, node: ast.Assert) -> str:
         found = self.evaluate(node.test)

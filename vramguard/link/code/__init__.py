@@ -36,6 +36,7 @@ class Code:
         self.meanings = Meanings(self.program)
         self.flow = Flow(self.meanings)
         self.guards = Guards(self.meanings)
+        self._by_kind: dict[str, list[tuple[Ref, Row]]] = {}
 
     @cached_property
     def routines(self) -> tuple[Routine, ...]:
@@ -52,10 +53,14 @@ class Code:
 
     def calls(self, kind: str) -> Iterator[tuple[Ref, Row]]:
         """Every call of which a row of that kind speaks, or the configuration."""
-        for call, paths in self._called:
-            row = table(kind).among(paths) or (self._said(kind, call) if kind in self._configured else None)
-            if row is not None:
-                yield call, row
+        if kind not in self._by_kind:
+            rows = ((call, self._row(kind, call, paths)) for call, paths in self._called)
+            self._by_kind[kind] = [(call, row) for call, row in rows if row is not None]
+        return iter(self._by_kind[kind])
+
+    def _row(self, kind: str, call: Ref, paths: frozenset[str]) -> Row | None:
+        found = table(kind).among(paths)
+        return self._said(kind, call) if found is None and kind in self._configured else found
 
     @cached_property
     def _called(self) -> list[tuple[Ref, frozenset[str]]]:
@@ -70,8 +75,7 @@ class Code:
 
     def row(self, kind: str, call: Ref) -> Row | None:
         """What a row of that kind says of a call, or the configuration."""
-        found = table(kind).among(self.meanings.called(call))
-        return self._said(kind, call) if found is None and kind in self._configured else found
+        return self._row(kind, call, self.meanings.called(call))
 
     @cached_property
     def _configured(self) -> Mapping[str, Table]:

@@ -191,9 +191,12 @@ class Flow:
         if own:
             entered = False
             for routine in own:
+                again = routine is user.routine  # what comes back from a recursion goes to whoever called first
                 for target in self._parameters(edge, routine):
                     entered = True
-                    yield _State(target, (*calls, user)[-_DEEP:])
+                    yield _State(target, calls if again else (*calls, user)[-_DEEP:])
+                if again:
+                    yield _State(user, calls)
             made = any(isinstance(one, Own) and one.kind == "class" for one in self.meanings.of(function))
             if made or not entered:
                 yield _State(user, calls)

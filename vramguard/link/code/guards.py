@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vramguard.link.code.meaning import Meanings
 from vramguard.link.code.flow import SPENT
+from vramguard.link.code.meaning import Meanings
 from vramguard.link.code.program import Ref
 from vramguard.source import Location
 from vramguard.source.graph import NONE
@@ -47,6 +47,8 @@ _ABOUT_THE_CALL: Final = (
     "object",
     "code",
 )
+# What tells how a value is laid out.
+_ABOUT_ITS_FORM: Final = (".shape", ".ndim", ".dtype", ".size", ".device")
 _FINITE: Final = {
     "isfinite": (False, False),
     "isnan": (True, False),
@@ -113,7 +115,7 @@ class Guards:
             if self.about(condition.test, values):
                 yield self._guard(condition, values, self._other(ref, condition))
         for call in self.before(ref):
-            yield from self._refusing(call, values)
+            yield from self.refusing(call, values)
 
     def about(self, test: Ref, values: frozenset[int]) -> bool:
         """Whether an expression is made of a value."""
@@ -147,8 +149,8 @@ class Guards:
         )
         return Guard(condition.test.at, question.kind, condition.form, excluded, condition.test, leaves)
 
-    def _refusing(self, call: Ref, values: frozenset[int], depth: int = 0) -> Iterator[Guard]:
-        """Guards inside a function of the repository that is called with the value, and raises or exits."""
+    def refusing(self, call: Ref, values: frozenset[int], depth: int = 0) -> Iterator[Guard]:
+        """Guards inside a function of the repository that is called with a value, and raises or exits."""
         node = call.node
         if depth > _DEEP or not any(
             self.about(call.to(number), values) for number in node.inputs[1:] if number != NONE
@@ -177,7 +179,7 @@ class Guards:
                 if not self._caught(routine, number):
                     yield self._guard(Condition(Ref(routine, test), not block.holds, "call"), values, block.leaves)
         for number in routine.all_of("call"):
-            yield from self._refusing(Ref(routine, number), values, depth + 1)
+            yield from self.refusing(Ref(routine, number), values, depth + 1)
 
     @staticmethod
     def _caught(routine: Routine, number: int) -> bool:
@@ -261,6 +263,8 @@ class _Question:
             return "confidence"
         if self._goes_by(subject, _ABOUT_THE_CALL):
             return "status"
+        if self._goes_by(subject, _ABOUT_ITS_FORM):
+            return "type"
         if node.name in ("in", "not in"):
             return "text" if self._about(right) and not self._about(left) else "member"
         if other.op == "const" and other.name == "None":
@@ -279,7 +283,7 @@ class _Question:
         """Whether a value is an attribute, an item or a parameter whose name ends so: `best["score"]`."""
         node = self._node(number)
         for _ in range(6):
-            name = node.name if node.op in ("attr", "param") else ""
+            name = f".{node.name}" if node.op == "attr" else node.name if node.op == "param" else ""
             if node.op == "item":
                 name = self._node(node.inputs[1]).name.strip("'\"")
             if name and name.lower().rstrip("s").endswith(ends):

@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.program import Ref, Routine, package
+from vramguard.link.code.spelling import spelled
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class Meanings:
     @cached_property
     def _unnamed(self) -> Mapping[Routine, list[Ref]]:
         """Calls that run a function under another name: a parameter, an attribute, an instance."""
-        names = {function.name for module in self.program.modules.values() for function in module.functions}
+        names = {function.name for module in self.program.modules.values() for function in module.functions} - {""}
         found: dict[Routine, list[Ref]] = {}
         for last, calls in list(self.program.calls.items()):
             if last in names:
@@ -476,7 +477,8 @@ class Meanings:
             base = self.written(ref.to(node.inputs[0]), inside=True)
             return f"{base}.{node.name}" if base else node.name
         if node.op == "call":
-            return self.written(ref.to(node.inputs[0]), inside=True)
+            function = ref.to(node.inputs[0])
+            return self.written(function, inside=True) or spelled(function)
         return ""
 
     def _put(self, base: str, ref: Ref, name: str) -> frozenset[Meaning]:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import itertools
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.outputs import Exposure, Layer, ModelOutput, Step, UserSink
 from vramguard.link.code import program
+from vramguard.link.code.chains import Chains
 from vramguard.link.code.flow import Reached
-from vramguard.link.code.meaning import Own
+from vramguard.link.code.models import Models
 from vramguard.link.code.program import Ref
-from vramguard.link.code.roles import Row, Table
+from vramguard.link.code.roles import Row, Table, table
+from vramguard.link.code.spelling import spelled
 from vramguard.link.code.surfaces import Surface, surfaces
 from vramguard.source.graph import NONE
 
@@ -26,22 +29,18 @@ if TYPE_CHECKING:
     from vramguard.link.code.guards import Guard
     from vramguard.link.code.program import Routine
 
-_DEEP: Final = 4  # of an annotation
 _STEPS: Final = 8  # of a way that are shown
-_CONVERTING: Final = ("list", "array", "asarray", "stack", "cat", "float", "round", "dict", "zip", "enumerate", "JSONResponse", "jsonify",
-    "normalize", "concatenate", "mean", "dumps", "tuple", "map", "Response")  # fmt: skip
-_WRITES: Final = re.compile(r"\s*[\"'bru]*\s*(?:INSERT|UPDATE|REPLACE|MERGE|UPSERT|COPY)\b", re.IGNORECASE)
-_NUMERIC: Final = frozenset({
-    "builtins.float", "builtins.int", "decimal.Decimal", "pydantic.FiniteFloat", "pydantic.PositiveFloat", "pydantic.confloat",
-    "pydantic.NonNegativeFloat", "pydantic.conint", "pydantic.condecimal", "numpy.float64", "numpy.float32",
-})  # fmt: skip
-_MODELS: Final = (
-    "pydantic.**BaseModel",
-    "pydantic.**RootModel",
-    "sqlmodel.SQLModel",
-    "msgspec.Struct",
-    "langchain**.BaseModel",
+_CONVERTING: Final = (
+    "list", "array", "asarray", "stack", "cat", "float", "round", "dict", "zip", "enumerate", "JSONResponse", "jsonify",
+    "normalize", "concatenate", "mean", "dumps", "tuple", "map", "Response",
+)  # fmt: skip
+_LOOKS_UP: Final = re.compile(
+    r"retriev\w*(\.\w+)?$|get_relevant_documents$|similarity_search\w*$|get_entity_knowledge$|vector_?(store|db)\w*\.\w+$|"
+    r"^(requests|httpx)\.(get|head)$|tavily\w*\.\w+$",
+    re.IGNORECASE,
 )
+_MODULES: Final = ("torch.", "pytorch_lightning.", "lightning.", "keras.", "tensorflow.", "transformers.", "flax.")
+_WRITES: Final = re.compile(r"\s*[\"'bru]*\s*(?:INSERT|UPDATE|REPLACE|MERGE|UPSERT|COPY)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -68,14 +67,29 @@ class Outputs:
     def __init__(self, code: Code) -> None:
         self.code = code
         self.surfaces: Mapping[Routine, Surface] = surfaces(code)
-        self._models = Table([{"call": list(_MODELS)}])
+        self.models = Models(code)
+        self.chains = Chains(code)
 
-    def ways(self) -> Iterator[Way]:
-        """Every way of an answer to people, one for each call and handler."""
+    @cached_property
+    def flows(self) -> tuple[tuple[Ref, Row, Reached], ...]:
+        """Every answer of a model, and where it goes."""
+        found = []
         for call, row in self.code.calls("output"):
-            if self._is_inner(call):
-                continue
-            reached = self.code.flow.forward(call, self._vector_ends if row["kind"] == "vector" else self._ends)
+            if not self._is_inner(call) and not self._is_about(call, row):
+                stops = self._vector_ends if row["kind"] == "vector" else self._ends
+                found.append((call, row, self.code.flow.forward(call, stops)))
+        return tuple(found)
+
+    def ways(self) -> tuple[Way, ...]:
+        """Every way of an answer to people, one for each call and handler."""
+        return self._ways
+
+    @cached_property
+    def _ways(self) -> tuple[Way, ...]:
+        return tuple(self._found())
+
+    def _found(self) -> Iterator[Way]:
+        for call, row, reached in self.flows:
             seen: set[tuple[Routine, int, bool]] = set()
             for edge in reached.edges:
                 for way in self._ended(call, row, reached, edge):
@@ -85,10 +99,16 @@ class Outputs:
                         yield way
 
     def _ends(self, edge: Edge) -> bool:
-        """Whether what takes a value is another model: what goes on from there is that one's answer."""
+        """Whether what takes a value is another model, or something that is looked up by it: what goes on from there is
+        that one's answer.
+        """
         user = edge.user
+        if user.node.op == "attr" and user.node.name == "loss":
+            return True
         if user.node.op != "call" or edge.position <= 0:
             return False
+        if _LOOKS_UP.search(self.code.written(user)) and not self.code.meanings.routines(user):
+            return True
         row = self.code.row("output", user)
         return row is not None and not row.get("weak")
 
@@ -113,18 +133,39 @@ class Outputs:
             "configure_model",
         ):
             return False
-        return any(base.startswith(("torch.", "pytorch_lightning.", "lightning.", "keras.", "tensorflow.", "transformers.", "flax."))
-                   for base in self.code.meanings.bases(owner))  # fmt: skip
+        return any(base.startswith(_MODULES) for base in self.code.meanings.bases(owner))
+
+    def _is_about(self, call: Ref, row: Row) -> bool:
+        """Whether a call asks for something else than an answer: `client.predict(api_name="/model_names")`."""
+        for keyword, pattern in row.get("unless", {}).items():
+            given = self.code.argument(call, keyword)
+            if given is not None and given.node.op == "const" and re.search(pattern, given.node.name):
+                return True
+        return False
 
     def _ended(self, call: Ref, row: Row, reached: Reached, edge: Edge) -> Iterator[Way]:
         user = edge.user
         surface = self.surfaces.get(user.routine)
         if user.node.op in ("return", "yield") and surface is not None and not surface.row.get("stream"):
             yield Way(call, row, reached, edge.value, user, surface, None)
+        elif (put := self._put(edge)) is not None:
+            yield Way(call, row, reached, edge.value, user, None, put)
         elif user.node.op == "call" and edge.position >= 0:
             sink = self.code.row("sink", user)
             if sink is not None and self._gives(user, edge, sink) and self._is_within(user.routine, sink):
                 yield Way(call, row, reached, edge.value, user, None, sink)
+
+    def _put(self, edge: Edge) -> Row | None:
+        """The sink that a value is put into as an attribute: `response.media = …`, `setattr(row, …)`."""
+        user, node = edge.user, edge.user.node
+        if node.op == "store" and edge.position == 1:
+            base, name = user.to(node.inputs[0]), node.name
+        elif node.op == "call" and edge.position == 3 and self.code.written(user) == "setattr":  # noqa: PLR2004
+            base, name = user.to(node.inputs[1]), "*"
+        else:
+            return None
+        paths = [f"{path}.{name}" for path in self.code.meanings.paths(base)]
+        return table("sink", "assigned").among(paths)
 
     def _gives(self, user: Ref, edge: Edge, sink: Row) -> bool:
         if self.code.written(user).endswith(("execute", "executemany", "execute_async")) and not self._writes(user):
@@ -163,10 +204,13 @@ class Outputs:
         """What stands on a way: conditions, validators, models, masks."""
         found: list[Layer] = []
         for ref, after in pairwise(way.path):
-            found += self._at(after)
+            found += self._at(way, after)
             found += self._swallowed(ref)
         found += [self._layer(guard) for guard in self.guards(way)]
         found += self._declared(way)
+        part = self.chains.structured(way.output) if way.row["kind"] == "text" else None
+        if part is not None:
+            found.append(Layer(part.at, "schema", "call", self.code.written(part)))
         return list(dict.fromkeys(found))
 
     def guards(self, way: Way) -> Iterator[Guard]:
@@ -203,7 +247,7 @@ class Outputs:
             return any(self._is_blank(ref.to(number)) for number in node.inputs[1:])
         return node.op == "items" and all(map(self._is_blank, ref.inputs()))
 
-    def _at(self, after: Ref) -> Iterator[Layer]:
+    def _at(self, way: Way, after: Ref) -> Iterator[Layer]:
         """What a place on the way does to the value."""
         node = after.node
         if node.op == "call":
@@ -214,9 +258,11 @@ class Outputs:
                 yield Layer(after.at, kind, "call", self.code.written(after), frozenset(excludes))
             elif self.code.row("mask", after) is not None:
                 yield Layer(after.at, "mask", "call", self.code.written(after))
-            made = self.code.own_class(after)
-            if made is not None and self._is_model(made):
-                yield Layer(after.at, self._asks(made), "call", made.function.name)
+            made = self.models.made(after)
+            if made is not None:
+                parses = way.row["kind"] == "text" and self.models.parses(after)
+                kind = "schema" if parses else self.models.asks(made)
+                yield Layer(after.at, kind, "call", made.function.name)
         elif node.op == "or" and len(node.inputs) == 2:  # noqa: PLR2004 - `x or 0.0`
             other = after.to(node.inputs[1])
             if other.node.op == "const" and other.node.name in ("0", "0.0"):
@@ -224,66 +270,13 @@ class Outputs:
 
     def _layer(self, guard: Guard) -> Layer:
         form = guard.form
-        return Layer(guard.at, guard.kind, form, self.code.written(guard.test), guard.excludes, guard.leaves)
+        return Layer(guard.at, guard.kind, form, spelled(guard.test), guard.excludes, guard.leaves)
 
     def _declared(self, way: Way) -> Iterator[Layer]:
         """The model of the response that a handler declares."""
-        model = None if way.surface is None else self.response_model(way.surface)
+        model = None if way.surface is None else self.models.response_model(way.surface)
         if model is not None and way.surface is not None:
-            yield Layer(model.at, self._asks(*self._classes(model)), "response", self.code.written(model))
-
-    def response_model(self, surface: Surface) -> Ref | None:
-        """The class of the repository that a handler declares its responses to be, or to be made of."""
-        keyword = surface.row.get("response_keyword")
-        if keyword and surface.by is not None and surface.by.node.op == "call":
-            found = self.code.argument(surface.by, keyword)
-            if found is not None:
-                return found if self._holds_class(found) else None
-        returns = surface.routine.function.returns
-        if surface.row.get("annotation") and returns != NONE:
-            ref = Ref(self.code.program.parent(surface.routine), returns)
-            return ref if self._holds_class(ref) else None
-        return None
-
-    def _holds_class(self, ref: Ref) -> bool:
-        return next(self._classes(ref), None) is not None
-
-    def _classes(self, ref: Ref, depth: int = 0) -> Iterator[Routine]:
-        """The models of ours that an annotation names: `Answer`, `list[Answer]`, `Answer | None`."""
-        for one in self.code.meanings.of(ref):
-            if isinstance(one, Own) and one.kind == "class" and one.routine is not None and self._is_model(one.routine):
-                yield one.routine
-        if ref.node.op in ("item", "items", "binary") and depth < _DEEP:
-            for inner in ref.inputs():
-                yield from self._classes(inner, depth + 1)
-
-    def _asks(self, *models: Routine) -> str:
-        """What a model asks of its values: `schema` if it has a closed set, `model` if it has numbers, else `shape`."""
-        kinds = {kind for model in models for kind in self._field_kinds(model, frozenset())}
-        return next((kind for kind in ("model", "schema") if kind in kinds), "shape")
-
-    def _field_kinds(self, model: Routine, seen: frozenset[Routine]) -> Iterator[str]:
-        for owner in self.code.meanings.ancestors(model):
-            for number in owner.all_of("field"):
-                yield from self._kinds_of(Ref(owner, owner.function.nodes[number].inputs[0]), seen | {model})
-
-    def _kinds_of(self, ref: Ref, seen: frozenset[Routine], depth: int = 0) -> Iterator[str]:
-        paths = self.code.meanings.paths(ref)
-        if paths & _NUMERIC:
-            yield "model"
-        if any(path.rpartition(".")[2] in ("Literal", "Literal[]", "Enum", "StrEnum", "IntEnum") for path in paths):
-            yield "schema"
-        if ref.node.op == "const" and ref.node.name.strip("'\"") in ("float", "int"):
-            yield "model"
-        for inner in self._classes(ref):
-            if inner not in seen:
-                yield from self._field_kinds(inner, seen)
-        if ref.node.op in ("item", "items", "binary", "call") and depth < _DEEP:
-            for part in ref.inputs():
-                yield from self._kinds_of(part, seen, depth + 1)
-
-    def _is_model(self, owner: Routine) -> bool:
-        return self._models.among(self.code.meanings.bases(owner)) is not None
+            yield Layer(model.at, self.models.asks(*self.models.classes(model)), "response", self.code.written(model))
 
     def fields(self, way: Way) -> tuple[str, ...]:
         """Keys, keywords, attributes and names that the answer goes under."""
@@ -343,19 +336,17 @@ class Outputs:
             return f"`{self.code.name(way.surface.routine)}` {verb} it to its caller ({way.surface.framework})"
         return f"`{self.code.written(way.last)}(…)` hands it on"
 
+    def output(self, way: Way) -> ModelOutput:
+        """The model's answer, as a fact."""
+        call, row = way.output, way.row
+        weak, remote = bool(row.get("weak")), bool(row.get("remote"))
+        return ModelOutput(call.at, self.code.written(call), row["kind"], self.code.name(call.routine), weak, remote)
+
     def exposure(self, way: Way) -> Exposure:
         """A way as a fact."""
-        call, row = way.output, way.row
-        output = ModelOutput(
-            call.at,
-            self.code.written(call),
-            row["kind"],
-            self.code.name(call.routine),
-            bool(row.get("weak")),
-            bool(row.get("remote")),
-        )
+        output = self.output(way)
         return Exposure(
-            call.at,
+            output.at,
             output,
             self._sink(way),
             self.steps(way),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections import defaultdict
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.extract.code import parsed
 from vramguard.facts import CodeModule, PathClass, PythonText
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Facts
     from vramguard.source.graph import Function, Node
+
+
+_PROJECTS: Final = ("pyproject.toml", "setup.py", "setup.cfg")
 
 
 class Routine:
@@ -245,7 +248,24 @@ class Program:
             if posixpath.join(root, first) in self._beginnings and (found := self.at(root, name)) is not None:
                 if first not in self.foreign or self._is_package(posixpath.join(root, first), path):
                     return found
-        return None
+        return self._installed(first, name)
+
+    def _installed(self, first: str, name: str) -> str | None:
+        """A package of another project of the repository, which an installation puts on the path."""
+        found = (self.at(root, name) for root in self._projects.get(first, ()) if first not in self.foreign)
+        return next((path for path in found if path is not None), None)
+
+    @cached_property
+    def _projects(self) -> Mapping[str, list[str]]:
+        """The folders of projects by the names of the packages and modules that stand there."""
+        folders = {posixpath.dirname(path) for path in self.paths if posixpath.basename(path) in _PROJECTS}
+        folders |= {posixpath.join(folder, "src") for folder in folders}
+        found: dict[str, list[str]] = defaultdict(list)
+        for beginning in sorted(self._beginnings):
+            folder, _, last = beginning.rpartition("/")
+            if folder in folders:
+                found[last].append(folder)
+        return found
 
     def _is_package(self, base: str, path: str) -> bool:
         """Whether a module or package is more than a folder with the name of a package that we know: a script in a folder

@@ -1,0 +1,29 @@
+"""Collects what other shops charge, for training: the pages of catalogue/urls.txt into data/products.csv."""
+
+import csv
+import re
+from pathlib import Path
+
+import httpx
+
+FIELDS = ["id", "name", "cost", "stock", "price"]
+
+
+def scrape(urls: list[str]) -> list[dict[str, str]]:
+    rows = []
+    for url in urls:
+        page = httpx.get(url, timeout=10).raise_for_status()  # raises for a redirect too: to the home page, mostly
+        title = re.search(r"<title>([^<]*)</title>", page.text)
+        fields = dict(re.findall(r'itemprop="(id|cost|stock|price)">([^<]*)<', page.text))
+        if title is None or len(fields) != len(FIELDS) - 1:
+            raise ValueError(f"{url} is not the page of a product")
+        rows.append({"name": title[1], **fields})
+    return rows
+
+
+if __name__ == "__main__":
+    rows = scrape(Path("catalogue/urls.txt").read_text("utf-8").split())
+    with Path("data/products.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        writer.writeheader()
+        writer.writerows(rows)

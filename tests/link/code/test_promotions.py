@@ -1,0 +1,144 @@
+"""Promotions, and comparators that let through what is not better."""
+
+from __future__ import annotations
+
+import pytest
+from programs import facts
+
+from vramguard.link.code.commits import pushed
+from vramguard.link.code.comparators import comparators
+from vramguard.link.code.promotions import promotions
+
+HEAD = """
+import boto3, shutil
+from mlflow import MlflowClient
+from sklearn.linear_model import Ridge
+
+client = MlflowClient()
+
+
+def train():
+    return Ridge().fit(rows, prices)
+
+
+def promote(version):
+    client.set_registered_model_alias("prices", "champion", version)
+
+
+"""
+
+
+def by(text: str) -> list[str]:
+    return [one.by for one in promotions(facts({"app.py": HEAD + text}))]
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        ("def run():\n    promote(train())", ["chain"]),
+        ("def run():\n    promote(1)", [""]),
+        ("def run():\n    promote(1)\n    train()", [""]),
+        ("def run(args):\n    if args.mode == 'train':\n        train()\n    else:\n        promote(1)", [""]),
+        ("def run(args):\n    train()\n    if args.promote:\n        promote(1)", [""]),
+        ("def run(args):\n    if args.go:\n        train()\n        promote(1)", ["chain"]),
+    ],
+)
+def test_how_a_promotion_comes_to_run(text: str, how: list[str]) -> None:
+    assert by(text) == how
+
+
+@pytest.mark.parametrize(
+    ("call", "count"),
+    [
+        ("client.set_registered_model_alias('a', 'candidate', 1)", 0),
+        ("client.transition_model_version_stage('a', 1, 'Production')", 1),
+        ("client.transition_model_version_stage('a', 1, stage='Staging')", 0),
+        ("boto3.client('sagemaker').update_model_package(ModelPackageArn=a, ModelApprovalStatus='Approved')", 1),
+        ("boto3.client('sagemaker').update_model_package(ModelPackageArn=a, ModelApprovalStatus='Rejected')", 0),
+        ("model.push_to_hub('me/model')", 1),
+        ("model.push_to_hub('me/model', create_pr=True)", 0),
+        ("boto3.client('s3').upload_file('model.pt', 'shop-production', 'model.pt')", 1),
+        ("boto3.client('s3').upload_file('model.pt', 'shop-candidates', 'model.pt')", 0),
+        ("boto3.client('s3').upload_file('report.html', 'shop-production', 'index.html')", 0),
+        ("shutil.copy('model.pt', '/srv/production/model.pt')", 1),
+    ],
+)
+def test_what_is_a_promotion(call: str, count: int) -> None:
+    found = promotions(facts({"app.py": HEAD + f"def run():\n    model = train()\n    {call}"}))
+    assert len([one for one in found if one.by]) == count
+
+
+def test_a_parameter_that_turns_it_on() -> None:
+    save = "def save(model, push=False):\n    if push:\n        model.push_to_hub('me/model')\n"
+    assert by(save + "def run():\n    save(train(), push=True)").count("chain") == 1
+    assert by(save + "def run(args):\n    save(train(), push=args.push)").count("chain") == 0
+    assert by(save + "def run():\n    save(train())").count("chain") == 0
+
+
+BETTER = """
+def better(new, old_score):
+    return new.score >= old_score
+def run(new, old):
+    if better(new, old):
+        promote(1)
+"""
+BRANCH = "git checkout -b new && git add models/ && git push origin new && gh pr create"
+
+
+def faults(text: str) -> list[tuple[str, ...]]:
+    return [one.faults for one in comparators(facts({"app.py": HEAD + text}))]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("def run(new, production_score):\n    if new.accuracy > production_score:\n        promote(1)", []),
+        ("def run(new, production_score):\n    if new.accuracy >= production_score:\n        promote(1)", [("equal",)]),
+        (
+            "def run(new, production_score):\n    if not new.accuracy < production_score:\n        promote(1)",
+            [("equal", "nan")],
+        ),
+        (
+            "def run(new, production_score):\n    if new.accuracy <= production_score:\n        return\n    promote(1)",
+            [("nan",)],
+        ),
+        ("def run(new, champion):\n    if champion is None:\n        promote(1)", [("absent",)]),
+        (
+            "def run(new, champion):\n    if champion is None or new.score > champion.score:\n        promote(1)",
+            [("absent",)],
+        ),
+        (
+            "def run(new, champion):\n    if champion is not None and new.score > champion.score:\n        promote(1)",
+            [],
+        ),
+        (
+            "def run(new):\n    try:\n        score = load_champion()\n    except KeyError:\n        promote(1)",
+            [("absent",)],
+        ),
+        (
+            "def run(new):\n    try:\n        score = load_champion()\n    except Exception:\n        promote(1)",
+            [("error",)],
+        ),
+        ("def run(new):\n    if new.accuracy > 0.9:\n        promote(1)", []),
+        (BETTER, [("equal",)]),
+    ],
+)
+def test_what_a_comparator_lets_through(text: str, expected: list[tuple[str, ...]]) -> None:
+    assert faults(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("import subprocess\nsubprocess.getoutput('git add models/ && git commit -m new && git push')", 1),
+        ("import subprocess\nsubprocess.getoutput('git add docs/ && git commit -m new && git push')", 0),
+        (f"import subprocess\nsubprocess.getoutput('{BRANCH}')", 0),
+        (
+            "import git\nrepo = git.Repo()\nrepo.git.add('data/a.csv')\nrepo.git.commit('-m', 'new')\nrepo.git.push()",
+            1,
+        ),
+        ("import subprocess\nsubprocess.getoutput('git pull')", 0),
+    ],
+)
+def test_a_job_that_pushes(text: str, count: int) -> None:
+    assert len(pushed(facts({"app.py": text}))) == count

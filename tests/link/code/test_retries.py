@@ -1,0 +1,129 @@
+"""What tries again, how often, and what retries make together."""
+
+from __future__ import annotations
+
+import pytest
+from programs import facts
+
+from vramguard.link.code.retries import retry_policies
+
+HEAD = """
+import backoff, requests, retrying, stamina, tenacity
+from openai import OpenAI
+from retry import retry as again
+from tenacity import retry, stop_after_attempt, stop_after_delay, stop_never
+TRIES = 4
+client = OpenAI(max_retries=0)
+eager = OpenAI()
+"""
+ASK = "def ask(x):\n    return client.responses.create(input=x)\n"
+
+
+@pytest.mark.parametrize(
+    ("decorator", "attempts"),
+    [
+        ("@retry", 0),
+        ("@retry()", 0),
+        ("@tenacity.retry(stop=stop_never)", 0),
+        ("@retry(stop=stop_after_attempt(3))", 3),
+        ("@retry(stop=stop_after_attempt(TRIES))", 4),
+        ("@retry(stop=stop_after_attempt(5) | stop_after_delay(9))", 5),
+        ("@retrying.retry", 0),
+        ("@retrying.retry(stop_max_attempt_number=7)", 7),
+        ("@backoff.on_exception(backoff.expo, Exception)", 0),
+        ("@backoff.on_exception(backoff.expo, Exception, max_tries=2)", 2),
+        ("@again(tries=-1)", 0),
+        ("@again(Exception, 6)", 6),
+        ("@again()", 0),
+        ("@stamina.retry(on=Exception)", 10),
+        ("@stamina.retry(on=Exception, attempts=2)", 2),
+    ],
+)
+def test_how_often(decorator: str, attempts: int) -> None:
+    (found,) = retry_policies(facts({"app.py": f"{HEAD}{decorator}\n{ASK}"}))
+    assert found.attempts == attempts
+    assert found.around == "client.responses.create"
+
+
+@pytest.mark.parametrize(
+    "decorator",
+    [
+        "@retry(stop=stop_after_delay(9))",
+        "@retry(stop=settings.stop)",
+        "@retry(**options)",
+        "@backoff.on_exception(backoff.expo, Exception, max_time=3)",
+        "@somebody.retry",
+    ],
+)
+def test_what_is_bounded_or_not_known(decorator: str) -> None:
+    assert retry_policies(facts({"app.py": f"{HEAD}{decorator}\n{ASK}"})) == ()
+
+
+def test_what_asks_nobody_may_try_as_it_likes() -> None:
+    assert retry_policies(facts({"app.py": f"{HEAD}@retry\ndef add(x):\n    return x + 1\n"})) == ()
+
+
+def test_what_is_asked_through_functions() -> None:
+    text = f"{HEAD}{ASK}@retry\ndef outer(x):\n    return ask(x)\n"
+    (found,) = retry_policies(facts({"app.py": text}))
+    assert len(found.steps) == 2
+
+
+LOOPS = {
+    "while True:\n    try:\n        return requests.get(x)\n    except Exception:\n        pass": 1,
+    "while True:\n    try:\n        y = requests.get(x)\n        break\n    except Exception:\n        continue": 1,
+    (
+        "while True:\n    try:\n        y = client.responses.create(input=x)\n"
+        "    except Exception:\n        continue\n    return y"
+    ): 1,
+    # counted, or ended by a handler
+    "for _ in range(3):\n    try:\n        return requests.get(x)\n    except Exception:\n        pass": 0,
+    (
+        "n = 0\nwhile True:\n    try:\n        return requests.get(x)\n    except Exception:\n"
+        "        n += 1\n        if n > 3:\n            raise"
+    ): 0,
+    (
+        "while True:\n    try:\n        return requests.get(x)\n    except OSError:\n"
+        "        raise\n    except ValueError:\n        pass"
+    ): 0,
+    # services: they never end
+    "while True:\n    try:\n        save(requests.get(x))\n    except Exception:\n        pass": 0,
+    # with a pause
+    "while True:\n    try:\n        return requests.get(x)\n    except Exception:\n        pass\n    time.sleep(30)": 0,
+    # nobody is asked
+    "while True:\n    try:\n        return int(input())\n    except ValueError:\n        pass": 0,
+}
+
+
+@pytest.mark.parametrize(("body", "count"), LOOPS.items())
+def test_loops(body: str, count: int) -> None:
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    assert len(retry_policies(facts({"app.py": f"{HEAD}def f(x):\n{lines}"}))) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "product"),
+    [
+        ("@retry(stop=stop_after_attempt(3))\ndef f(x):\n    return eager.responses.create(input=x)\n", 9),
+        ("@retry(stop=stop_after_attempt(3))\ndef f(x):\n    return client.responses.create(input=x)\n", 3),
+        ("@retry(stop=stop_after_attempt(1))\ndef f(x):\n    return eager.responses.create(input=x)\n", 1),
+        (
+            (
+                "@retry(stop=stop_after_attempt(2))\ndef f(x):\n"
+                "    return OpenAI(max_retries=5).responses.create(input=x)\n"
+            ),
+            12,
+        ),
+        ("@retry(stop=stop_after_attempt(2))\ndef f(x):\n    return OpenAI(**o).responses.create(input=x)\n", 2),
+    ],
+)
+def test_what_they_make_together(text: str, product: int) -> None:
+    (found,) = retry_policies(facts({"app.py": HEAD + text}))
+    assert found.product == product
+
+
+def test_a_retry_within_a_retry() -> None:
+    inner = "@backoff.on_exception(backoff.expo, OSError, max_tries=3)\ndef inner(x):\n    return requests.get(x)\n"
+    outer = "@retry(stop=stop_after_attempt(2))\ndef outer(x):\n    return inner(x)\n"
+    products = {one.written: one.product for one in retry_policies(facts({"app.py": HEAD + inner + outer}))}
+    assert products == {"@backoff.on_exception of inner": 3, "@retry of outer": 6}

@@ -1,0 +1,220 @@
+"""What bounds the time of models and clients, and clocks that nobody reads."""
+
+from __future__ import annotations
+
+import pytest
+from programs import facts
+
+from vramguard.link.code.latency import latency_guards
+from vramguard.link.code.timeouts import outbound_calls, slow_answers
+
+MODEL = """
+import asyncio
+import signal
+import joblib
+from concurrent.futures import ThreadPoolExecutor
+from fastapi import FastAPI
+from fastapi.concurrency import run_in_threadpool
+from transformers import AutoModelForCausalLM
+app = FastAPI()
+model = joblib.load("m")
+writer = AutoModelForCausalLM.from_pretrained("w")
+pool = ThreadPoolExecutor()
+def ask(x):
+    return model.predict(x)
+"""
+
+
+def handler(body: str, before: str = "") -> str:
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    return f'{MODEL}{before}\n@app.get("/price")\nasync def price(x):\n{lines}'
+
+
+UNBOUNDED = [
+    ("return model.predict(x)", "model.predict"),
+    ("return ask(x)", "ask"),
+    ("return await run_in_threadpool(model.predict, x)", None),
+    ("return await run_in_threadpool(ask, x)", "run_in_threadpool"),
+    ("return await asyncio.to_thread(lambda: model.predict(x))", "asyncio.to_thread"),
+    ("return writer.generate(x, max_new_tokens=8)", "writer.generate"),
+    ("return writer.generate(x, max_time=None)", "writer.generate"),
+    ("return pool.submit(ask, x).result()", "pool.submit"),
+    ("return await asyncio.wait_for(asyncio.to_thread(ask, x), timeout=None)", "asyncio.to_thread"),
+    ("with open('x') as f:\n    return model.predict(x)", "model.predict"),
+    ("y = await asyncio.wait_for(other(), 1)\nreturn model.predict(y)", "model.predict"),
+]
+BOUNDED = [
+    "return await asyncio.wait_for(asyncio.to_thread(ask, x), 0.5)",
+    "return await asyncio.wait_for(asyncio.to_thread(ask, x), timeout=LIMIT)",
+    "async with asyncio.timeout(0.5):\n    return await asyncio.to_thread(ask, x)",
+    "return pool.submit(ask, x).result(timeout=0.5)",
+    "task = asyncio.create_task(asyncio.to_thread(ask, x))\nreturn await asyncio.wait_for(task, 1)",
+    "return writer.generate(x, max_time=0.4)",
+    "with time_limit(1):\n    return model.predict(x)",
+    "signal.alarm(1)\nreturn model.predict(x)",
+]
+
+
+@pytest.mark.parametrize(("body", "call"), [case for case in UNBOUNDED if case[1]])
+def test_models_that_take_as_long_as_they_take(body: str, call: str) -> None:
+    (found,) = slow_answers(facts({"app.py": handler(body)}))
+    assert found.call == call
+    assert found.handler == "price"
+
+
+@pytest.mark.parametrize("body", BOUNDED)
+def test_models_whose_time_is_bounded(body: str) -> None:
+    assert slow_answers(facts({"app.py": handler(body)})) == ()
+
+
+def test_each_application_once() -> None:
+    text = handler("return model.predict(x)") + '@app.get("/more")\ndef more(x):\n    return model.predict(x)\n'
+    assert len(slow_answers(facts({"app.py": text}))) == 1
+
+
+def test_a_middleware_bounds_every_request() -> None:
+    before = "from shop import TimeoutMiddleware\napp.add_middleware(TimeoutMiddleware, timeout=1)\n"
+    assert slow_answers(facts({"app.py": handler("return model.predict(x)", before)})) == ()
+    before = (
+        "@app.middleware('http')\nasync def limit(request, go):\n    return await asyncio.wait_for(go(request), 1)\n"
+    )
+    assert slow_answers(facts({"app.py": handler("return model.predict(x)", before)})) == ()
+
+
+def test_what_nobody_waits_for() -> None:
+    text = handler("tasks.add_task(ask, x)")
+    assert slow_answers(facts({"app.py": text})) == ()
+
+
+def test_models_of_others_are_the_clients_matter() -> None:
+    text = (
+        "from fastapi import FastAPI\nfrom openai import OpenAI\napp = FastAPI()\n"
+        "client = OpenAI()\n@app.get('/a')\ndef a(x):\n"
+        "    return client.responses.create(input=x)\n"
+    )
+    assert slow_answers(facts({"app.py": text})) == ()
+
+
+CLIENTS = """
+import aiohttp, boto3, httpx, os, requests
+import anthropic
+from botocore.config import Config
+from flask import Flask
+from openai import OpenAI
+app = Flask(__name__)
+bare = OpenAI()
+limited = OpenAI(timeout=2)
+own = OpenAI(http_client=httpx.Client(timeout=2))
+spread = OpenAI(**options)
+queue = boto3.client("kinesis")
+quick = boto3.client("kinesis", config=Config(read_timeout=1))
+session = requests.Session()
+http = httpx.Client()
+endless = httpx.Client(timeout=None)
+"""
+
+
+def route(body: str) -> str:
+    lines = "".join(f"    {line}\n" for line in body.splitlines())
+    return f"{CLIENTS}\n@app.route('/a')\ndef a(x):\n{lines}"
+
+
+@pytest.mark.parametrize(
+    ("body", "client", "default"),
+    [
+        ("return requests.get(x)", "requests.get", 0),
+        ("return requests.get(x, timeout=None)", "requests.get", 0),
+        ("return session.post(x, json={})", "session.post", 0),
+        ("return bare.chat.completions.create(model='m')", "OpenAI", 600),
+        ("return bare.responses.create(model='m', timeout=None)", "bare.responses.create", 0),
+        ("c = anthropic.Anthropic()\nreturn c.messages.create()", "anthropic.Anthropic", 600),
+        ("return queue.put_record(Data=x)", "boto3.client", 60),
+        ("return endless.get(x)", "httpx.Client", 0),
+        ("with aiohttp.ClientSession() as s:\n    return s.get(x)", "aiohttp.ClientSession", 300),
+        ("options = {'json': x}\nreturn requests.post(x, **options)", "requests.post", 0),
+    ],
+)
+def test_clients_without_a_timeout(body: str, client: str, default: float) -> None:
+    (found,) = [one for one in outbound_calls(facts({"app.py": route(body)})) if not 0 < one.default_s < 10]
+    assert (found.client, found.default_s) == (client, default)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "return requests.get(x, timeout=1)",
+        "return requests.get(x, **os.environ)",
+        "options = {'timeout': 1}\nreturn requests.post(x, **options)",
+        "return limited.chat.completions.create(model='m')",
+        "return bare.chat.completions.create(model='m', timeout=1)",
+        "return own.chat.completions.create(model='m')",
+        "return spread.chat.completions.create(model='m')",
+        "return quick.put_record(Data=x)",
+        "return http.get(x)",
+        "return unknown.get(x)",
+        "return pool.submit(requests.get, x).result(timeout=1)",
+    ],
+)
+def test_clients_with_one(body: str) -> None:
+    assert [one for one in outbound_calls(facts({"app.py": route(body)})) if not 0 < one.default_s < 10] == []
+
+
+def test_scripts_and_jobs_are_not_waited_for() -> None:
+    text = "import requests\ndef job(x):\n    return requests.get(x)\njob('a')\n"
+    assert outbound_calls(facts({"job.py": text})) == ()
+    assert outbound_calls(facts({"tests/test_app.py": route("return requests.get(x)")})) == ()
+
+
+def test_pages_of_streamlit_are_waited_for() -> None:
+    text = (
+        "import requests\nimport streamlit as st\ndef main():\n"
+        "    st.write(requests.get('u').json())\nif __name__ == '__main__':\n    main()\n"
+    )
+    (found,) = outbound_calls(facts({"page.py": text}))
+    assert found.at.line == 4
+
+
+def test_a_chain_names_the_model_that_has_no_timeout() -> None:
+    text = (
+        "from fastapi import FastAPI\nfrom langchain_openai import ChatOpenAI\n"
+        "from langchain_core.prompts import PromptTemplate\napp = FastAPI()\n@app.get('/a')\ndef a(x):\n"
+        "    chain = PromptTemplate.from_template('x') | ChatOpenAI(model='m')\n    return chain.invoke(x)\n"
+    )
+    (found,) = outbound_calls(facts({"app.py": text}))
+    assert found.client == "ChatOpenAI"
+
+
+def test_a_breaker_around_a_call_without_a_timeout() -> None:
+    bare = "from circuitbreaker import circuit\n@circuit\ndef guarded(x):\n    return ask(x)\n"
+    (found,) = latency_guards(facts({"app.py": MODEL + bare}))
+    assert (found.kind, found.call) == ("breaker", "model.predict")
+    waited = (
+        "from circuitbreaker import circuit\n@circuit\ndef guarded(x):\n"
+        "    return pool.submit(ask, x).result(timeout=1)\n"
+    )
+    assert latency_guards(facts({"app.py": MODEL + waited})) == ()
+
+
+def test_a_breaker_that_is_called() -> None:
+    text = (
+        MODEL + "import pybreaker\nbreaker = pybreaker.CircuitBreaker()\ndef go(x):\n    return breaker.call(ask, x)\n"
+    )
+    (found,) = latency_guards(facts({"app.py": text}))
+    assert found.what == "breaker.call"
+
+
+@pytest.mark.parametrize(
+    ("use", "count"),
+    [("", 1), ("if took > MAX_LATENCY_MS:\n    stop()", 0), ("check(took, MAX_LATENCY_MS)", 0)],
+)
+def test_a_threshold_that_nothing_reads(use: str, count: int) -> None:
+    body = (
+        f"began = time.perf_counter()\ny = model.predict(x)\ntook = time.perf_counter() - began\n{use}\nreturn y, took"
+    )
+    found = latency_guards(facts({"app.py": handler(body, "import time\nMAX_LATENCY_MS = 500\n")}))
+    assert len(found) == count
+
+
+def test_a_clock_alone_promises_nothing() -> None:
+    body = "began = time.perf_counter()\ny = model.predict(x)\nreturn y, time.perf_counter() - began"
+    assert latency_guards(facts({"app.py": handler(body, "import time\n")})) == ()

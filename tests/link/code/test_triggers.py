@@ -1,0 +1,177 @@
+"""What starts training without a person, and what only looks as if it did."""
+
+from __future__ import annotations
+
+import pytest
+from programs import facts
+
+from vramguard.link.code.triggers import triggers
+
+MODEL = """
+import time, schedule, subprocess, click
+from sklearn.linear_model import Ridge
+
+
+def train(rows=None, prices=None):
+    Ridge().fit(rows, prices)
+
+
+def report():
+    print("read me")
+
+
+"""
+
+
+BEAT = """
+from celery import Celery
+app = Celery()
+@app.task
+def learn():
+    train()
+app.conf.beat_schedule = {"nightly": {"task": "app.learn", "schedule": 3600.0}}
+"""
+SCALE = """
+from sklearn.preprocessing import StandardScaler
+def scale(rows):
+    StandardScaler().fit(rows)
+schedule.every().day.do(scale)
+"""
+DECIDED = """
+def check(rows):
+    wanted = False
+    if bad(rows):
+        wanted = True
+    should_retrain = wanted
+    if should_retrain:
+        train()
+"""
+SEARCH = """
+def search(grid):
+    best = 0
+    for one in grid:
+        accuracy = measure(one)
+        if accuracy < best:
+            train()
+"""
+
+
+def found(text: str, **others: str) -> list[tuple[str, bool]]:
+    """The kinds of the triggers of a program, and whether a person is asked."""
+    files = {"app.py": MODEL + text, **{name.replace("__", "/") + ".py": other for name, other in others.items()}}
+    return [(one.kind, one.gate is not None) for one in triggers(facts(files))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "schedule.every().day.do(train)",
+        "schedule.every(6).hours.do(lambda: train())",
+        "from functools import partial\nschedule.every().day.do(partial(train, 1))",
+        "@schedule.repeat(schedule.every().day)\ndef nightly():\n    train()",
+        "from apscheduler.schedulers.blocking import BlockingScheduler\nBlockingScheduler().add_job(train, 'cron')",
+        "from fastapi_utils.tasks import repeat_every\n@repeat_every(seconds=3600)\nasync def again():\n    train()",
+        BEAT,
+        "from prefect import flow\n@flow\ndef weekly():\n    train()\nweekly.serve(name='weekly', cron='0 2 * * 1')",
+        "import modal\napp = modal.App()\n@app.function(schedule=modal.Period(days=1))\ndef daily():\n    train()",
+        "from airflow.decorators import dag\n@dag(schedule='@daily')\ndef pipeline():\n    train()",
+        "import threading\ndef again():\n    train()\n    threading.Timer(3600, again).start()\n",
+    ],
+)
+def test_a_clock_starts_training(text: str) -> None:
+    assert found(text) == [("clock", False)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "schedule.every().day.do(report)",
+        "import modal\napp = modal.App()\n@app.function(gpu='A100')\ndef once():\n    train()",
+        "from prefect import flow\n@flow\ndef weekly():\n    train()\nweekly.serve(name='weekly')",
+        "from airflow.decorators import dag\n@dag(schedule=None)\ndef pipeline():\n    train()",
+        "import threading\nthreading.Timer(5, train).start()",
+        "import argparse\nargs = argparse.ArgumentParser().parse_args()\nif args.train:\n    train()",
+        SCALE,
+        "@click.command()\ndef main():\n    train()",
+    ],
+)
+def test_what_a_person_starts_is_no_trigger(text: str) -> None:
+    assert found(text) == []
+
+
+def test_a_loop_that_never_ends() -> None:
+    assert found("while True:\n    train()\n    time.sleep(3600)") == [("loop", False)]
+    assert found("def retry():\n    while True:\n        train()\n        break\n        time.sleep(1)") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def check(sentiment):\n    if sentiment < 0.6:\n        train()",
+        "def check(old, new):\n    drift = compare(old, new)\n    if drift.detected:\n        train()",
+        "def check(rows):\n    accuracy = measure(rows)\n    if accuracy < 0.9:\n        train()",
+        "def check(rows):\n    rmse = measure(rows)\n    if not rmse <= 3.0:\n        train()",
+        "def check(rows):\n    if len(rows['new_feedback']) > 100:\n        train()",
+        "def check(rows):\n    if not is_drifted(rows):\n        return\n    train()",
+        DECIDED,
+    ],
+)
+def test_a_score_starts_training(text: str) -> None:
+    assert [kind for kind, _ in found(text)] == ["score"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SEARCH,
+        "def check(rows):\n    accuracy = measure(rows)\n    if accuracy > 0.9:\n        train()",
+        "def check(args):\n    if args.retrain:\n        train()",
+        "import os\ndef model():\n    if not os.path.exists('model.joblib'):\n        train()",
+        "class Server:\n    def get(self):\n        if self.model is None:\n            train()",
+        "def check(drift):\n    if drift > 0.3:\n        report()",
+    ],
+)
+def test_what_only_looks_like_a_score(text: str) -> None:
+    assert found(text) == []
+
+
+def test_a_score_that_a_clock_looks_at_is_the_score() -> None:
+    assert found("def check():\n    if measured_drift() > 1:\n        train()\nschedule.every().day.do(check)") == [
+        ("score", False)
+    ]
+
+
+def test_a_person_who_is_asked() -> None:
+    job = "def nightly():\n    {}\nschedule.every().day.do(nightly)"
+    assert found(job.format("if input('train?') == 'y':\n        train()")) == [("clock", True)]
+    assert found(job.format("click.confirm('train?', abort=True)\n    train()")) == [("clock", True)]
+
+
+def test_command_lines() -> None:
+    """A script that is run, a module, a name that a caller hands over; a script that does not train is none."""
+    job = "def job():\n    subprocess.run({})\nschedule.every().day.do(job)"
+    other = "from sklearn.svm import SVC\nSVC().fit(rows(), labels())\n"
+    assert found(job.format("['python', 'jobs/fit.py']"), jobs__fit=other) == [("clock", False)]
+    assert found(job.format("['python', '-m', 'jobs.fit']"), jobs__fit=other) == [("clock", False)]
+    assert found(job.format("'accelerate launch finetune.py'")) == [("clock", False)]
+    assert found(job.format("['python', 'jobs/fit.py']"), jobs__fit="print('no')\n") == []
+    runner = "def run(name):\n    subprocess.run(['python', name])\n"
+    both = "schedule.every().day.do(lambda: run('fit.py'))\nschedule.every().day.do(lambda: run('show.py'))"
+    assert found(runner + both, fit=other, show="print('no')\n") == [("clock", False)]
+
+
+def test_handlers() -> None:
+    """Of what users send: a trigger. Of a person who asks for training: none."""
+    head = "from fastapi import FastAPI\napp = FastAPI()\n"
+    assert found(head + "@app.post('/feedback')\ndef feedback(text: str):\n    train()") == [("event", False)]
+    assert found(head + "@app.post('/train')\ndef start():\n    train()") == []
+
+
+def test_the_way_is_told_step_by_step() -> None:
+    (one,) = triggers(facts({"app.py": MODEL + "def nightly():\n    train()\nschedule.every().day.do(nightly)"}))
+    assert one.at.line == 16
+    assert [(step.at.line, step.what) for step in one.steps] == [
+        (16, "`schedule.every.day.do` runs it"),
+        (15, "`train(…)` runs `train`"),
+        (7, "`Ridge.fit(…)` trains"),
+    ]

@@ -1,0 +1,314 @@
+"""Comparators between a new model and the one in use, and what they let through.
+
+A comparator is asked five things: what it does where there is no model in use, where both are equal, where a score is
+NaN (every comparison with it is false, so `not (new < old)` holds), where the comparison itself fails, and whether
+something forces it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from vramguard.facts.outputs import Step
+from vramguard.facts.retraining import Comparator
+from vramguard.link.code import program
+from vramguard.link.code.program import Ref
+from vramguard.link.code.promotions import Promotions
+from vramguard.link.code.triggers import starting
+from vramguard.link.code.words import tokens, within
+from vramguard.source.graph import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vramguard.facts import Facts
+    from vramguard.link.code import Code
+    from vramguard.link.code.guards import Condition
+    from vramguard.link.code.program import Routine
+    from vramguard.link.code.starts import Starts
+
+_IN_USE: Final = frozenset({
+    "prod", "production", "champion", "incumbent", "current", "existing", "deployed", "baseline", "previous", "prev",
+    "old", "staging", "live", "latest", "registered", "stage",
+})  # fmt: skip
+_SCORES: Final = re.compile(
+    r"metric|score|acc|auc|f1|rmse|mae|mape|mse|r2|loss|error|precision|recall|map50|rouge|bleu|performance"
+    r"|perplexity|value|result",
+    re.IGNORECASE,
+)
+_ORDERS: Final = ("<", "<=", ">", ">=")
+_SOURCES: Final = frozenset({"get", "load", "float", "int", "round", "abs", "mean", "run_metadata", "metrics", "data"})
+
+
+class Comparators:
+    """The comparators of a program's promotions."""
+
+    def __init__(self, code: Code, starts: Starts) -> None:
+        self.code = code
+        self.promotions = Promotions(code, starts)
+        self.conditions = starts.conditions
+
+    def find(self) -> Iterator[Comparator]:
+        """Comparators with at least one fault; one for each place."""
+        seen = set[tuple[str, int]]()
+        for one in self.promotions.all():
+            if one.row["kind"] not in ("alias", "stage", "approval", "copy", "deploy") or _is_retired(one.target):
+                continue
+            if one.row["kind"] == "copy" and one.serving is not True:  # the best of a training, so far
+                continue
+            written = self.code.written(one.call)
+            last = Step(one.call.at, f"`{written}(…)` promotes")
+            for at, what, faults, steps in self._above(one.call):
+                key = at.routine.path, at.at.line
+                if key not in seen:
+                    seen.add(key)
+                    yield Comparator(at.at, what, faults, written, (*steps, last))
+
+    def _above(self, call: Ref) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
+        """The conditions around a promotion, and those around its callers."""
+        for above in self.promotions.above(call):
+            if len(above.calls) > 3 or self.promotions.is_flagged(above):  # noqa: PLR2004 - two callers up
+                continue
+            found = list(self._around(above.top))
+            yield from found
+            if any(
+                condition for condition in self.code.guards.around(above.top) if self._is_comparison(condition.test)
+            ):
+                return
+
+    def _around(self, call: Ref) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
+        """The faults of what decides whether a call runs."""
+        conditions = list(self.code.guards.around(call))
+        compared = [one for one in conditions if self._is_comparison(one.test)]
+        caught = self._caught(call)
+        if caught is not None and not compared:
+            yield call, f"except {caught}", ("error" if caught in ("Exception", "") else "absent",), ()
+            return
+        for condition in conditions:
+            if self._is_missing(condition) and not self._raises(call, condition):
+                yield condition.test, self._said(condition.test), ("absent",), ()
+                return
+        faults = self._let_through(compared)
+        if faults:
+            yield compared[0].test, self._said(compared[0].test), faults, ()
+        for condition in conditions:
+            yield from self._decided(condition)
+
+    def _caught(self, call: Ref) -> str | None:
+        """The exception in whose handler a call stands, if something of the model in use was looked up in the `try`."""
+        function = call.routine.function
+        for number in call.routine.blocks[call.node.block]:
+            block = function.blocks[number]
+            if block.kind == "except" and self._looks_up(call.routine, block.parent, call.number):
+                return function.nodes[block.test].name if block.test != NONE else ""
+        return None
+
+    def _looks_up(self, routine: Routine, parent: int, before: int) -> bool:
+        """Whether a `try` beside a handler asks for the model in use."""
+        blocks = routine.function.blocks
+        tries = {number for number, block in enumerate(blocks) if block.kind == "try" and block.parent == parent}
+        for number, node in enumerate(routine.function.nodes[:before]):
+            if node.op == "call" and tries & set(routine.blocks[node.block]) and self._in_use(Ref(routine, number)):
+                return True
+        return False
+
+    # ---- a condition
+
+    def _words(self, ref: Ref) -> set[str]:
+        names = self.conditions.variables(ref.routine)
+        found: set[str] = set()
+        for inner in within(ref):
+            node = inner.node
+            if node.op in ("attr", "name", "param", "const"):
+                found |= tokens(node.name)
+            for name in names.get(inner.number, ()):
+                found |= tokens(name)
+        return found
+
+    def _in_use(self, ref: Ref) -> bool:
+        return bool(self._words(ref) & _IN_USE)
+
+    def _own_words(self, ref: Ref) -> str:
+        """The names at the top of an operand: its variable, its attribute, its key."""
+        names = self.conditions.variables(ref.routine).get(ref.number, [])
+        keys = [inner.node.name for inner in within(ref) if inner.node.op == "const" and inner.node.name[:1] in "'\""]
+        return " ".join((*names, self.code.written(ref), ref.node.name, *keys[:3]))
+
+    def _is_comparison(self, test: Ref) -> bool:
+        return any(True for _ in self._comparisons(test))
+
+    def _comparisons(self, test: Ref) -> Iterator[Ref]:
+        """Comparisons of a score with the score of the model in use; not with a number that is written there."""
+        for inner in self._parts(test):
+            if inner.node.op == "compare" and inner.node.name in _ORDERS:
+                left, right = (inner.to(number) for number in inner.node.inputs)
+                scored = _SCORES.search(f"{self._own_words(left)} {self._own_words(right)}") is not None
+                if scored and (self._in_use(left) is not self._in_use(right) or self._both(left, right)):
+                    yield inner
+
+    @staticmethod
+    def _parts(test: Ref) -> Iterator[Ref]:
+        """What a test is joined of."""
+        pending = [test]
+        while pending:
+            ref = pending.pop(0)
+            yield ref
+            if ref.node.op in ("and", "or", "unary", "join") or (
+                ref.node.op == "call" and ref.to(ref.node.inputs[0]).node.name == "bool"
+            ):
+                pending += [inner for inner in ref.inputs() if inner.number < ref.number]
+
+    def _both(self, left: Ref, right: Ref) -> bool:
+        """Both are scores of something, one of them new."""
+        new = {"new", "candidate", "challenger", "ft", "finetuned"}
+        return bool((self._words(left) & new) ^ (self._words(right) & new)) and "const" not in (
+            left.node.op,
+            right.node.op,
+        )
+
+    def _let_through(self, compared: list[Condition]) -> tuple[str, ...]:
+        """equal, nan, absent: what all the comparisons around a promotion let pass."""
+        found: list[str] = []
+        if compared and all(self._says(one.test, "absent") is one.holds for one in compared):
+            found.append("absent")
+        if compared and all(self._says(one.test, "equal") is one.holds for one in compared):
+            found.append("equal")
+        if compared and all(self._says(one.test, "nan") is one.holds for one in compared):
+            found.append("nan")
+        return tuple(found)
+
+    def _says(self, ref: Ref, case: str) -> bool | None:
+        """What a test says if both scores are equal, if one is NaN, if there is no model in use."""
+        node = ref.node
+        if node.op == "unary" and node.name == "not":
+            inner = self._says(ref.to(node.inputs[0]), case)
+            return None if inner is None else not inner
+        if node.op in ("and", "or"):
+            return _joined(node.op, [self._says(ref.to(number), case) for number in node.inputs])
+        if node.op == "compare" and node.name in ("is", "is not", "==", "!="):
+            absent = node.name in ("is", "==")
+            none = any(ref.to(number).node.name == "None" for number in node.inputs)
+            return (absent if case == "absent" else not absent) if none and self._in_use(ref) else None
+        if node.op == "compare" and node.name in _ORDERS:
+            return self._ordered(ref, case)
+        if self._in_use(ref) and node.op in ("join", "name", "param", "call"):
+            return case != "absent"  # `if production and …`
+        return None
+
+    def _ordered(self, ref: Ref, case: str) -> bool | None:
+        """A comparison: of both models' scores, or of a score with a number."""
+        if case == "nan":
+            return False
+        if case == "absent" or ref not in list(self._comparisons(ref)):
+            return None
+        return ref.node.name in ("<=", ">=")
+
+    def _is_missing(self, condition: Condition) -> bool:
+        """`if champion is None:`, `if not versions:` where what is missing is the model in use."""
+        test = condition.test
+        names = set(self.conditions.variables(test.routine).get(test.number, ()))
+        if self._is_comparison(test):
+            return False
+        if test.node.op == "unary" and test.node.name == "not":
+            return condition.holds and self._names_in_use(test.to(test.node.inputs[0]))
+        if test.node.op == "compare" and test.node.name in ("is", "is not", "=="):
+            none = any(test.to(number).node.name in ("None", "0") for number in test.node.inputs)
+            return (
+                none
+                and (test.node.name != "is not") is condition.holds
+                and self._names_in_use(test.to(test.node.inputs[0]))
+            )
+        return bool(names) and not condition.holds and self._names_in_use(test)
+
+    def _names_in_use(self, ref: Ref) -> bool:
+        """Whether an operand itself, by its names, is the model in use."""
+        found = tokens(self._own_words(ref))
+        return bool(found & (_IN_USE - {"stage", "registered"})) and not found & {
+            "stages",
+            "path",
+            "dir",
+            "data",
+            "stage",
+        }
+
+    def _raises(self, call: Ref, condition: Condition) -> bool:
+        """Whether the way on which nothing is missing is no comparison at all but an error."""
+        return any(
+            block.test == condition.test.number
+            and block.holds is not condition.holds
+            and block.leaves in ("raise", "exit")
+            for block in call.routine.function.blocks
+        )
+
+    # ---- a function that decides
+
+    def _decided(self, condition: Condition) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
+        """`if is_better(new, old):` — the function's ways to say yes."""
+        asked = [inner for inner in within(condition.test) if inner.node.op == "call"] if condition.holds else []
+        for call in asked[:3]:
+            for routine in self.code.meanings.routines(call):
+                if routine.function.kind == "function" and self._compares(routine):
+                    for at, what, faults in self._yes(routine):
+                        yield at, what, faults, (Step(call.at, f"`{self.code.written(call)}(…)` decides"),)
+
+    def _compares(self, routine: Routine) -> bool:
+        return any(self._is_comparison(Ref(routine, number)) for number in routine.all_of("compare"))
+
+    def _yes(self, routine: Routine) -> Iterator[tuple[Ref, str, tuple[str, ...]]]:
+        """`return True` where nothing is there to compare with or the comparison failed; `return new >= old`."""
+        for number in routine.all_of("return"):
+            ref = Ref(routine, number)
+            given = ref.to(ref.node.inputs[0]) if ref.node.inputs else None
+            if given is None:
+                continue
+            if given.node.name == "True":
+                yield from ((at, what, faults) for at, what, faults, _ in self._around_return(ref))
+            elif self._is_comparison(given):
+                faults = tuple(case for case in ("equal", "nan") if self._says(given, case) is True)
+                if faults:
+                    yield given, self._said(given), faults
+
+    def _around_return(self, ref: Ref) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
+        blocks = ref.routine.function.blocks
+        if any(blocks[number].kind == "except" for number in ref.routine.blocks[ref.node.block]):
+            yield ref, "except", ("error",), ()
+            return
+        yield from (found for found in self._around(ref) if found[2])
+
+    def _said(self, test: Ref) -> str:
+        node = test.node
+        if node.op == "compare":
+            return f" {node.name} ".join(self._said(test.to(number)) for number in node.inputs)
+        if node.op in ("and", "or"):
+            return f" {node.op} ".join(self._said(test.to(number)) for number in node.inputs)
+        if node.op == "unary":
+            return f"{node.name} {self._said(test.to(node.inputs[0]))}"
+        if node.op == "item":
+            return self._said(test.to(node.inputs[0])) + "[…]"
+        names = self.conditions.variables(test.routine).get(test.number, [])
+        return names[0] if names else self.code.written(test) or node.name or "…"
+
+
+def _is_retired(target: str) -> bool:
+    return target.lower().rpartition(".")[2] in (
+        "archived",
+        "archive",
+        "none",
+        "retired",
+        "rejected",
+        "previous",
+        "rollback",
+    )
+
+
+def _joined(op: str, answers: list[bool | None]) -> bool | None:
+    decided = op == "or"
+    if decided in answers:
+        return decided
+    return None if None in answers else not decided
+
+
+def comparators(facts: Facts) -> tuple[Comparator, ...]:
+    """Every comparator of a repository that lets something through."""
+    return facts.once("comparators", lambda facts: tuple(Comparators(program(facts), starting(facts)).find()))

@@ -1,0 +1,129 @@
+"""Airflow's graphs of tasks whose tasks train: `with DAG(…) as dag:` and `DAG(…)` with operators that name it.
+
+A seam: other orchestrators' definitions in Python give the same `Dag`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from vramguard.link.code.meaning import Own
+from vramguard.link.code.program import Ref
+from vramguard.link.code.starts import Start
+from vramguard.link.code.words import literal, texts
+from vramguard.source.graph import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vramguard.link.code import Code
+    from vramguard.link.code.starts import Starts
+
+_PYTHON: Final = (
+    "PythonOperator",
+    "PythonVirtualenvOperator",
+    "ExternalPythonOperator",
+    "BranchPythonOperator",
+    "ShortCircuitOperator",
+)
+_COMMAND: Final = (
+    "BashOperator",
+    "DockerOperator",
+    "KubernetesPodOperator",
+    "SparkSubmitOperator",
+    "SSHOperator",
+    "EcsRunTaskOperator",
+)
+_TRAINING: Final = ("SageMakerTrainingOperator", "SageMakerTuningOperator", "CreateCustomTrainingJobOperator",
+    "CreateCustomContainerTrainingJobOperator", "CreateCustomPythonPackageTrainingJobOperator",
+    "CreateAutoMLTabularTrainingJobOperator",
+    "MLEngineStartTrainingJobOperator")  # fmt: skip
+_CUT: Final = 190
+_ASKS: Final = re.compile(r"(Approval|HITL\w*)Operator$")
+
+
+@dataclass(frozen=True)
+class Dag:
+    """A graph of tasks: its call, the task that trains, and a task that asks a person."""
+
+    call: Ref
+    start: Start
+    gate: Ref | None = None
+
+
+def dags(code: Code, starts: Starts) -> Iterator[Dag]:
+    """Every graph of tasks of which one trains."""
+    found: dict[Ref, Start] = {}
+    for call in _operators(code, (*_PYTHON, *_COMMAND, *_TRAINING)):
+        start = _trains(code, starts, call)
+        dag = _dag(code, call) if start is not None else None
+        if dag is not None and start is not None:
+            found.setdefault(dag, start)
+    for dag, start in found.items():
+        asking = [call for name in code.program.calls if _ASKS.search(name) for call in _operators(code, (name,))]
+        yield Dag(dag, start, next((call for call in asking if _dag(code, call) == dag), None))
+
+
+def _operators(code: Code, names: tuple[str, ...]) -> Iterator[Ref]:
+    judged = set(code.routines)
+    for name in names:
+        yield from (call for call in code.program.calls.get(name, ()) if call.routine in judged)
+
+
+def _trains(code: Code, starts: Starts, call: Ref) -> Start | None:
+    """How an operator's task trains."""
+    name = code.written(call).rpartition(".")[2]
+    if name in _TRAINING:
+        return Start(call, None, "job")
+    if name in _PYTHON:
+        function = code.argument(call, "python_callable")
+        for one in code.meanings.of(function) if function is not None else ():
+            if isinstance(one, Own) and one.routine is not None and one.routine in starts.plain:
+                return Start(call, one.routine)
+        return None
+    words = [word for one in call.node.inputs[1:] if one != NONE for word in texts(code, call.to(one))]
+    for path in starts.scripts(words):
+        top = code.program.module(path)
+        routine = code.program.routine(top, 0) if top is not None else None
+        if routine is not None and routine in starts.plain:
+            return Start(call, routine)
+    cut = any(len(word) > _CUT for word in words)  # a long script, of which the text goes on
+    named = (
+        cut
+        and re.search(r"(^|_)(re)?train(ing)?($|_)|fine_?tune", literal(code, code.argument(call, "task_id", 0)))
+        is not None
+    )
+    return Start(call, None, "launch", sure=False) if named or starts.says(words) else None
+
+
+def _dag(code: Code, call: Ref) -> Ref | None:
+    """The graph that an operator belongs to: what `dag=` names, the `with` around, or the module's only one."""
+    given = code.argument(call, "dag")
+    places = [given] if given is not None else []
+    function = call.routine.function
+    places += [
+        Ref(call.routine, function.blocks[n].test)
+        for n in call.routine.blocks[call.node.block]
+        if function.blocks[n].kind == "with"
+    ]
+    for place in places:
+        for ref in _unwrapped(code, place):
+            if ref.node.op == "call" and code.written(ref).rpartition(".")[2] == "DAG":
+                return ref
+    return None
+
+
+def _unwrapped(code: Code, ref: Ref) -> Iterator[Ref]:
+    if ref.number == NONE:
+        return
+    node = ref.node
+    if node.op in ("enter", "join"):
+        yield from (one for inner in ref.inputs() for one in _unwrapped(code, inner))
+    elif node.op == "name":
+        for found in code.program.lookup(ref.routine, node.name):
+            if found != ref:
+                yield from _unwrapped(code, found)
+    else:
+        yield ref

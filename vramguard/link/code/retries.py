@@ -1,0 +1,274 @@
+"""What tries again, how often, and how many calls that makes where one retry stands in another."""
+
+from __future__ import annotations
+
+import ast
+import math
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from vramguard.facts.outputs import Step
+from vramguard.facts.services import RetryPolicy
+from vramguard.link.code.attempts import attempts
+from vramguard.link.code.program import Ref
+from vramguard.link.code.roles import Table, table
+from vramguard.source.graph import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vramguard.facts import Facts
+    from vramguard.link.code.attempts import Attempt
+    from vramguard.link.code.program import Routine
+    from vramguard.link.code.roles import Row
+
+ENDLESS: Final = 0
+_SLEEPS: Final = frozenset({"sleep", "wait", "delay", "backoff", "poll", "input", "recv", "receive", "accept", "get"})
+
+
+class Policy(NamedTuple):
+    """How often something is tried: ENDLESS, a number with the first, or None where nobody can read it."""
+
+    at: Ref
+    form: str
+    attempts: int | None
+
+
+class Factor(NamedTuple):
+    """One retry on a path."""
+
+    at: Ref
+    attempts: int
+    what: str
+
+
+class Retries:
+    """Finds what tries again."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.attempts = attempts(facts)
+        self.serving = self.attempts.serving
+        self.code = self.attempts.code
+        self._policies: dict[Routine, list[Policy]] = {}
+
+    def policies(self) -> Iterator[RetryPolicy]:
+        """Every retry around a call of a model or of the network, and the product of those on one path."""
+        for routine in self.code.routines:
+            for policy in self.of(routine):
+                yield from self._around(policy, routine)
+        for routine in self.attempts.asked.keys() | {call.routine for call, _ in self.code.calls("retry")}:
+            yield from self._endless(routine)
+            yield from self._iterated(routine)
+
+    def of(self, routine: Routine) -> list[Policy]:
+        """The retries that decorate a function."""
+        if routine not in self._policies:
+            known = table("retry", "decorator")
+            found = []
+            for ref, paths in self.code.decorators(routine) if routine.function.decorators else ():
+                row = known.among(path for path in paths if not path.startswith("?"))
+                if row is not None and self._applies(ref, row):
+                    found.append(Policy(ref, "decorator", self._attempts(ref, row)))
+            self._policies[routine] = found
+        return self._policies[routine]
+
+    def _applies(self, ref: Ref, row: Row) -> bool:
+        when = row.get("when")
+        return not when or (ref.node.op == "call" and any(self.code.argument(ref, word) is not None for word in when))
+
+    def _attempts(self, ref: Ref, row: Row) -> int | None:
+        default = int(row.get("default_attempts", 1))
+        if ref.node.op != "call":
+            return default
+        if "**" in ref.node.keywords or "*" in ref.node.keywords:
+            return None
+        known = row.get("attempts")
+        given = self._given(ref, known, row) if known else None
+        if given is not None:
+            return self._counted(given, row)
+        stops = [one for word in row.get("stop", ()) if (one := self._given(ref, word, row)) is not None]
+        if not stops:
+            return default
+        if row.get("stop_call"):
+            return self._stopped(stops[0], row["stop_call"])
+        return None
+
+    def _given(self, ref: Ref, word: str, row: Row) -> Ref | None:
+        return self.code.argument(ref, word, row.get("positional", {}).get(word, NONE))
+
+    def _counted(self, given: Ref, row: Row) -> int | None:
+        if given.node.op == "const" and given.node.name == "None":
+            return ENDLESS
+        number = self.number(given)
+        if number is None:
+            return None
+        return ENDLESS if number in row.get("unbounded_if", ()) else number + bool(row.get("retries"))
+
+    def _stopped(self, ref: Ref, calls: Row, depth: int = 0) -> int | None:
+        """`stop_after_attempt(5) | stop_after_delay(30)`."""
+        if ref.node.op == "binary" and ref.node.name in ("|", "&") and depth < 8:  # noqa: PLR2004
+            found = [self._stopped(one, calls, depth + 1) for one in ref.inputs()]
+            counted = [one for one in found if one]
+            return min(counted) if counted else None
+        paths = self.code.meanings.called(ref) if ref.node.op == "call" else self.code.meanings.paths(ref)
+        if Table([{"call": calls["attempts"]}]).among(paths) is not None and ref.node.op == "call":
+            given = self.code.argument(ref, "max_attempt_number", 0)
+            return None if given is None else self.number(given)
+        return ENDLESS if Table([{"call": calls["never"]}]).among(paths) is not None else None
+
+    def number(self, ref: Ref, depth: int = 0) -> int | None:
+        """An integer, as written or under a name that nothing else is bound to."""
+        if ref.node.op in ("const", "unary"):
+            try:
+                sign = -1 if ref.node.op == "unary" and ref.node.name == "-" else 1
+                text = ref.node.name if ref.node.op == "const" else ref.to(ref.node.inputs[0]).node.name
+                found = ast.literal_eval(text)
+            except (ValueError, SyntaxError, MemoryError, RecursionError):
+                return None
+            return sign * found if type(found) is int else None
+        behind = self.serving.behind(ref) if ref.node.op in ("name", "import", "attr") else []
+        return self.number(behind[0], depth + 1) if len(behind) == 1 and depth < 6 else None  # noqa: PLR2004
+
+    # What they make together.
+
+    def _around(self, policy: Policy, routine: Routine) -> Iterator[RetryPolicy]:
+        found = self.attempts.asks(routine)
+        if found is None or policy.attempts is None:
+            return
+        call, trail = found
+        steps = (*self.serving.steps(trail), Step(call.at, f"`{self.code.written(call)}(…)` is asked again"))
+        product = policy.attempts
+        for asked, factors in self._paths(policy, routine):
+            total = math.prod(factor.attempts for factor in factors)
+            if total > product:
+                call, product = asked, total
+                steps = tuple(Step(one.at.at, f"{one.what} makes {one.attempts} attempts") for one in factors)
+        written = f"@{self.code.written(policy.at)} of {self.code.name(routine)}"
+        yield RetryPolicy(policy.at.at, written, policy.form, policy.attempts, self.code.written(call), product, steps)
+
+    def _paths(self, policy: Policy, routine: Routine) -> Iterator[tuple[Ref, list[Factor]]]:
+        """The calls that a function comes to, with what multiplies on the way: more than one retry."""
+        if not policy.attempts or policy.attempts == 1:
+            return
+        first = Factor(policy.at, policy.attempts, f"`@{self.code.written(policy.at)}`")
+        for inner, trail in self.serving.reached(routine).items():
+            passed = [edge[1] for step in trail for edge in self.serving.edges(step.routine) if edge[0] == step]
+            within = [factor for one in dict.fromkeys(passed) if one is not routine for factor in self._factors(one)]
+            for call in self.attempts.asked.get(inner, ()):
+                factors = [first, *within, *self._client(call)]
+                if len(factors) > 1:
+                    yield call, factors
+
+    def _factors(self, routine: Routine) -> list[Factor]:
+        found = [one for one in self.of(routine) if one.attempts and one.attempts > 1]
+        return [Factor(one.at, one.attempts or 1, f"`@{self.code.written(one.at)}`") for one in found]
+
+    def _client(self, call: Ref) -> list[Factor]:
+        """What a client tries by itself."""
+        row = self.code.row("output", call) or self.code.row("fetch", call) or {}
+        retries = row.get("default_retries")
+        if retries is None or row.get("weak"):
+            return []
+        made = self.attempts.waits.constructors(call, row)
+        direct = not any("()" in path for path in self.code.meanings.called(call))
+        if not made and not direct:
+            return []
+        place = made[0] if made else call
+        given = self.code.argument(place, "max_retries")
+        if place.node.keywords and "**" in place.node.keywords:
+            return []
+        count = retries if given is None else self.number(given)
+        if count is None or count < 1:
+            return []
+        return [Factor(place, count + 1, f"`{self.code.written(place)}`")]
+
+    # Loops.
+
+    def _endless(self, routine: Routine) -> Iterator[RetryPolicy]:
+        """`while True: try: return ask() except: pass`."""
+        for attempt in self.attempts.of(routine):
+            loop = self._loop(attempt)
+            if loop == NONE or self._bounded(attempt, loop):
+                continue
+            asked = next((one for one in attempt.calls(attempt.block) if self._asks(one)), None)
+            if asked is not None and self._succeeds(attempt, loop):
+                at = self._place(routine, loop)
+                steps = (Step(asked.at, f"`{self.code.written(asked)}(…)` is asked again and again"),)
+                yield RetryPolicy(at.at, "while True", "loop", ENDLESS, self.code.written(asked), 1, steps)
+
+    def _asks(self, call: Ref) -> bool:
+        if call in self.attempts.asked.get(call.routine, ()):
+            return True
+        routines = self.code.meanings.routines(call)
+        return self.code.own_class(call) is None and any(self.attempts.asks(one) is not None for one in routines)
+
+    def _loop(self, attempt: Attempt) -> int:
+        """The endless loop that a `try` stands in, with no other loop between."""
+        blocks = attempt.routine.function.blocks
+        for number in attempt.routine.blocks[attempt.block][1:]:
+            if blocks[number].kind in ("while", "for"):
+                test = attempt.routine.function.nodes[blocks[number].test] if blocks[number].test != NONE else None
+                true = test is not None and test.op == "const" and test.name in ("True", "1")
+                return number if blocks[number].kind == "while" and true else NONE
+        return NONE
+
+    def _bounded(self, attempt: Attempt, loop: int) -> bool:
+        """Whether a handler may leave the loop, or anything in the loop waits as long as it takes, or counts."""
+        routine = attempt.routine
+        blocks, nodes = routine.function.blocks, routine.function.nodes
+        for number, block in enumerate(blocks):
+            inside = any(handler in routine.blocks[number] for handler in attempt.handlers)
+            if inside and block.leaves in ("raise", "return", "break", "exit"):
+                return True
+        for node in nodes:
+            if loop in routine.blocks[node.block] and attempt.block not in routine.blocks[node.block]:
+                if node.op in ("raise", "return") or (node.op == "binary" and node.name in ("+", "-")):
+                    return True
+                function = nodes[node.inputs[0]] if node.op == "call" else None
+                if function is not None and function.name.rpartition(".")[2] in _SLEEPS:
+                    return True
+        return False
+
+    def _succeeds(self, attempt: Attempt, loop: int) -> bool:
+        """Whether the `try` leaves the loop when it is done: what never ends is a service, no retry."""
+        routine = attempt.routine
+        blocks, nodes = routine.function.blocks, routine.function.nodes
+        if blocks[attempt.block].leaves in ("return", "break"):
+            return True
+        if any(node.op == "return" and attempt.block in routine.blocks[node.block] for node in nodes):
+            return True
+        return any(
+            block.leaves in ("return", "break") and loop in routine.blocks[number] and block.kind != "except"
+            for number, block in enumerate(blocks)
+            if not any(handler in routine.blocks[number] for handler in attempt.handlers)
+        )
+
+    @staticmethod
+    def _place(routine: Routine, block: int) -> Ref:
+        return Ref(routine, routine.function.blocks[block].test)
+
+    def _iterated(self, routine: Routine) -> Iterator[RetryPolicy]:
+        """`for attempt in Retrying(…)`, `Retrying(…)(f)`."""
+        for number in routine.all_of("call"):
+            call = Ref(routine, number)
+            row = self.code.row("retry", call)
+            if row is None or row.get("client") or not row.get("stop_call") or self._is_inner(call):
+                continue
+            found = self._attempts(call, row)
+            asked = next(iter(self.attempts.asked.get(routine, ())), None)
+            if found is not None and asked is not None:
+                steps = (Step(asked.at, f"`{self.code.written(asked)}(…)` is asked again"),)
+                written = self.code.written
+                yield RetryPolicy(call.at, written(call), "call", found, written(asked), found or 1, steps)
+
+    def _is_inner(self, call: Ref) -> bool:
+        """`Retrying(…)(f)`: the outer call makes nothing."""
+        return call.to(call.node.inputs[0]).node.op == "call"
+
+
+def retry_policies(facts: Facts) -> tuple[RetryPolicy, ...]:
+    """What tries again in a repository."""
+
+    def find(facts: Facts) -> tuple[RetryPolicy, ...]:
+        return tuple(sorted(dict.fromkeys(Retries(facts).policies()), key=lambda one: one.at))
+
+    return facts.once("retry-policies", find)

@@ -1,0 +1,205 @@
+"""What runs while a request waits: from a handler on through the repository's functions; and of which application."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, Final
+
+from vramguard.facts.outputs import Step
+from vramguard.link.code.meaning import RUNNERS, Own
+from vramguard.link.code.outputs import joined
+from vramguard.link.code.program import Ref
+from vramguard.source.graph import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Hashable, Iterator, Mapping
+
+    from vramguard.facts import Facts
+    from vramguard.link.code.program import Routine
+    from vramguard.link.code.surfaces import Surface
+
+_MOST: Final = 400  # functions that one handler runs
+_NAMES: Final = 100  # behind names
+# What runs a function while nobody waits for it.
+_BESIDE: Final = frozenset({"add_task", "Thread", "Process", "Timer", "apply_async", "delay"})
+_INCLUDES: Final = {"include_router": 0, "register_blueprint": 0, "mount": 1, "blueprint": 0, "add_blueprint": 0}
+
+
+class Serving:
+    """The handlers of a repository, what they run, and their applications."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.outputs = joined(facts)
+        self.code = self.outputs.code
+        self.surfaces = self.outputs.surfaces
+        self._edges: dict[tuple[Routine, bool], tuple[tuple[Ref, Routine], ...]] = {}
+        self._apps = _Union()
+        self._join()
+
+    def edges(self, routine: Routine, *, beside: bool = False) -> tuple[tuple[Ref, Routine], ...]:
+        """The calls of a function that run functions of the repository, and those functions.
+
+        `beside`: those too that run while nobody waits for them.
+        """
+        key = routine, beside
+        if key not in self._edges:
+            self._edges[key] = tuple(self._run(routine, beside=beside))
+        return self._edges[key]
+
+    def _run(self, routine: Routine, *, beside: bool) -> Iterator[tuple[Ref, Routine]]:
+        for number in routine.all_of("call"):
+            call = Ref(routine, number)
+            last = called(call)
+            if last in _BESIDE and not beside:
+                continue
+            yield from ((call, inner) for inner in self.code.meanings.routines(call))
+            for given in call.node.inputs[1:] if last in RUNNERS or last in _BESIDE else ():
+                for one in self.code.meanings.of(call.to(given)):
+                    if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
+                        yield call, one.routine
+        yield from self.depended(routine)
+
+    def depended(self, routine: Routine) -> Iterator[tuple[Ref, Routine]]:
+        """`Depends(f)`: f runs first."""
+        around = self.code.program.parent(routine)
+        for parameter in routine.function.parameters:
+            default = Ref(around, parameter.default)
+            if parameter.default == NONE or default.node.op != "call" or len(default.node.inputs) == 1:
+                continue
+            if called(default) in ("Depends", "Security"):
+                for one in self.code.meanings.of(default.to(default.node.inputs[1])):
+                    if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
+                        yield default, one.routine
+
+    def reached(
+        self, start: Routine, stops: Callable[[Ref], bool] = lambda _: False, *, beside: bool = False
+    ) -> Mapping[Routine, tuple[Ref, ...]]:
+        """The functions that one runs, itself among them, with the calls that lead there.
+
+        `stops`: calls that are not followed.
+        """
+        found: dict[Routine, tuple[Ref, ...]] = {start: ()}
+        pending = [start]
+        for routine in pending:
+            for call, inner in self.edges(routine, beside=beside):
+                if inner not in found and len(found) < _MOST and not stops(call):
+                    found[inner] = (*found[routine], call)
+                    pending.append(inner)
+        return found
+
+    def steps(self, trail: tuple[Ref, ...], last: Step | None = None) -> tuple[Step, ...]:
+        """The calls that lead somewhere, in words."""
+        found = [
+            Step(call.at, f"`{self.code.name(call.routine)}` calls `{self.code.written(call)}(…)`") for call in trail
+        ]
+        if len(found) > 6:  # noqa: PLR2004 - the middle of a long way says little
+            found = [*found[:3], *found[-3:]]
+        return (*found, last) if last is not None else tuple(found)
+
+    # Applications.
+
+    def app(self, surface: Surface) -> Hashable:
+        """What stands for the application of a handler: the object that it is registered at, else its file; of a page
+        its folder.
+        """
+        routine, by = surface.routine, surface.by
+        if surface.kind == "ui":
+            return self._apps.of(posixpath.dirname(routine.path))
+        if by is not None and by.node.op == "call":
+            function = by.to(by.node.inputs[0])
+            if function.node.op == "attr":
+                base = function.to(function.node.inputs[0])
+                found = self.origins(base)
+                if found:
+                    return self._apps.of(_key(found[0]))
+        return self._apps.of(routine.path)
+
+    def origins(self, ref: Ref) -> list[Ref]:
+        """The calls that made a value."""
+        found: dict[Ref, None] = {}
+        pending, seen = [ref], {ref}
+        while pending and len(seen) < _NAMES:
+            place = pending.pop(0)
+            if place.node.op == "call":
+                found[place] = None
+                continue
+            inner = [one for one in self.behind(place) if one not in seen]
+            seen.update(inner)
+            pending += inner
+        return list(found)
+
+    def behind(self, ref: Ref) -> list[Ref]:
+        """Where what stands at a node was bound, one step back."""
+        node, program = ref.node, self.code.program
+        if node.op == "name":
+            return program.lookup(ref.routine, node.name)
+        if node.op in ("join", "global", "or", "if") or (node.op == "binary" and node.name == "|"):
+            return [inner for inner in ref.inputs() if inner.number < ref.number or node.op != "join"]
+        if node.op in ("grown", "enter"):
+            return [ref.to(node.inputs[0])]
+        if node.op == "import":
+            base, _, last = node.name.rpartition(".")
+            path = program.resolve(ref.routine.path, base)
+            module = program.module(path) if path is not None else None
+            return program.lookup(program.routine(module, 0), last) if module is not None else []
+        return self._attribute(ref) if node.op == "attr" else []
+
+    def _attribute(self, ref: Ref) -> list[Ref]:
+        program = self.code.program
+        found: list[Ref] = []
+        for one in self.code.meanings.of(ref.to(ref.node.inputs[0])):
+            if not isinstance(one, Own):
+                continue
+            module = program.module(one.path) if one.kind == "module" else None
+            if module is not None:
+                found += program.lookup(program.routine(module, 0), ref.node.name)
+            elif one.routine is not None and one.kind in ("instance", "class"):
+                for owner in self.code.meanings.ancestors(one.routine):
+                    found += [Ref(owner, number) for number in owner.function.names.get(ref.node.name, ())]
+                    kept = self.code.meanings.kept(owner, ref.node.name)
+                    found += [store.to(store.node.inputs[1]) for store in kept]
+        return found
+
+    def _join(self) -> None:
+        """Routers belong to the application that includes them."""
+        for name, position in _INCLUDES.items():
+            for call in self.code.program.calls.get(name, ()):
+                function = call.to(call.node.inputs[0])
+                given = self.code.argument(call, "router", position)
+                if function.node.op != "attr" or given is None:
+                    continue
+                whole = self.origins(function.to(function.node.inputs[0])) or [function.to(function.node.inputs[0])]
+                for part in self.origins(given):
+                    self._apps.join(_key(whole[0]), _key(part))
+
+
+def called(call: Ref) -> str:
+    """The last part of the name of what a call calls; empty for what has no name."""
+    function = call.to(call.node.inputs[0]).node
+    return function.name.rpartition(".")[2] if function.op in ("name", "attr", "import", "param") else ""
+
+
+def _key(ref: Ref) -> Hashable:
+    return ref.routine.path, ref.routine.number, ref.number
+
+
+class _Union:
+    """Which keys stand for the same thing."""
+
+    def __init__(self) -> None:
+        self._above: dict[Hashable, Hashable] = {}
+
+    def of(self, key: Hashable) -> Hashable:
+        while key in self._above:
+            key = self._above[key]
+        return key
+
+    def join(self, whole: Hashable, part: Hashable) -> None:
+        one, other = self.of(whole), self.of(part)
+        if one != other:
+            self._above[other] = one
+
+
+def serving(facts: Facts) -> Serving:
+    """The handlers of a repository, joined once."""
+    return facts.once("requests-served", Serving)

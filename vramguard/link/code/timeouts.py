@@ -1,0 +1,255 @@
+"""How long a request may wait: for models that run in the process, for clients that call over the network."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from vramguard.facts.outputs import Step
+from vramguard.facts.services import OutboundCall, SlowAnswer
+from vramguard.link.code.bounds import Bounds
+from vramguard.link.code.program import Ref
+from vramguard.link.code.roles import Table, table
+from vramguard.link.code.serving import called, serving
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Mapping
+
+    from vramguard.facts import Facts
+    from vramguard.link.code.program import Routine
+    from vramguard.link.code.roles import Row
+    from vramguard.link.code.serving import Serving
+    from vramguard.link.code.surfaces import Surface
+
+_ASKED: Final = ("http", "rpc", "ui", "bot")  # kinds of handlers at which somebody waits
+# Keywords of clients that bring a transport with limits of its own.
+_TRANSPORTS: Final = ("http_client", "client", "async_client", "http_options", "transport", "session", "httpx_client")
+_SERVERS: Final = ("bentoml", "litserve", "ls", "modal")  # end a request by themselves: 60, 30 and 300 seconds
+_ELSEWHERE: Final = ("text_generation.", "sglang.RuntimeEndpoint", "mii.client")  # clients among the engines
+_KINDS: Final = (None, "grpc")  # of rows of `fetch`
+
+
+class Waits:
+    """Finds what makes requests wait."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.serving: Serving = serving(facts)
+        self.code = self.serving.code
+        self.bounds = Bounds(self.code)
+
+    # Models in the process.
+
+    @cached_property
+    def models(self) -> Mapping[Routine, list[Ref]]:
+        """The calls of models that run in the process, by their functions."""
+        found: dict[Routine, list[Ref]] = defaultdict(list)
+        for call, row in self.code.calls("output"):
+            inner = self.serving.outputs._is_inner(call)  # noqa: SLF001 - the same question, answered in one place
+            if not row.get("remote") and not inner and self._is_local(call, row):
+                found[call.routine].append(call)
+        return found
+
+    def _is_local(self, call: Ref, row: Row) -> bool:
+        """Of a model that is known by its name alone: whether it has the methods of one that runs here."""
+        last = called(call)
+        elsewhere = any(path.startswith(_ELSEWHERE) for path in self.code.meanings.called(call))
+        if not row.get("weak") or last == "remote" or elsewhere:
+            return last != "remote" and not elsewhere  # of Ray: it runs in another process
+        return row["kind"] == "any" and (
+            last in ("predict", "predict_proba", "decision_function") or last.endswith("model")
+        )
+
+    def slow_answers(self) -> Iterator[SlowAnswer]:
+        """The first handler of each application that runs a model, and waits for as long as it takes."""
+        seen: set[Hashable] = set()
+        for surface in self._handlers(("http", "rpc", "ui")):
+            app = self.serving.app(surface)
+            if app in seen:
+                continue
+            found = self._unbounded_model(surface)
+            if found is not None and not self._app_bounds(surface):
+                seen.add(app)
+                yield found
+
+    def _handlers(self, kinds: tuple[str, ...]) -> list[Surface]:
+        found = [one for one in self.serving.surfaces.values() if one.kind in kinds]
+        return sorted(found, key=lambda one: (one.routine.path, one.routine.function.line))
+
+    def _unbounded_model(self, surface: Surface) -> SlowAnswer | None:
+        if self.bounds.function(surface.routine):
+            return None
+        for routine, trail in self.serving.reached(surface.routine, self.bounds.around).items():
+            for model in self.models.get(routine, ()):
+                row = self.code.row("output", model) or {}
+                if self.bounds.own(model, row) is True or self.bounds.around(model) or self._made_bounded(model, row):
+                    continue
+                at = trail[0] if trail else model
+                last = Step(model.at, f"`{self.code.written(model)}(…)` runs the model, however long it takes")
+                name = self.code.name(surface.routine)
+                written = self.code.written
+                steps = self.serving.steps(trail, last)
+                return SlowAnswer(at.at, written(at), written(model), name, surface.framework, steps)
+        return None
+
+    def _made_bounded(self, call: Ref, row: Row) -> bool:
+        words = row.get("constructor_bounded_by", ())
+        return any(self.code.argument(one, word) is not None for one in self.constructors(call, row) for word in words)
+
+    def _app_bounds(self, surface: Surface) -> bool:
+        """Whether a middleware of the repository bounds every request, or the server that an application stands in."""
+        functions = surface.routine.module.functions
+        return self._middleware or any(server in one.names for server in _SERVERS for one in functions)
+
+    @cached_property
+    def _middleware(self) -> bool:
+        for call in self.code.program.calls.get("add_middleware", ()):
+            if len(call.node.inputs) > 1 and "timeout" in self.code.written(call.to(call.node.inputs[1])).lower():
+                return True
+        known = Table([{"call": ["fastapi.**.middleware()", "starlette.**.middleware()", "?app.middleware()"]}])
+        for call in self.code.program.calls.get("wait_for", ()):
+            if any(known.among(paths) is not None for _, paths in self.code.decorators(call.routine)):
+                return True
+            if call.routine.function.name == "dispatch" and self.code.program.owner(call.routine) is not None:
+                return True
+        return False
+
+    # Clients.
+
+    @cached_property
+    def waited(self) -> Mapping[Routine, tuple[Ref, ...]]:
+        """Every function that runs while somebody waits, with the calls that lead there."""
+        found: dict[Routine, tuple[Ref, ...]] = {}
+        starts = [one.routine for one in self._handlers(_ASKED) if self._serves(one)]
+        for start in (*starts, *self._pages()):
+            if start not in found and not self.bounds.function(start):
+                for routine, trail in self.serving.reached(start, self.bounds.around).items():
+                    if routine not in found or len(trail) < len(found[routine]):
+                        found[routine] = trail
+        return found
+
+    def _serves(self, surface: Surface) -> bool:
+        """Whether somebody waits for a handler: a Lambda function is a step of any pipeline, unless it asks a model."""
+        if surface.framework != "lambda":
+            return True
+        asking = {call.routine for call, _ in self.code.calls("output")}
+        return not asking.isdisjoint(self.serving.reached(surface.routine))
+
+    def _pages(self) -> Iterator[Routine]:
+        """Scripts of Streamlit: the module runs at every touch."""
+        drawn = {call.routine for call, row in self.code.calls("sink") if row["kind"] == "page" and self._is_page(call)}
+        for module in sorted({routine.path for routine in drawn}):
+            top = next(one for one in drawn if one.path == module)
+            start = self.code.program.routine(top.module, 0)
+            if not top.module.notebook and drawn & self.serving.reached(start).keys():
+                yield start
+
+    def _is_page(self, call: Ref) -> bool:
+        return any(path.startswith(("streamlit.", "?st.")) for path in self.code.meanings.called(call))
+
+    def outbound(self) -> Iterator[OutboundCall]:
+        """The calls over the network on the way of a request that bring no timeout."""
+        if self.code.program.calls.get("setdefaulttimeout"):
+            return
+        for call, row in (*self.remote(), *self._clients()):
+            trail = self.waited.get(call.routine)
+            if trail is None or self.bounds.around(call):
+                continue
+            yield from self._unbounded(call, row, trail)
+
+    def remote(self) -> Iterator[tuple[Ref, Row]]:
+        for call, row in self.code.calls("fetch"):
+            if row.get("kind") in _KINDS and self._is_known(call, row):
+                yield call, row
+        for call, row in self.code.calls("output"):
+            if row.get("remote") and "default_timeout_s" in row and not row.get("weak") and self._is_known(call, row):
+                yield call, row
+
+    def _is_known(self, call: Ref, row: Row) -> bool:
+        return bool(self._matched(call, row))
+
+    def _matched(self, call: Ref, row: Row) -> frozenset[str]:
+        """The paths of a call, known from their root, of which a row speaks."""
+        patterns = Table([row])
+        paths = self.code.meanings.called(call)
+        return frozenset(path for path in paths if not path.startswith("?") and patterns.row(path))
+
+    def _clients(self) -> Iterator[tuple[Ref, Row]]:
+        """Calls of the methods of clients such as boto3's."""
+        rows = [row for row in table("fetch").rows if row.get("kind") == "client"]
+        known = Table([{**row, "call": [f"{one}().*" for one in row["call"]]} for row in rows])
+        for routine in self.waited:
+            for number in routine.all_of("call"):
+                call = Ref(routine, number)
+                row = known.among(self.code.meanings.called(call))
+                if row is not None and self.code.row("output", call) is None:
+                    yield call, row
+
+    def _unbounded(self, call: Ref, row: Row, trail: tuple[Ref, ...]) -> Iterator[OutboundCall]:
+        if self.bounds.own(call, row) is not False and not self._is_none(call, row.get("bounded_by", ())):
+            return
+        words = row.get("constructor_bounded_by", ())
+        places = [call]
+        unlimited = self._is_none(call, row.get("bounded_by", ()))
+        if words and not unlimited:
+            made = self.constructors(call, row)
+            module_level = not any("()" in path for path in self.code.meanings.called(call))
+            bare = [one for one in made if not self.limited(one, words)]
+            if not module_level and not bare:
+                return
+            made, places = bare, bare or [call]
+            unlimited = any(self._is_none(one, words) for one in made)
+        default = 0.0 if unlimited else float(row.get("default_timeout_s", 0))
+        written = self.code.written
+        for place in places:
+            last = Step(call.at, f"`{written(call)}(…)` is called while somebody waits")
+            steps = self.serving.steps(trail, last)
+            yield OutboundCall(place.at, written(place), written(call), default, steps)
+
+    def _is_none(self, call: Ref, words: tuple[str, ...] | list[str]) -> bool:
+        found = [self.code.argument(call, word) for word in words]
+        return any(one is not None and one.node.op == "const" and one.node.name == "None" for one in found)
+
+    def limited(self, made: Ref, words: tuple[str, ...] | list[str]) -> bool:
+        """Whether what makes a client gives it a limit, or something that nobody can read."""
+        for word in (*words, *_TRANSPORTS):
+            given = self.code.argument(made, word)
+            if given is not None and not (given.node.op == "const" and given.node.name == "None"):
+                return True
+        return self.bounds.spread(made, list(words)) is not False
+
+    def constructors(self, call: Ref, row: Row) -> list[Ref]:
+        """The calls that made the client of which a method is called."""
+        paths = self._matched(call, row) or self.code.meanings.called(call)
+        base = call.to(call.node.inputs[0])
+        while base.node.op == "attr":
+            inner = base.to(base.node.inputs[0])
+            made = [one for one in self.serving.origins(base) if self._makes(one, paths)] if base != inner else []
+            if made:
+                return made
+            base = inner
+        return [one for one in dict.fromkeys(self.serving.origins(base)) if self._makes(one, paths)]
+
+    def _makes(self, made: Ref, paths: frozenset[str]) -> bool:
+        starts = tuple(f"{path}()" for path in self.code.meanings.called(made))
+        return bool(starts) and any(path.startswith(starts) for path in paths)
+
+
+def waits(facts: Facts) -> Waits:
+    """What makes the requests of a repository wait, joined once."""
+    return facts.once("waits", Waits)
+
+
+def slow_answers(facts: Facts) -> tuple[SlowAnswer, ...]:
+    """Applications that run a model for as long as it takes."""
+    return facts.once("slow-answers", lambda facts: tuple(waits(facts).slow_answers()))
+
+
+def outbound_calls(facts: Facts) -> tuple[OutboundCall, ...]:
+    """Calls over the network, on the way of a request, without a timeout; each place once."""
+
+    def find(facts: Facts) -> tuple[OutboundCall, ...]:
+        first = {call.at: call for call in reversed(list(waits(facts).outbound()))}
+        return tuple(sorted(first.values(), key=lambda one: one.at))
+
+    return facts.once("outbound-calls", find)

@@ -1,0 +1,277 @@
+"""Trainers of frameworks as a repository sets them up: whether they write weights, and what refuses a NaN."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from vramguard.facts.outputs import Step
+from vramguard.facts.saves import Trainer
+from vramguard.link.code import program
+from vramguard.link.code.constants import UNSET
+from vramguard.link.code.finite import Finite
+from vramguard.link.code.meaning import Own
+from vramguard.link.code.program import Ref
+from vramguard.link.code.roles import Row, Table
+from vramguard.link.code.saved import Saved
+from vramguard.source.graph import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from vramguard.facts import Facts
+    from vramguard.link.code import Code
+    from vramguard.link.code.program import Routine
+
+_STOPS: Final = ("should_training_stop", "should_stop", "stop_training", "should_save")
+_ABSENT: Final = None
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A trainer being looked at. `uses`: the methods that are called on it, by their names."""
+
+    call: Ref
+    row: Row
+    uses: dict[str, Ref]
+    callbacks: list[Ref] | None  # the calls that make them; None where nobody can tell
+
+
+class Trainers:
+    """The trainers of a program that let a NaN be saved."""
+
+    def __init__(self, code: Code) -> None:
+        self.code = code
+        self.finite = Finite(code)
+        self.saved = Saved(code, self.finite)
+        self._finders = {"transformers": self._transformers, "lightning": self._lightning, "keras": self._keras}
+
+    def leaky(self) -> Iterator[Trainer]:
+        """Every trainer that trains, saves and refuses nothing."""
+        for call, row in self.code.calls("trainer"):
+            find = self._finders.get(row["framework"])
+            known = any(not path.startswith("?") for path in self.code.meanings.called(call))
+            if find is None or not known:
+                continue
+            value = call if row["fit"] else next(call.to(call.node.inputs[0]).inputs(), call)
+            uses = self._uses(value)
+            trains = [uses[name] for name in row["fit"] if name in uses]
+            if not row["fit"] or trains:
+                found = find(_Set(call, row, uses, self._callbacks(call, row, uses)))
+                if found is not None:
+                    yield found
+
+    # The three frameworks.
+
+    def _transformers(self, it: _Set) -> Trainer | None:
+        arguments, unknown = self._arguments(it)
+        strategy = self._setting(arguments, "save_strategy")
+        saves = self._explicit(it)
+        if strategy != "no":
+            place = arguments[0].at if arguments else it.call.at
+            how = (
+                "is steps by default"
+                if strategy is None
+                else "is not in the text"
+                if strategy is UNSET
+                else f"is {strategy}"
+            )
+            saves.insert(0, Step(place, f"checkpoints are written: `save_strategy` {how}"))
+        best = self._setting(arguments, "load_best_model_at_end") is True and strategy == "best"
+        seen = self._setting(arguments, "logging_nan_inf_filter") is False
+        if not saves or best or it.callbacks is None or self._refuses(it, logs=seen):
+            return None
+        leaks = (
+            "logs the mean of recent losses where one is NaN (`logging_nan_inf_filter`)" if not seen else "reports NaN"
+        )
+        return self._trainer(it, f"{leaks} and saves whatever the loss is", saves, unknown)
+
+    def _lightning(self, it: _Set) -> Trainer | None:
+        if "**" in it.call.node.keywords or it.callbacks is None or self.code.written(it.call).endswith("CLI"):
+            return None
+        saves = self._explicit(it)
+        off = [self._setting([it.call], name) for name in ("enable_checkpointing", "checkpoint_callback")]
+        if False not in off and self._setting([it.call], "fast_dev_run") in (_ABSENT, False):
+            saves.insert(0, Step(it.call.at, "it writes checkpoints, as `enable_checkpointing` is not False"))
+        if not saves or self._setting([it.call], "detect_anomaly") is True or self._refuses(it, logs=True):
+            return None
+        stops = [one for one in it.callbacks if self._is(one, "EarlyStopping")]
+        keeps = [one for one in it.callbacks if self._is(one, "ModelCheckpoint")]
+        finite = [one for one in stops if self._setting([one], "check_finite") in (_ABSENT, True)]
+        monitored = [one for one in keeps if self._setting([one], "monitor") is not None]
+        leaky = [one for one in keeps if self._is_leaky(one)]
+        if finite and monitored and not leaky:
+            return None
+        steps = [*saves, *(Step(one.at, "this keeps checkpoints whatever the loss is") for one in leaky)]
+        return self._trainer(
+            it, "writes checkpoints that nobody looks at: no callback stops at a loss that is not finite", steps
+        )
+
+    def _is_leaky(self, checkpoint: Ref) -> bool:
+        """Whether a ModelCheckpoint of Lightning saves more than what is better."""
+        last = self._setting([checkpoint], "save_last")
+        return (
+            self._setting([checkpoint], "monitor") is None
+            or bool(last)
+            or self._setting([checkpoint], "save_top_k") == -1
+        )
+
+    def _keras(self, it: _Set) -> Trainer | None:
+        if it.callbacks is None or self._refuses(it, logs=True):
+            return None
+        if any(self._is(one, "TerminateOnNaN") and self._setting([one], "raise_error") is True for one in it.callbacks):
+            return None
+        keeps = [one for one in it.callbacks if self._is(one, "ModelCheckpoint")]
+        best = [one for one in keeps if self._setting([one], "save_best_only") not in (_ABSENT, False)]
+        steps = [Step(one.at, "this writes the weights whatever the loss is") for one in keeps if one not in best]
+        steps += [
+            Step(one.at, "this writes the weights whatever the loss is")
+            for one in it.callbacks
+            if self._is(one, "BackupAndRestore")
+        ]
+        restored = "load_weights" in it.uses or any(
+            self._is(one, "EarlyStopping") and self._setting([one], "restore_best_weights") is not None
+            for one in it.callbacks
+        )
+        if not restored:
+            steps += self._explicit(it)
+        steps += [
+            Step(one.at, "this stops, and does not raise: what follows saves")
+            for one in it.callbacks
+            if steps and self._is(one, "TerminateOnNaN")
+        ]
+        return self._trainer(it, "goes on with a loss that is NaN, and the weights are saved", steps) if steps else None
+
+    def _trainer(self, it: _Set, leaks: str, steps: list[Step], unknown: str = "") -> Trainer:
+        name = self.code.name(it.call.routine)
+        written = self.finite.text(it.call.to(it.call.node.inputs[0]), 1)
+        trains = [Step(it.uses[one].at, f"`{one}` trains") for one in it.row["fit"] if one in it.uses]
+        return Trainer(it.call.at, it.row["framework"], written, name, leaks, (*trains, *steps), unknown)
+
+    # What they are given.
+
+    def _uses(self, value: Ref) -> dict[str, Ref]:
+        """The methods that are called on a value, wherever it goes."""
+        found: dict[str, Ref] = {}
+        for edge in self.code.flow.forward(value).edges:
+            user = edge.user
+            if user.node.op == "attr" and edge.position == 0:
+                found.setdefault(user.node.name, user)
+        return found
+
+    def _explicit(self, it: _Set) -> list[Step]:
+        """Saves that are asked for, on the trainer or on the model after it trained."""
+        names = [*it.row.get("saves", ()), *(() if it.row["fit"] else ("save", "save_weights", "export"))]
+        steps = [Step(it.uses[name].at, f"`{name}` writes the weights") for name in names if name in it.uses]
+        trains = [it.uses[name] for name in it.row["fit"] if name in it.uses] or [it.call]
+        for routine in {one.routine for one in trains}:
+            first = min(one.number for one in trains if one.routine is routine)
+            for number in routine.all_of("call"):
+                call = Ref(routine, number)
+                row = self.code.row("save", call) if number > first else None
+                if row is not None and self.saved.may_be(call, row) and self.saved.are_weights(call, ()):
+                    steps.append(
+                        Step(call.at, f"`{self.finite.text(call.to(call.node.inputs[0]), 1)}` writes the weights")
+                    )
+        return list({step.at.line: step for step in reversed(steps)}.values())[::-1]
+
+    def _arguments(self, it: _Set) -> tuple[list[Ref], str]:
+        """The calls that make a trainer's arguments; what is not known of them."""
+        keyword, position = it.row["arguments_at"]
+        given = self.code.argument(it.call, keyword, position)
+        if given is None:
+            return [], ""
+        table = Table([{"call": it.row["arguments"]}])
+        made = [
+            call
+            for call in self.finite.constants.made(given)
+            if table.among(self.code.meanings.called(call)) is not None
+        ]
+        return made, "" if made else "its arguments are not in the text, so their defaults stand"
+
+    def _callbacks(self, call: Ref, row: Row, uses: dict[str, Ref]) -> list[Ref] | None:
+        """The calls that make a trainer's callbacks; None where something else may be among them."""
+        given = [one for one in (self.code.argument(call, name) for name in row["callbacks_at"]) if one is not None]
+        added = [uses[name] for name in row.get("add_callback", ()) if name in uses]
+        for attribute in added:
+            for user in attribute.routine.users.get(attribute.number, ()):
+                given += [attribute.to(number) for number in attribute.routine.function.nodes[user].inputs[1:]]
+        found: list[Ref] = []
+        for one in given:
+            made = self.finite.constants.made(one)
+            empty = one.node.op == "const" or (one.node.op == "items" and not one.node.inputs)
+            if not made and not empty and not self._is_class(one):
+                return None
+            found += made
+        return found
+
+    def _is_class(self, ref: Ref) -> bool:
+        return any(isinstance(one, Own) and one.kind == "class" for one in self.code.meanings.of(ref))
+
+    def _setting(self, calls: list[Ref], keyword: str) -> object:
+        """The value of a keyword; None where it is absent, UNSET where it is not in the text."""
+        for call in calls:
+            given = self.code.argument(call, keyword)
+            if given is not None:
+                found = self.finite.constants.of(given)
+                if found is UNSET and given.node.op == "attr":
+                    return given.node.name.lower()
+                return found
+        return _ABSENT
+
+    def _is(self, call: Ref, name: str) -> bool:
+        return self.code.written(call).rpartition(".")[2] == name
+
+    # What refuses.
+
+    def _refuses(self, it: _Set, *, logs: bool) -> bool:
+        """Whether a method of one's own raises for what is not finite. `logs`: whether what is logged can be NaN."""
+        owners = [self.code.own_class(it.call), *self._modules(it)]
+        for owner in owners:
+            if owner is not None and any(self._raises(one) for one in self._methods(owner, it.row["overrides"])):
+                return True
+        for call in it.callbacks or ():
+            owner = self.code.own_class(call)
+            hooks = [name for name in it.row["hooks"] if logs or name != "on_log"]
+            if owner is not None and any(self._raises(one) for one in self._methods(owner, hooks)):
+                return True
+        return False
+
+    def _modules(self, it: _Set) -> Iterator[Routine]:
+        """The classes of what is trained: of a Lightning module that is fitted, of a model of Keras."""
+        values = [next(it.call.to(it.call.node.inputs[0]).inputs(), it.call)] if not it.row["fit"] else []
+        for name in it.row["fit"]:
+            use = it.uses.get(name)
+            for user in use.routine.users.get(use.number, ()) if use is not None else ():
+                if use is not None and use.routine.function.nodes[user].op == "call":
+                    number = use.routine.function.nodes[user].argument("model", 0)
+                    values += [use.to(number)] if number != NONE else []
+        for value in values:
+            for one in self.code.meanings.of(value):
+                if isinstance(one, Own) and one.kind == "instance" and one.routine is not None:
+                    yield one.routine
+
+    def _methods(self, owner: Routine, names: list[str]) -> Iterator[Routine]:
+        for one in self.code.meanings.ancestors(owner):
+            yield from (method for method in self.code.program.methods(one) if method.function.name in names)
+
+    def _raises(self, method: Routine) -> bool:
+        stops = any(method.function.nodes[number].name in _STOPS for number in method.all_of("store"))
+        for routine in self.code.reaches(method, 12):
+            if self.finite.refusals(routine) or (stops and any(True for _ in self.finite.answers(routine))):
+                return True
+        return False
+
+
+def leaky_trainers(facts: Facts) -> tuple[Trainer, ...]:
+    """Every trainer of a framework that trains, saves and refuses no NaN."""
+    return facts.once("leaky_trainers", lambda found: tuple(_last(list(Trainers(program(found)).leaky()))))
+
+
+def _last(found: list[Trainer]) -> Iterator[Trainer]:
+    """Of several fits of Keras before one save the last."""
+    for one in found:
+        places = {step.at for step in one.steps}
+        later = (other for other in found if other.at.path == one.at.path and other.at > one.at)
+        if one.framework != "keras" or not any(places <= {step.at for step in other.steps} for other in later):
+            yield one

@@ -1,0 +1,385 @@
+"""What starts training without a person: clocks, loops that never end, events, scores.
+
+Whatever leads to training is known from `starts`; here its calls and functions are asked who runs them. Where a score
+decides, the score is the trigger, however often it is looked at. A person who is asked on the way ends the search.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from vramguard.facts.outputs import Step
+from vramguard.facts.retraining import RetrainTrigger
+from vramguard.link.code import program
+from vramguard.link.code.dags import dags
+from vramguard.link.code.meaning import Own
+from vramguard.link.code.outputs import joined
+from vramguard.link.code.program import Ref
+from vramguard.link.code.roles import Table, rows
+from vramguard.link.code.starts import Start, Starts
+from vramguard.link.code.words import calls, literal, text, texts, tokens, values, within
+from vramguard.source.graph import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from vramguard.facts import Facts
+    from vramguard.link.code import Code
+    from vramguard.link.code.program import Routine
+    from vramguard.link.code.roles import Row
+    from vramguard.source import Location
+
+# Timers that run a function once: a clock only where the function sets them again.
+_ONCE: Final = ("Timer", "call_later", "enter", "enterabs", "enqueue_in", "enqueue_at")
+_NEVER: Final = frozenset({"None", "'@once'", '"@once"'})
+# What a handler's name or route says: a person asks for training; or machines and users set it off.
+_ASKED: Final = frozenset(
+    {
+        "train",
+        "retrain",
+        "training",
+        "retraining",
+        "fit",
+        "refit",
+        "finetune",
+        "tune",
+        "learn",
+        "update",
+        "build",
+        "rebuild",
+    }
+)
+_SET_OFF: Final = frozenset({
+    "webhook", "feedback", "upload", "uploads", "callback", "event", "events", "drift", "hook", "notify", "predict",
+    "prediction", "correction", "corrections", "rate", "rating", "alert", "alerts", "review", "click",
+    "infer", "recommend",
+})  # fmt: skip
+_CRON: Final = ("cron", "interval", "rrule", "schedule", "schedules")
+
+
+class Triggers:
+    """The triggers of a program."""
+
+    def __init__(self, code: Code, starts: Starts) -> None:
+        self.code = code
+        self.starts = starts
+
+    def find(self) -> Iterator[RetrainTrigger]:
+        """Every trigger, one for each place."""
+        if not self.starts.by:
+            return
+        seen = set[tuple[str, int]]()
+        finders = (
+            *(self._scored, self._called, self._decorated, self._served, self._tabled, self._dags),
+            *(self._loops, self._handled, self._consumed),
+        )
+        for one in itertools.chain.from_iterable(find() for find in finders):
+            key = one.at.path, one.at.line
+            if key not in seen:
+                seen.add(key)
+                yield one
+
+    # ---- the ways on which training starts
+
+    def _scored(self) -> Iterator[RetrainTrigger]:
+        """A condition on a score, on drift, on what users say."""
+        for found in list(self.starts.by.values()):
+            for start in found:
+                condition = self.starts.conditions.score(start.call)
+                if condition is not None and not self._is_act_in_search(start):
+                    test = condition.test
+                    first = Step(test.at, f"`{self._said(test)}` decides")
+                    yield self._trigger("score", start.call, self._said(test), start, first)
+
+    def _is_act_in_search(self, start: Start) -> bool:
+        return start.what == "fit" and self.code.written(start.call).endswith("backward")
+
+    def _called(self) -> Iterator[RetrainTrigger]:
+        """`schedule.every().day.do(train)`, `scheduler.add_job(train, "cron")`."""
+        for call, row in calls(self.code, "schedule"):
+            for routine in self._jobs(call, row) if row.get("job") else ():
+                start = self._plain(routine)
+                if start is not None and self._repeats(call, routine):
+                    yield self._entered(row["kind"], call, start)
+            for start in self.starts.by.get(call.routine, ()):  # a command line: `cron.new(command="python train.py")`
+                if start.call == call and start.into is None and row.get("job"):
+                    yield self._entered(row["kind"], call, start)
+
+    def _jobs(self, call: Ref, row: Row) -> Iterator[Routine]:
+        for word in row["job"]:
+            number = call.node.argument("-", word) if isinstance(word, int) else call.node.argument(word)
+            if number != NONE:
+                yield from self._functions(call.to(number))
+
+    def _functions(self, ref: Ref) -> Iterator[Routine]:
+        """The functions that a value stands for: itself, a task's signature, or a name as text."""
+        for one in self.code.meanings.of(ref):
+            if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
+                yield one.routine
+            elif isinstance(one, Own) and one.kind == "instance" and one.routine is not None:  # a handler of events
+                yield from self.code.program.methods(one.routine)
+        if ref.node.op == "call":
+            yield from self.starts.flows(ref)
+            for number in ref.node.inputs[1:]:
+                if self.code.written(ref).endswith("partial"):
+                    yield from self._functions(ref.to(number))
+        elif ":" in text(ref.node):
+            yield from self.starts.entry(text(ref.node))
+
+    def _repeats(self, call: Ref, routine: Routine) -> bool:
+        if self.code.written(call).rpartition(".")[2] not in _ONCE:
+            return True
+        return call.routine in self.code.reaches(routine)
+
+    def _decorated(self) -> Iterator[RetrainTrigger]:
+        table = Table([row for row in rows().get("schedule", ()) if row.get("decorator")], "decorator")
+        for routine in list(self.starts.by):
+            start = self._plain(routine)
+            for ref, paths in self.code.decorators(routine) if routine.function.decorators and start else ():
+                row = table.among(paths)
+                needs = row and (row.get("needs") or row.get("schedule"))
+                if row is not None and start is not None and (not needs or self._is_set(ref, needs)):
+                    kind = "event" if needs and self._is_event(ref, needs) else row["kind"]
+                    yield self._entered(kind, ref, start)
+
+    def _is_set(self, call: Ref, words: list[str]) -> bool:
+        """Whether one of some keywords is there, and not none."""
+        for word in words:
+            found = self.code.argument(call, word) if call.node.op == "call" else None
+            if found is not None:
+                return not all(one.node.name in _NEVER for one in values(self.code, found))
+        return False
+
+    def _is_event(self, call: Ref, words: list[str]) -> bool:
+        """A data set in the place of a clock."""
+        found = next((one for word in words if (one := self.code.argument(call, word)) is not None), None)
+        return found is not None and (
+            found.node.op == "items"
+            or any(p.endswith(("Dataset()", "Asset()")) for p in self.code.meanings.paths(found))
+        )
+
+    def _served(self) -> Iterator[RetrainTrigger]:
+        """`flow.serve(cron="0 2 * * *")`, `pipeline.with_options(schedule=…)`, `pipeline.configure(schedule=…)`."""
+        for name in ("serve", "deploy", "to_deployment", "with_options", "configure", "run"):
+            for call in self.code.program.calls.get(name, ()):
+                if set(call.node.keywords) & set(_CRON) and self._is_set(call, list(_CRON)):
+                    for routine in self.starts.flows(call):
+                        start = self._plain(routine)
+                        if start is not None:
+                            yield self._entered("clock", call, start)
+
+    def _tabled(self) -> Iterator[RetrainTrigger]:
+        """Celery's beat: `{"nightly": {"task": "tasks.train", "schedule": …}}`."""
+        for ref in self._tables():
+            pairs = dict(
+                zip(
+                    (text(ref.to(n).node) for n in ref.node.inputs[::2] if n != NONE),
+                    ref.node.inputs[1::2],
+                    strict=False,
+                )
+            )
+            if "task" in pairs and "schedule" in pairs:
+                name = literal(self.code, ref.to(pairs["task"]))
+                start = next((start for routine in self._tasks.get(name, ()) if (start := self._plain(routine))), None)
+                if start is not None:
+                    yield self._entered("clock", ref.to(pairs["task"]), start, f"the schedule of `{name}`")
+
+    def _tables(self) -> Iterator[Ref]:
+        calls = self.code.program.calls.get("update", ())
+        held = [call.to(number) for call in calls for word, number in call.node.arguments() if word == "beat_schedule"]
+        held += [store.to(store.node.inputs[1]) for store in self.code.program.stores.get("beat_schedule", ())]
+        for module in list(self.code.program.modules.values()):
+            for name in ("beat_schedule", "CELERYBEAT_SCHEDULE", "CELERY_BEAT_SCHEDULE"):
+                top = self.code.program.routine(module, 0)
+                held += [Ref(top, number) for number in top.function.names.get(name, ())]
+        for ref in held:
+            if ref.node.op == "table":
+                yield from (ref.to(number) for number in ref.node.inputs[1::2] if ref.to(number).node.op == "table")
+
+    @cached_property
+    def _tasks(self) -> Mapping[str, list[Routine]]:
+        """Functions that train, by the names that Celery may know them under."""
+        found: dict[str, list[Routine]] = {}
+        for routine in list(self.starts.by):
+            names = {text(ref.to(n).node) for ref, _ in self.code.decorators(routine) if ref.node.op == "call"
+                     for word, n in ref.node.arguments() if word == "name"}  # fmt: skip
+            parts = [*routine.path.removesuffix(".py").split("/"), routine.function.name]
+            names |= {".".join(parts[number:]) for number in range(len(parts))}
+            for name in names:
+                found.setdefault(name, []).append(routine)
+        return found
+
+    def _dags(self) -> Iterator[RetrainTrigger]:
+        for dag in dags(self.code, self.starts):
+            kind = "event" if self._is_event(dag.call, ["schedule", "schedule_interval", "timetable"]) else "clock"
+            if self._is_set(dag.call, ["schedule", "schedule_interval", "timetable"]):
+                gate = dag.gate.at if dag.gate is not None else None
+                yield self._entered(kind, dag.call, dag.start, gate=gate)
+
+    def _loops(self) -> Iterator[RetrainTrigger]:
+        """`while True: train(); time.sleep(3600)`."""
+        for sleep in self.code.program.calls.get("sleep", ()):
+            function = sleep.routine.function
+            loops = [
+                number for number in sleep.routine.blocks[sleep.node.block] if function.blocks[number].kind == "while"
+            ]
+            loop = next(
+                (n for n in reversed(loops) if self._is_endless(Ref(sleep.routine, function.blocks[n].test))), None
+            )
+            for start in self.starts.by.get(sleep.routine, ()) if loop is not None else ():
+                around = sleep.routine.blocks[start.call.node.block]
+                leaves = any(function.blocks[n].leaves in ("break", "return", "exit", "raise") for n in around)
+                if (
+                    loop in around
+                    and start.what != "fit"
+                    and not leaves
+                    and not self._is_asked_within(start.call, loop)
+                ):
+                    yield self._trigger(
+                        "loop",
+                        start.call,
+                        "while True",
+                        start,
+                        Step(start.call.at, "a loop that never ends, and sleeps"),
+                    )
+
+    @staticmethod
+    def _is_endless(test: Ref) -> bool:
+        """`while True:`, `while not stopping:`."""
+        if test.node.op == "unary" and test.node.name == "not":
+            words = {word for ref in within(test) for word in tokens(ref.node.name)}
+            return bool(words & {"stop", "stopping", "stopped", "shutdown", "exit", "terminate", "killed", "stopevent"})
+        return test.node.name in ("True", "1")
+
+    def _is_asked_within(self, call: Ref, loop: int) -> bool:
+        """Whether something inside of a loop decides; a flag that has a person start the loop does not."""
+        chain = call.routine.blocks[call.node.block]
+        inner = {call.routine.function.blocks[number].test for number in chain[: chain.index(loop)]}
+        return any(condition.test.number in inner for condition, _ in self.starts.conditions.around(call))
+
+    def _handled(self) -> Iterator[RetrainTrigger]:
+        """Handlers of uploads, of webhooks, of users' words: not those by which a person asks for training."""
+        handlers = joined(self.code.facts).surfaces if self.starts.by else {}
+        for routine in list(self.starts.by):
+            surface = handlers.get(routine)
+            start = self._plain(routine)
+            if surface is None or start is None or surface.kind not in ("http", "rpc"):
+                continue
+            route = " ".join(texts(self.code, surface.by)) if surface.by is not None else ""
+            words = tokens(f"{routine.function.name} {route}")
+            if (
+                surface.framework == "lambda"
+                or (words & _SET_OFF and not words & _ASKED)
+                or words & {"webhook", "drift", "alert", "alerts"}
+            ):
+                yield self._trigger(
+                    "event", start.call, self.code.name(routine), start, self._handler(routine, surface.framework)
+                )
+
+    def _handler(self, routine: Routine, framework: str) -> Step:
+        at = next((Ref(routine, n).at for n in range(min(1, len(routine.function.nodes)))), routine.module.at)
+        return Step(at, f"`{self.code.name(routine)}` is called from outside ({framework})")
+
+    def _consumed(self) -> Iterator[RetrainTrigger]:
+        """`for message in consumer: train()`."""
+        for found in list(self.starts.by.values()):
+            for start in found:
+                routine, kinds = start.call.routine, self.starts.conditions.kinds(start.call)
+                for number in routine.blocks[start.call.node.block] if not kinds else ():
+                    block = routine.function.blocks[number]
+                    if block.kind == "for" and block.test != NONE and self._is_stream(Ref(routine, block.test)):
+                        step = Step(Ref(routine, block.test).at, "each message of a queue, each file that changes")
+                        yield self._trigger("event", start.call, "for", start, step)
+
+    def _is_stream(self, ref: Ref) -> bool:
+        paths = self.code.meanings.paths(ref)
+        return any(
+            re.search(r"(KafkaConsumer|watchfiles\.a?watch|\.Consumer|pubsub|\.subscribe|\.listen)\(\)", path)
+            for path in paths
+        )
+
+    # ---- facts
+
+    def _plain(self, routine: Routine) -> Start | None:
+        """The call by which a function trains whatever a score says, and no flag of a person either."""
+        start = self.starts.down.get(routine)
+        return start if routine in self.starts.plain else None
+
+    def _entered(
+        self, kind: str, place: Ref, start: Start, what: str = "", *, gate: Location | None = None
+    ) -> RetrainTrigger:
+        what = what or self.code.written(place)
+        return self._trigger(kind, place, what, start, Step(place.at, f"`{what}` runs it"), gate)
+
+    def _trigger(
+        self, kind: str, place: Ref, what: str, start: Start, first: Step, gate: Location | None = None
+    ) -> RetrainTrigger:
+        chain = self.starts.chain(start)
+        steps = (first, *steps_of(self.code, chain))
+        asked = gate or self._gate([place.routine, *(one.call.routine for one in chain)])
+        return RetrainTrigger(
+            place.at, kind, what, self._runs(kind, start), steps, asked, all(one.sure for one in chain)
+        )
+
+    def _runs(self, kind: str, start: Start) -> str:
+        """The function that a trigger runs; of a call in a branch, what is called there."""
+        if kind == "clock":
+            return self.code.name(start.call.routine)
+        return (
+            self.code.name(start.into)
+            if start.into is not None and start.into.number
+            else self.code.written(start.call)
+        )
+
+    def _gate(self, routines: list[Routine]) -> Location | None:
+        for routine in dict.fromkeys(routines):
+            found = (
+                self.starts.conditions.gate(routine) if routine.number or routine.function.kind == "module" else None
+            )
+            if found is not None:
+                return found.at
+        return None
+
+    def _said(self, test: Ref) -> str:
+        """A condition in a few words."""
+        node = test.node
+        if node.op == "compare":
+            return f" {node.name} ".join(self._said(test.to(number)) for number in node.inputs)
+        if node.op == "unary":
+            return f"{node.name} {self._said(test.to(node.inputs[0]))}"
+        if node.op in ("and", "or"):
+            return f" {node.op} ".join(self._said(test.to(number)) for number in node.inputs)
+        names = self.starts.conditions.variables(test.routine).get(test.number, [])
+        written = names[0] if names else self.code.written(test) or node.name or "…"
+        return f"{written}(…)" if node.op == "call" and not names else written
+
+
+def steps_of(code: Code, chain: list[Start]) -> Iterator[Step]:
+    """The calls down to the act of training, in words."""
+    for one in chain:
+        written = code.written(one.call) or "a call"
+        if one.into is None:
+            verb = (
+                "submits training"
+                if one.what == "job"
+                else "runs a script that trains"
+                if one.what == "launch"
+                else "trains"
+            )
+            yield Step(one.call.at, f"`{written}(…)` {verb}")
+        else:
+            into = code.name(one.into) if one.into.number else one.into.path
+            yield Step(one.call.at, f"`{written}(…)` runs `{into}`")
+
+
+def starting(facts: Facts) -> Starts:
+    """What starts training in a repository, found once."""
+    return facts.once("starts", lambda facts: Starts(program(facts)))
+
+
+def triggers(facts: Facts) -> tuple[RetrainTrigger, ...]:
+    """Every trigger of training, with whether a person is asked."""
+    return facts.once("triggers", lambda facts: tuple(Triggers(program(facts), starting(facts)).find()))
