@@ -22,16 +22,20 @@ DEFECTS = {
     "models/recommender/config.json": [("VG201", "deploy/recommender.yaml"), ("VG208", "storefront/recommender.py")],
     "deploy/recommender.yaml": [("VG207", "deploy/recommender.yaml")],
     "deploy/assistant.yaml": [("VG201", "deploy/assistant.yaml"), ("VG204", "deploy/assistant.yaml")],
-    "storefront/recommender.py": [],
-    "storefront/pricing.py": [],
-    "storefront/monitor.py": [],
-    "storefront/health.py": [],
-    "storefront/fallback.py": [],
-    "training/scrape.py": [],
-    "data/products.csv": [],
-    "training/dataset.py": [],
-    "training/train.py": [],
-    "training/retrain.py": [],
+    "storefront/recommender.py": [("VG301", "storefront/recommender.py")],
+    "storefront/pricing.py": [
+        ("VG302", "storefront/pricing.py"),
+        ("VG303", "storefront/pricing.py"),
+        ("VG305", "storefront/pricing.py"),
+    ],
+    "storefront/monitor.py": [("VG306", "storefront/monitor.py")],
+    "storefront/health.py": [("VG309", "storefront/health.py")],
+    "storefront/fallback.py": [("VG401", "storefront/feed.py"), ("VG406", "storefront/fallback.py")],
+    "training/scrape.py": [("VG521", "training/scrape.py")],
+    "data/products.csv": [("VG527", "data/products.csv")],
+    "training/dataset.py": [("VG522", "training/dataset.py")],
+    "training/train.py": [("VG307", "training/train.py")],
+    "training/retrain.py": [("VG502", "training/retrain.py"), ("VG503", "training/retrain.py")],
 }
 
 
@@ -62,7 +66,7 @@ def test_taking_one_change_back_brings_back_its_finding_and_no_other(name: str, 
     (root / name).unlink()
     if (INCIDENT / name).exists():
         shutil.copy(INCIDENT / name, root / name)
-    assert findings(root) == DEFECTS[name]
+    assert findings(root) == sorted(DEFECTS[name])
 
 
 def test_the_two_differ_in_nothing_but_the_defects() -> None:
@@ -105,3 +109,20 @@ def test_findings_stand_on_the_lines_that_would_mend_them() -> None:
     assert 'device_map="auto"' in text("storefront/recommender.py", "VG208")
     assert "--max-model-len=131072" in text("deploy/assistant.yaml", "VG201")
     assert 'value: "true"' in text("deploy/recommender.yaml", "VG207")
+
+
+@pytest.mark.parametrize(
+    ("rule", "chain"),
+    [
+        ("VG306", ["storefront/fallback.py", "storefront/feed.py"]),  # from the network to the storefront
+        ("VG406", ["storefront/fallback.py"]),
+        ("VG307", ["training/train.py"]),
+        ("VG305", ["storefront/fallback.py", "storefront/pricing.py"]),
+        ("VG502", ["training/retrain.py"]),
+        ("VG521", ["training/scrape.py"]),
+    ],
+)
+def test_findings_in_code_show_the_way_that_led_to_them(rule: str, chain: list[str]) -> None:
+    (found,) = (item for item in judge(INCIDENT).findings if item.id == rule)
+    assert len(found.evidence) > 1
+    assert set(chain) <= {link.at.path for link in found.evidence}

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import pytest
-from datasets import fact_of
+from datafiles import fact_of
 
 from vramguard import engine
 from vramguard.checks import Severity

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from datasets import fact_of, signs_of
+from datafiles import fact_of, signs_of
 
 from vramguard.extract.datafiles.gibberish import is_gibberish, is_prose
 from vramguard.extract.datafiles.signs import error_file, is_error_page

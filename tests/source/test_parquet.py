@@ -6,7 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 import pytest
-from datasets import fact_of, rows_of, signs_of
+from datafiles import fact_of, rows_of, signs_of
 
 from vramguard.source import parquet, sampling
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from datasets import rows_of
+from datafiles import rows_of
 
 
 def test_records_on_lines_and_their_values_by_name() -> None:

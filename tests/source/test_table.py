@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from datasets import rows_of
+from datafiles import rows_of
 
 from vramguard.source.table import is_number
 

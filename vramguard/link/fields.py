@@ -1,7 +1,7 @@
 """Which declared numbers answer requests with what a model gave: handlers, schemas and their bases across modules.
 
 Names are followed as they are written, through imports. Whether a handler gives model output is told by what its body
-reaches by name: `gives_model_output`, for the value flow to do better.
+reaches by name, `gives_model_output`, and by the value flow.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.fields import Guard, ModuleNames, NumberField, ResponseModel, SchemaClass
 from vramguard.facts.values import Unknown
+from vramguard.link.code.outputs import answering
 from vramguard.source import Location
 
 if TYPE_CHECKING:
@@ -58,22 +59,29 @@ class Answered:
 
 
 def gives_model_output(program: Program, handler: ResponseModel) -> bool:
-    """Whether a handler answers with what a model gave. By names alone: the value flow is to tighten it."""
-    said = f"{handler.handler} {handler.route}"
-    if _TELLS.search(said) and not _PREDICTS.search(handler.handler):
+    """Whether a handler answers with what a model gave, by names alone; the value flow knows of others."""
+    if _tells(handler):
         return False
-    if handler.predicts or _PREDICTS.search(f"{said} {' '.join(handler.models)}"):
+    if handler.predicts or _PREDICTS.search(f"{handler.handler} {handler.route} {' '.join(handler.models)}"):
         return True
     return program.reaches_model(handler)
+
+
+def _tells(handler: ResponseModel) -> bool:
+    """Whether a handler tells of the service or of the model, by its name and route."""
+    told = _TELLS.search(f"{handler.handler} {handler.route}") is not None
+    return told and _PREDICTS.search(handler.handler) is None
 
 
 def answered(facts: Facts, gives: Callable[[Program, ResponseModel], bool] = gives_model_output) -> Iterator[Answered]:
     """Every number in an answer that a model is behind, each once, with the handler that comes first."""
     program = Program(facts)
+    flowing = answering(facts)
     seen: set[Location] = set()
     serves = False
     for handler in sorted(facts.of(ResponseModel), key=lambda one: one.refuses):
-        if not gives(program, handler):
+        flows = (handler.at.path, handler.handler.rpartition(".")[2]) in flowing and not _tells(handler)
+        if not flows and not gives(program, handler):
             continue
         serves = True
         for found in program.numbers(handler):

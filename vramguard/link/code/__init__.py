@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from vramguard.facts import KnownCall, PathClass
 from vramguard.link.code.flow import Flow
 from vramguard.link.code.guards import Guards
-from vramguard.link.code.meaning import Meanings, Own
+from vramguard.link.code.meaning import RUNNERS, Meanings, Own
 from vramguard.link.code.program import Program, Ref
 from vramguard.link.code.roles import Table, packages, table
 from vramguard.source.graph import NONE
@@ -57,6 +57,20 @@ class Code:
             rows = ((call, self._row(kind, call, paths)) for call, paths in self._called)
             self._by_kind[kind] = [(call, row) for call, row in rows if row is not None]
         return iter(self._by_kind[kind])
+
+    def answers(self) -> Iterator[tuple[Ref, Row]]:
+        """Every call whose answer is a model's, those included that hand a model to somebody who calls it:
+        `pool.submit(network, x)`.
+        """
+        yield from self.calls("output")
+        judged = set(self.routines)
+        for name in sorted(RUNNERS):
+            for call in self.program.calls.get(name, ()):
+                given = call.node.inputs[1:3] if call.routine in judged else ()
+                rows = (table("output").among(self.meanings.paths(call.to(number))) for number in given)
+                row = next((row for row in rows if row is not None and not row.get("weak")), None)
+                if row is not None:
+                    yield call, row
 
     def _row(self, kind: str, call: Ref, paths: frozenset[str]) -> Row | None:
         found = table(kind).among(paths)

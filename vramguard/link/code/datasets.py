@@ -41,7 +41,7 @@ _NO_DATA: Final = re.compile(
 _PUBLIC: Final = re.compile(
     r"(^|[^a-z])(iris|titanic|[a-z]*mnist\w*|cifar\w*|boston|california_?housing|wine(quality)?|winequality\w*|diabetes|breast_?cancer|penguins|movielens"
     r"|ml-\w+|imdb\w*|squad\w*|snli|glue|wikitext\w*|shakespeare|ames|adult|census|tinyshakespeare|coco|imagenet|tiny_?stories|alpaca(_data)?|openwebtext)"
-    r"([^a-z]|$)",
+    r"([^a-z]|$)|openml\.org|archive\.ics\.uci\.edu|seaborn-data",
     re.IGNORECASE,
 )
 _LATEST: Final = re.compile(r"(^|[/_\-.:=])latest([/_\-.:]|$)", re.IGNORECASE)
@@ -59,7 +59,7 @@ class Sources:
         self.code = code
         self.checks = data_checks(facts)
         self.learning = Learning(code)
-        self._local = {word for row in rows().get("read", ()) for word in row.get("local", ())}
+        self._local = {word for row in rows().get("read", ()) for word in row.get("local", ()) if "folder" not in word}
         self._public = {word for row in rows().get("public", ()) for word in row.get("names", ())}
 
     # ---- reads

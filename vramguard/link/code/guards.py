@@ -243,7 +243,7 @@ class _Question:
         node = self._node(number)
         if depth > 8 or not (self._about(number)):  # noqa: PLR2004
             return
-        if node.op in ("and", "or", "unary", "join", "if"):
+        if node.op in ("and", "or", "unary", "join", "if", "items"):
             for inner in node.inputs:
                 yield from self._kinds(inner, depth + 1)
         elif node.op == "compare":
@@ -364,7 +364,7 @@ class _Question:
             answers = [self.says(inner, bad) for inner in node.inputs]
             decided = node.name == "|"
             return decided if decided in answers else None if None in answers else not decided
-        if node.op in ("attr", "join") and node.inputs and number not in self.values:
+        if node.op in ("attr", "join", "items") and node.inputs and number not in self.values:  # all(x > 0 for x in xs)
             return self.says(node.inputs[0], bad)
         return None
 

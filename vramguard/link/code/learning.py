@@ -29,7 +29,7 @@ _ASIDE: Final = frozenset({
 _ASKS: Final = frozenset({"predict", "predict_proba", "evaluate", "score", "decision_function", "generate", "transform_one"})
 # What only prepares data is fitted, but is no model.
 _PREPARES: Final = re.compile(
-    r"^sklearn\.(preprocessing|impute|feature_extraction|compose|decomposition|feature_selection|random_projection|manifold)\b"
+    r"^feature_engine\.|^sklearn\.(preprocessing|impute|feature_extraction|compose|decomposition|feature_selection|random_projection|manifold)\b"
     r"|\b(Scaler|LabelEncoder|OneHotEncoder|OrdinalEncoder|Imputer|Vectorizer|Tokenizer|Binarizer|ColumnTransformer|PCA|StringIndexer"
     r"|VectorAssembler|Discretizer|Winsorizer|SMOTE)\w*\(\)"
 )
@@ -85,10 +85,24 @@ class Learning:
         if not any(path.startswith("sklearn.pipeline.") for path in paths):
             return False
         function = call.to(call.node.inputs[0])
-        made = [one for one in values(self.code, function.to(function.node.inputs[0])) if one.node.op == "call"] if function.node.op == "attr" else []
-        parts = [self.code.meanings.called(one) for whole in made for one in within(whole) if one.node.op == "call" and one != whole]
-        known = [one for one in parts if one and not any(path.startswith("sklearn.pipeline.") for path in one)]
-        return bool(known) and all(any(_PREPARES.search(f"{path}()") for path in one) for one in known)
+        made = list(self._made(function.to(function.node.inputs[0]))) if function.node.op == "attr" else []
+        parts = [one for whole in made for one in within(whole) if one.node.op == "call" and one != whole]
+        known = [(paths, one) for one in parts if (paths := self.code.meanings.called(one)) and not any("make_column_selector" in path for path in paths)]
+        steps = [(paths, one) for paths, one in known if not any(path.startswith("sklearn.pipeline.") for path in paths)]
+        return bool(steps) and all(
+            any(_PREPARES.search(f"{path}()") for path in paths) or _PREPARER.search(self.code.written(one)) for paths, one in steps
+        )
+
+    def _made(self, ref: Ref, depth: int = 0) -> Iterator[Ref]:
+        """The calls that made an object: of a function of the repository those that it returns."""
+        for one in values(self.code, ref):
+            own = self.code.meanings.routines(one) if one.node.op == "call" and depth < _LEVELS else ()
+            for routine in own:
+                for number in routine.all_of("return"):
+                    for inner in Ref(routine, number).inputs():
+                        yield from self._made(inner, depth + 1)
+            if one.node.op == "call" and not own:
+                yield one
 
     def follow(self, source: Ref) -> Reached:
         """Everywhere that data goes, not further than a model's answer."""

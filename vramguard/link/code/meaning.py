@@ -294,7 +294,24 @@ class Meanings:
             for found in self.program.lookup(ref.routine, name) if name.isidentifier() else ():
                 yield from self._instance(self.of(found))
         elif node.op in ("name", "attr", "import", "def", "join"):
-            yield from self._instance(self.of(ref))
+            aliases = self._aliases(ref)
+            for alias in aliases:
+                yield from self.annotated(alias)
+            if not aliases:
+                yield from self._instance(self.of(ref))
+
+    def _aliases(self, ref: Ref) -> list[Ref]:
+        """What a name of a type stands for: `Service = Annotated[Prices, Depends(prices)]`."""
+        node = ref.node
+        found: list[Ref] = []
+        if node.op == "name":
+            found = self.program.lookup(ref.routine, node.name)
+        elif node.op == "import":
+            base, _, last = node.name.rpartition(".")
+            path = self.program.resolve(ref.routine.path, base) if base.strip(".") else None
+            module = self.program.module(path) if path is not None else None
+            found = self.program.lookup(self.program.routine(module, 0), last) if module is not None else []
+        return [one for one in found if one.node.op == "item"]
 
     def _generic(self, ref: Ref, node: Node) -> Iterator[Meaning]:
         base = {path.rpartition(".")[2] for path in self.paths(ref.to(node.inputs[0]))}
@@ -479,6 +496,9 @@ class Meanings:
         if node.op == "call":
             function = ref.to(node.inputs[0])
             return self.written(function, inside=True) or spelled(function)
+        if node.op == "join":
+            earlier = (self.written(inner, inside=True) for inner in ref.inputs() if inner.number < ref.number)
+            return next((name for name in earlier if name), "")
         return ""
 
     def _put(self, base: str, ref: Ref, name: str) -> frozenset[Meaning]:

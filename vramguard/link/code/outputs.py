@@ -35,10 +35,14 @@ _CONVERTING: Final = (
     "normalize", "concatenate", "mean", "dumps", "tuple", "map", "Response",
 )  # fmt: skip
 _LOOKS_UP: Final = re.compile(
-    r"retriev\w*(\.\w+)?$|get_relevant_documents$|similarity_search\w*$|get_entity_knowledge$|vector_?(store|db)\w*\.\w+$|"
+    r"(retriev|rerank|ranker)\w*(\.\w+)?$|get_relevant_documents$|similarity_search\w*$|get_entity_knowledge$|vector_?(store|db)\w*\.\w+$|"
     r"^(requests|httpx)\.(get|head)$|tavily\w*\.\w+$",
     re.IGNORECASE,
 )
+_SHOWN: Final = {
+    "media": frozenset({"fromarray", "make_grid", "numpy_to_pil", "to_pil_image", "imencode", "imwrite", "save_image"}),
+    "text": frozenset({"decode", "batch_decode", "convert_tokens_to_string", "strip", "splitlines"}),
+}
 _MODULES: Final = ("torch.", "pytorch_lightning.", "lightning.", "keras.", "tensorflow.", "transformers.", "flax.")
 _WRITES: Final = re.compile(r"\s*[\"'bru]*\s*(?:INSERT|UPDATE|REPLACE|MERGE|UPSERT|COPY)\b", re.IGNORECASE)
 
@@ -74,7 +78,7 @@ class Outputs:
     def flows(self) -> tuple[tuple[Ref, Row, Reached], ...]:
         """Every answer of a model, and where it goes."""
         found = []
-        for call, row in self.code.calls("output"):
+        for call, row in self.code.answers():
             if not self._is_inner(call) and not self._is_about(call, row):
                 stops = self._vector_ends if row["kind"] == "vector" else self._ends
                 found.append((call, row, self.code.flow.forward(call, stops)))
@@ -339,8 +343,15 @@ class Outputs:
     def output(self, way: Way) -> ModelOutput:
         """The model's answer, as a fact."""
         call, row = way.output, way.row
-        weak, remote = bool(row.get("weak")), bool(row.get("remote"))
-        return ModelOutput(call.at, self.code.written(call), row["kind"], self.code.name(call.routine), weak, remote)
+        name, words = self.code.name(call.routine), self.code.written(call)
+        return ModelOutput(call.at, words, self._kind(way), name, bool(row.get("weak")), bool(row.get("remote")))
+
+    def _kind(self, way: Way) -> str:
+        """What an answer is: of one that may be anything by what is done with it, such as to make an image of it."""
+        kind = str(way.row["kind"])
+        calls = [self.code.written(ref).rpartition(".")[2] for ref in way.path[1:] if ref.node.op == "call"]
+        shown = (shown for shown, names in _SHOWN.items() if kind == "any" and not names.isdisjoint(calls))
+        return next(shown, kind)
 
     def exposure(self, way: Way) -> Exposure:
         """A way as a fact."""
@@ -386,3 +397,9 @@ def _exposures(facts: Facts) -> tuple[Exposure, ...]:
 def joined(facts: Facts) -> Outputs:
     """The ways of a repository, found once."""
     return facts.once("outputs", lambda facts: Outputs(program(facts)))
+
+
+def answering(facts: Facts) -> frozenset[tuple[str, str]]:
+    """The handlers that a model's answer reaches, by file and name."""
+    surfaces = (way.surface for way in joined(facts).ways())
+    return frozenset((one.routine.path, one.routine.function.name) for one in surfaces if one is not None)

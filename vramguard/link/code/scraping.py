@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _MOST: Final = 200  # requests that are followed
 _STEPS: Final = 6
 _GETS: Final = frozenset({"get", "request", "urlopen", "open", "stream", "load", "lazy_load", "aload", "load_and_split", "scrape", "fetch_all", "load_data",
-    "lazy_load_data", "fetch_url", "fetch_response", "get_html", "send"})  # fmt: skip
+    "lazy_load_data", "send"})  # fmt: skip
 _OTHER: Final = ("connection", "client", "store", "grpc", "table", "crawl")
 # Endpoints of models: what they answer is no page.
 _MODELS: Final = re.compile(r"/v1/|/generate|/predict|/completions|/chat|/embed|ollama|openai|/api/tags|/health|localhost|127\.0\.0\.1|inference", re.IGNORECASE)
@@ -77,6 +77,8 @@ class Scraping:
     def _requests(self) -> Iterator[tuple[Ref, Row, Ref]]:
         """The requests that ask for a page or a file, each with what it gives: for a browser the page's source."""
         for call, row in self.code.calls("fetch"):
+            if any("UnstructuredURLLoader" in path for path in self.code.meanings.called(call)):
+                continue  # unstructured asks for the status itself
             if row.get("kind") in _OTHER or (row.get("raises") and row.get("kind") != "browser") or self._is_model(call):
                 continue
             last = self.code.written(call).rpartition(".")[2]
@@ -218,9 +220,10 @@ class Scraping:
 
     def _is_checked(self, reached: Reached, path: list[Ref], checks: frozenset[str]) -> bool:
         """Whether the status is read on a way, or by what is given the answer, so that an error leaves it."""
+        on = {ref.routine for ref in path}
         for routine in reached.routines:
             asked = self._asked(routine, reached.values(routine), checks)
-            if not asked:
+            if not asked or not (routine in on or any(call.routine in on for call in self.code.meanings.callers(routine))):
                 continue
             if any(self.code.written(Ref(routine, number)).endswith("raise_for_status") for number in asked):
                 return True

@@ -90,17 +90,26 @@ def _functions(code: Code, call: Ref, row: Row) -> Iterator[Routine]:
 
 def _methods(code: Code) -> Iterator[Surface]:
     """Methods of classes with a base, or a name, that servers know."""
-    table = Table(_rows("base"), "base")
+    known = Table([row for row in _rows("base") if not row.get("weak")], "base")
+    weak = Table([row for row in _rows("base") if row.get("weak")], "base")
     named = {name: row for row in _rows("classes") for name in row["classes"]}
     for routine in code.routines:
         if routine.function.kind != "class":
             continue
-        row = table.among(code.meanings.bases(routine)) if routine.function.bases else None
-        row = row or named.get(routine.function.name)
+        bases = _bases(code, routine)
+        row = known.among(bases) or named.get(routine.function.name) or weak.among(bases)
         for method in code.program.methods(routine) if row is not None else ():
             name = method.function.name
             if row is not None and (name in row.get("methods", ()) or (row.get("own") and not name.startswith("_"))):
                 yield Surface(method, row)
+
+
+def _bases(code: Code, owner: Routine) -> set[str]:
+    """The paths of a class's bases; those that were generated for gRPC, and stand in the repository, among them."""
+    above = code.meanings.ancestors(owner)[1:] if owner.function.bases else []
+    generated = (one for one in above if one.path.endswith("_pb2_grpc.py"))
+    found = code.meanings.bases(owner) if owner.function.bases else frozenset()
+    return {*found, *(f"?{one.function.name}" for one in generated)}
 
 
 def _named(code: Code) -> Iterator[Surface]:

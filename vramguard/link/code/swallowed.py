@@ -154,6 +154,7 @@ class Handlers:
         if any(function.nodes[number].op == "raise" for number in inside):
             return ""
         values = reached.values(routine)
+        through = [way for way in ways if any(ref.routine is routine for ref in way.path)]
         given = [Ref(routine, n).to(function.nodes[n].inputs[0]) for n in inside
                  if function.nodes[n].op in ("return", "yield") and function.nodes[n].inputs]  # fmt: skip
         for value in given:
@@ -169,7 +170,7 @@ class Handlers:
             acts = [function.nodes[n] for n in inside if function.nodes[n].op in _ACTS]
             bound = {number for numbers in function.names.values() for number in numbers}
             binds = any(n in bound and function.nodes[n].op not in ("caught", "import") for n in inside)
-            if not acts and not binds and self._goes_on(routine, attempt, edges):
+            if not acts and not binds and through and self._goes_on(routine, attempt, edges):
                 return "passes"
         return ""
 
@@ -202,9 +203,8 @@ class Handlers:
         return False
 
     @staticmethod
-    def _is_told(routine: Routine, ways: list[Way]) -> bool:
+    def _is_told(through: list[Way]) -> bool:
         """Whether a program, not a person, gets the text in place of an answer."""
-        through = [way for way in ways if any(ref.routine is routine for ref in way.path)]
         return bool(through) and not any(way.surface is not None and way.surface.kind in _QUIET for way in through)
 
     def _goes_on(self, routine: Routine, attempt: int, edges: list[Edge]) -> bool:

@@ -32,7 +32,8 @@ _SAYS: Final = frozenset({"print", "debug", "info", "warning", "warn", "error", 
 _PARSES: Final = frozenset({"loads", "load", "literal_eval", "fromstring", "parse", "reader", "DictReader", "strptime", "from_dict"})
 _COUNTS: Final = frozenset({"isna", "isnull", "notna", "isnan", "count"})
 _LOADER: Final = frozenset({"load", "read", "fetch", "get", "query", "loader", "dataset", "ingest", "collect"})
-_ROWS: Final = frozenset({"data", "dataset", "datasets", "documents", "rows", "records", "samples", "examples", "articles", "features", "corpus"})
+_ROWS: Final = frozenset({"data", "dataset", "datasets", "documents", "rows", "records", "samples", "examples", "articles", "features", "corpus", "docs", "texts", "reviews",
+    "images", "files", "lines", "samples", "sentences", "tweets", "posts", "products", "items", "pages", "dataframe", "df"})  # fmt: skip
 _PREPARING: Final = frozenset({"dataset", "datasets", "train", "training", "etl", "features", "feature", "ingest", "ingestion", "corpus", "finetune"})
 _EMPTY: Final = ("items", "table")
 _STREAMS: Final = frozenset({"stream", "chunk", "sse", "ws", "websocket", "event"})
@@ -62,7 +63,7 @@ class Swallowing:
             for call, how in self._with(row):
                 if self._is_counted(call, row):
                     continue
-                steps = self._used(call)
+                steps = self._used(call, of_text="errors" in how and "ignore" in how or "replace" in how)
                 if steps is not None:
                     lost = "values that cannot be converted" if row.get("counted_by") else "rows that cannot be read"
                     yield SwallowedError(call.at, how, lost, self.code.name(call.routine), steps)
@@ -108,17 +109,19 @@ class Swallowing:
         function = call.routine.function
         return any(node.op == "attr" and node.name in _COUNTS and number > call.number for number, node in enumerate(function.nodes))
 
-    def _used(self, source: Ref) -> tuple[Step, ...] | None:
-        """How what is left is learned from, or kept as data; None where it is neither."""
+    def _used(self, source: Ref, *, of_text: bool = False) -> tuple[Step, ...] | None:
+        """How what is left is learned from, or kept as data; None where it is neither. Of a text that only misses letters
+        (`of_text`) no more is asked than whether it trains.
+        """
         for start in self.learning.sources(source):
             reached = self.learning.follow(start)
             end = next(self.learning.ends(reached), None)
             if end is not None:
                 return (Step(end.call.at, f"`{self.code.written(end.call)}(…)` learns from what is left"),)
-            kept = self._kept(reached)
+            kept = None if of_text else self._kept(reached)
             if kept is not None:
                 return (Step(kept.at, f"`{self.code.written(kept)}(…)` keeps what is left"),)
-            if start == source and source.node.op == "call" and self.data.left_open(reached) and self.code.row("read", source) is not None:
+            if not of_text and start == source and source.node.op == "call" and self.data.left_open(reached) and self.code.row("read", source) is not None:
                 return (Step(source.at, "the loader gives away what is left"),)
         return None
 
@@ -163,11 +166,24 @@ class Swallowing:
             if block.kind != "except" or block.leaves in ("raise", "exit", "break"):
                 continue
             inside = [n for n, node in enumerate(function.nodes) if number in routine.blocks[node.block]]
-            if self._blank(routine, number) is not None or all(self._is_nothing(Ref(routine, n)) for n in inside):
+            if self._blank(routine, number) is not None:
+                if tokens(function.name) & _ROWS:
+                    yield number
+            elif self._repeats(routine, number) and all(self._is_nothing(Ref(routine, n)) for n in inside):
                 yield number
 
     @staticmethod
+    def _repeats(routine: Routine, number: int) -> bool:
+        """Whether a handler stands in a loop over what is read, which goes on: not one that tries again until it has it."""
+        blocks = routine.function.blocks
+        around = [blocks[one].kind for one in routine.blocks[number]]
+        tries = [block for block in blocks if block.kind == "try" and block.parent == blocks[number].parent]
+        return "for" in around and not any(block.leaves in ("break", "return") for block in tries)
+
+    @staticmethod
     def _is_nothing(ref: Ref) -> bool:
+        if ref.node.op == "caught" and sum(ref.number in held for held in ref.routine.function.names.values()) > 1:
+            return False  # kept under another name, for later
         return ref.node.op in ("const", "caught", "name", "import", "join", "attr") or (ref.node.op == "return" and not ref.node.inputs)
 
     def _blank(self, routine: Routine, number: int) -> Ref | None:
