@@ -216,7 +216,8 @@ def gather(
         targets = {target for extracted in found.values() if extracted for target in _included(extracted)}
         pending = {path: "requirements" for path in sorted(targets - done.keys()) if _is_there(tree, path)}
     every = [fact for extracted in done.values() for fact in extracted.facts]
-    facts = Facts([*every, *configuration.deployments, *configuration.calls], classifier(configuration.settings.classes), set(paths) - gone)
+    every += [*configuration.deployments, *configuration.calls]
+    facts = Facts(every, classifier(configuration.settings.classes), set(paths) - gone)
     facts = _assembled(facts, tree, excluded, configuration)
     facts = facts.adding(_told(deployments(facts), configuration))
     facts = facts.adding(resolved(facts, online=configuration.online))
@@ -330,10 +331,13 @@ def _said(document: Document | Unreadable, without: frozenset[str]) -> Extracted
 
 def facts_of(tree: Tree, by: Policy, only: Iterable[str] = ()) -> list[Fact]:
     """Every fact of a tree in the order of their places, narrowed to `only`."""
+    from vramguard.link.code import families
+
     only = tuple(only)
     within = _within(only)
-    _, facts = gather(tree, by.configuration, only, jobs=0)
-    return [fact for fact in facts if within(fact.at.path)]
+    with _uncollected():
+        _, facts = gather(tree, by.configuration, only, jobs=0)
+        return [fact for fact in facts.adding(families.found(facts)) if within(fact.at.path)]
 
 
 def _within(only: tuple[str, ...]) -> Callable[[str], bool]:

@@ -44,9 +44,19 @@ class UncheckedWebData:
     def find(self, facts: Facts) -> Iterator[Problem]:
         for found in web_data(facts):
             severity = Severity.WARNING if found.strict else _severity(facts, found.at.path, self.warnings)
-            checks = " or ".join(f"`{one}`" for one in found.checks if one in ("raise_for_status", "ok", "status_code", "status", "is_success"))
+            checks = " or ".join(
+                f"`{one}`"
+                for one in found.checks
+                if one in ("raise_for_status", "ok", "status_code", "status", "is_success")
+            )
             values = {"call": found.call, "sink": found.sink, "kind": found.kind, "checks": checks or "its status"}
-            yield Problem(found.at, values, _evidence(found.steps), severity, subject=f"{found.function} {found.call} {found.sink}")
+            yield Problem(
+                found.at,
+                values,
+                _evidence(found.steps),
+                severity,
+                subject=f"{found.function} {found.call} {found.sink}",
+            )
 
 
 @check("unvalidated-training-data")
@@ -65,11 +75,19 @@ class UnvalidatedTrainingData:
             if source.validated:
                 continue
             severity = _severity(facts, source.at.path, self.warnings) if source.saved else Severity.WARNING
-            yield Problem(source.at, self._values(source), _evidence(source.steps), severity, subject=f"{source.function} {source.call}")
+            yield Problem(
+                source.at,
+                self._values(source),
+                _evidence(source.steps),
+                severity,
+                subject=f"{source.function} {source.call}",
+            )
 
     @staticmethod
     def _values(source: DataSource) -> dict[str, object]:
-        near = f"; `{source.validations[0].what}` (line {source.validations[0].at.line}) refuses nothing: {source.validations[0].flaw}" if source.validations else ""
+        near = "".join(
+            f"; `{one.what}` (line {one.at.line}) refuses nothing: {one.flaw}" for one in source.validations[:1]
+        )
         told = f" ({source.of})" if source.of.strip("…/. ") and len(source.of) <= 80 else ""  # noqa: PLR2004 - what fits into a line
         more = f" and {source.more} more of `{source.function}`" if source.more else ""
         return {"call": source.call, "of": told, "trains": source.trains, "near": near, "more": more}
@@ -96,7 +114,13 @@ class OwnOutputsAsTrainingData:
     def find(self, facts: Facts) -> Iterator[Problem]:
         for found in own_outputs(facts):
             values = {"of": found.of, "output": found.output}
-            yield Problem(found.at, values, _evidence(found.steps), _severity(facts, found.at.path, self.warnings), subject=found.of)
+            yield Problem(
+                found.at,
+                values,
+                _evidence(found.steps),
+                _severity(facts, found.at.path, self.warnings),
+                subject=found.of,
+            )
 
 
 @check("changing-dataset")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from vramguard.facts.charts import HelmChart, HelmKey, HelmRelease, HelmUnread, HelmUnrendered, Kustomization, Subchart
+from vramguard.facts.code import CodeFact
 from vramguard.facts.datafiles import DataFile
 from vramguard.facts.fields import ModuleNames, NumberField, ResponseModel, SchemaClass
 from vramguard.facts.launches import Deployment, Hardware, Launch, Texts
@@ -23,6 +24,7 @@ from vramguard.facts.models import (
     WeightFile,
     WeightIndex,
 )
+from vramguard.facts.outputs import KnownCall
 from vramguard.facts.packages import (
     Action,
     Channels,
@@ -39,7 +41,6 @@ from vramguard.facts.packages import (
     Unaudited,
     Vulnerability,
 )
-from vramguard.facts.outputs import KnownCall
 from vramguard.facts.values import PathClass, Reference, Unknown, Word
 from vramguard.source import Location, Unreadable
 from vramguard.source.graph import CodeModule
@@ -135,6 +136,7 @@ Fact = (
     | PythonModule
     | PythonText
     | CodeModule
+    | CodeFact
     | KnownCall
     | TrainingMode
     | NumberField

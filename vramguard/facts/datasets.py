@@ -46,8 +46,8 @@ class DataSource:
 class WebData:
     """What came over the network and is kept as data, its status unread.
 
-    `kind` of the sink: table, file, vectors, training, database. `checks`: what would read the status. `strict`: a key of
-    the answer is asked for by name, so that most error pages stop the program.
+    `kind` of the sink: table, file, vectors, training, database. `checks`: what would read the status. `strict`: a key
+    of the answer is asked for by name, so that most error pages stop the program.
     """
 
     at: Location

@@ -25,11 +25,13 @@ from vramguard.facts import (
     PythonModule,
     PythonText,
     Texts,
+    Unknown,
     WeightFile,
     WeightIndex,
 )
 from vramguard.report import Context
 from vramguard.report.escape import plain, to_json
+from vramguard.source import Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -37,8 +39,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from vramguard.facts import Fact
-    from vramguard.source import Location
 
+_OTHERWISE: Final = {"kind": "sort", "path": "route"}
 SCHEMA: Final = "vramguard.facts/1"
 _CHARTS: Final = (HelmChart, HelmKey, HelmRelease, HelmUnread, HelmUnrendered, Kustomization)
 _MEANS: Final = (
@@ -64,7 +66,7 @@ def as_json(facts: Iterable[Fact], prefix: str = "") -> dict[str, Any]:
 
 
 def _entry(fact: Fact, context: Context) -> dict[str, Any]:
-    fields = _SHORTENED[type(fact)](fact, context) if type(fact) in _SHORTENED else _fields(fact)
+    fields = _SHORTENED[type(fact)](fact, context) if type(fact) in _SHORTENED else _said(fact, context)
     at = fact.at
     return {
         "kind": kind(fact),
@@ -83,6 +85,21 @@ def kind(fact: Fact) -> str:
 def _fields(fact: Fact, *without: str) -> dict[str, Any]:
     names = [field.name for field in dataclasses.fields(fact) if field.name not in ("at", *without)]
     return {name: getattr(fact, name) for name in names}
+
+
+def _said(fact: Fact, context: Context) -> dict[str, Any]:
+    """The fields of a fact, places in them as places; one that has the name of a key of every entry goes by another."""
+    return {_OTHERWISE.get(name, name): _shown(value, context) for name, value in _fields(fact).items()}
+
+
+def _shown(value: object, context: Context) -> object:
+    if isinstance(value, Location):
+        return _place(value, context)
+    if isinstance(value, tuple):
+        return [_shown(inner, context) for inner in value]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type | Unknown):
+        return {field.name: _shown(getattr(value, field.name), context) for field in dataclasses.fields(value)}
+    return value
 
 
 def _project(fact: Project, _: Context) -> Mapping[str, Any]:

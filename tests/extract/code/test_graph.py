@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from vramguard.extract.code import may_matter, module_of
+from vramguard.extract.code import extract, may_matter, module_of
+from vramguard.source import Document, Unreadable, read
 from vramguard.source.graph import NONE, Function, Node
 from vramguard.source.notebook import Notebook
 from vramguard.source.python import Source
@@ -132,3 +133,11 @@ def test_what_programs_write_is_read_or_left(text: str) -> None:
 )
 def test_which_modules_are_taken_apart(text: str, *, matters: bool) -> None:
     assert may_matter(text) is matters
+
+
+def test_what_is_no_python_3_is_said() -> None:
+    document = read("serve.py", b"import sklearn\nprint 'predict'\n")
+    assert isinstance(document, Document)
+    (said,) = extract(document)
+    assert isinstance(said, Unreadable)
+    assert said.template

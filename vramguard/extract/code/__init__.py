@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from vramguard import data
 from vramguard.extract.code.scope import Scope
 from vramguard.extract.code.statements import suite
-from vramguard.source import Location
+from vramguard.extract.python import may_load
+from vramguard.source import Location, Unreadable
 from vramguard.source.graph import NONE, CodeModule, Function, Parameter
 from vramguard.source.notebook import Notebook
 from vramguard.source.python import Source
@@ -42,6 +43,8 @@ def extract(document: Document) -> Iterator[Fact]:
     source: Source = document.value
     if source.tree is not None:
         yield module_of(document.path, source, notebook=document.kind == "notebook")
+    elif document.kind == "python" and not may_load(document.text):  # else `extract/python` has said so
+        yield Unreadable(Location(document.path), "it is no Python 3, so that nobody can tell what it does", True)
 
 
 def may_matter(text: str) -> bool:

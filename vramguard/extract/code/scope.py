@@ -95,7 +95,8 @@ class Scope:
             self.add("setitem", "", (base, value(self, target.slice), number), target)
             grown = self.add("grown", "[]", (base, number), target)
             self._hold(target.value, grown)
-            self._hold(target, number)
+            if path(target):
+                self._hold(target, number)
         elif isinstance(target, ast.Tuple | ast.List) and not grows:
             for position, one in enumerate(target.elts):
                 inner = one.value if isinstance(one, ast.Starred) else one
@@ -108,8 +109,9 @@ class Scope:
                 self._whole(self.names[name], number, target)
                 self.names[name] = number
                 self.every.setdefault(name, []).append(number)
-        elif name:
-            self.names[name] = number
+        else:
+            if name:
+                self.names[name] = number
             self._root(target, number)
 
     def _root(self, target: ast.expr, number: int) -> None:

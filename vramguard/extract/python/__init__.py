@@ -55,7 +55,7 @@ _FILES = re.compile(r"""["']([\w./-]{1,100}\.(?:ya?ml|toml|json))["']""")
 def extract(document: Document) -> Iterator[Fact]:
     """The module, if it could matter, and what of training is left in it if it serves."""
     text = document.text
-    loads = _may_load(text)
+    loads = may_load(text)
     answers = serving.may_serve(text) and (training.WORDS.search(text) or _FILES.search(text)) is not None
     if not loads and not answers:
         if len(text) <= _MAX_SETTINGS:
@@ -76,7 +76,8 @@ def extract(document: Document) -> Iterator[Fact]:
         yield from training.training_modes(document.path, source, place)
 
 
-def _may_load(text: str) -> bool:
+def may_load(text: str) -> bool:
+    """Whether a module names a loader of models."""
     return any(word in text for word in _LOADERS) or ("pipeline(" in text and any(word in text for word in _PIPELINES))
 
 
@@ -94,7 +95,7 @@ def parsed(found: PythonText) -> PythonModule | None:
 
 def embedded(text: Word, name: str, key: str) -> PythonModule | None:
     """The module that an object of another file holds under a key; None for one that loads nothing, or is none."""
-    if "{{" in text.text or not _may_load(text.text):
+    if "{{" in text.text or not may_load(text.text):
         return None
     source = Source(text.text)
     if source.tree is None:

@@ -25,24 +25,38 @@ if TYPE_CHECKING:
     from vramguard.source.graph import Block
 
 # What is known of data without looking into it.
-_OUTSIDE: Final = frozenset({"columns", "shape", "empty", "size", "ndim", "keys", "len", "dim", "exists", "is_file", "isfile", "column_names",
-    "isinstance", "type", "hasattr", "status_code", "schema", "callable", "num_rows", "n_rows", "height", "width", "count", "index"})  # fmt: skip
+_OUTSIDE: Final = frozenset({
+    "columns", "shape", "empty", "size", "ndim", "keys", "len", "dim", "exists", "is_file", "isfile",
+    "column_names", "isinstance", "type", "hasattr", "status_code", "schema", "callable", "num_rows", "n_rows",
+    "height", "width", "count", "index",
+})  # fmt: skip
 _ASKING: Final = frozenset({
-    "isna", "isnull", "notna", "notnull", "isin", "between", "duplicated", "isfinite", "isnan", "isinf", "match", "fullmatch", "search",
-    "contains", "min", "max", "any", "all", "nunique", "unique", "lt", "gt", "ge", "le", "eq", "ne", "is_unique", "null_count", "is_null",
-    "is_nan", "n_unique", "issubset", "is_in", "is_between", "is_duplicated", "dtypes", "dtype", "isdigit", "isnumeric", "hasnans", "equals",
-    "difference", "is_monotonic_increasing",
+    "isna", "isnull", "notna", "notnull", "isin", "between", "duplicated", "isfinite", "isnan", "isinf", "match",
+    "fullmatch", "search", "contains", "min", "max", "any", "all", "nunique", "unique", "lt", "gt", "ge", "le",
+    "eq", "ne", "is_unique", "null_count", "is_null", "is_nan", "n_unique", "issubset", "is_in", "is_between",
+    "is_duplicated", "dtypes", "dtype", "isdigit", "isnumeric", "hasnans", "equals", "difference",
+    "is_monotonic_increasing",
 })  # fmt: skip
 _EMPTY: Final = frozenset({"isna", "isnull", "notna", "notnull", "is_null", "null_count", "is_not_null"})
 # Names of what is trained, not of what it is trained on.
-_TRAINED: Final = frozenset({"loss", "losses", "grad", "grads", "gradient", "norm", "logits", "output", "outputs", "pred", "preds", "prediction",
-    "predictions", "metric", "metrics", "score", "accuracy", "model", "epoch", "step", "args", "config"})  # fmt: skip
-_PROSE: Final = frozenset({
-    "text", "name", "title", "description", "comment", "comments", "review", "reviews", "content", "body", "message", "tweet", "headline", "caption",
-    "summary", "abstract", "sentence", "question", "answer", "prompt", "response", "completion", "document", "instruction", "product", "transcript",
+_TRAINED: Final = frozenset({
+    "loss", "losses", "grad", "grads", "gradient", "norm", "logits", "output", "outputs", "pred", "preds",
+    "prediction", "predictions", "metric", "metrics", "score", "accuracy", "model", "epoch", "step", "args",
+    "config",
 })  # fmt: skip
-_SENTINEL: Final = re.compile(r"^\s*(404|n/?a|null|none|nan|undefined|-|unknown|<|<[a-z!/].*|.*not[ _]found.*|.*<\[?\^?.*)\s*$|404|undefined", re.IGNORECASE | re.DOTALL)
-_LOOKS: Final = frozenset({"isin", "match", "fullmatch", "contains", "search", "str_matches", "str_contains", "is_in", "value_counts", "findall"})
+_PROSE: Final = frozenset({
+    "text", "name", "title", "description", "comment", "comments", "review", "reviews", "content", "body",
+    "message", "tweet", "headline", "caption", "summary", "abstract", "sentence", "question", "answer", "prompt",
+    "response", "completion", "document", "instruction", "product", "transcript",
+})  # fmt: skip
+_SENTINEL: Final = re.compile(
+    r"^\s*(404|n/?a|null|none|nan|undefined|-|unknown|<|<[a-z!/].*|.*not[ _]found.*|.*<\[?\^?.*)\s*$|404|undefined",
+    re.IGNORECASE | re.DOTALL,
+)
+_LOOKS: Final = frozenset({
+    "isin", "match", "fullmatch", "contains", "search", "str_matches", "str_contains", "is_in", "value_counts",
+    "findall",
+})  # fmt: skip
 _ANSWERED: Final = ("raise", "exit", "return", "continue", "break")
 
 
@@ -70,7 +84,12 @@ class DataChecks:
         """The conditions on which a function raises or exits; an `assert` is none."""
         blocks = routine.function.blocks
         for number, block in enumerate(blocks):
-            if block.kind in ("if", "else") and block.leaves in ("raise", "exit") and block.test != NONE and not _caught(routine, number, blocks):
+            if (
+                block.kind in ("if", "else")
+                and block.leaves in ("raise", "exit")
+                and block.test != NONE
+                and not _caught(routine, number, blocks)
+            ):
                 yield Ref(routine, block.test)
 
     def asks(self, test: Ref, values: frozenset[int], depth: int = 0) -> bool:
@@ -83,7 +102,9 @@ class DataChecks:
             if node.op in ("name", "attr", "param") and tokens(node.name) & _TRAINED and ref.number not in values:
                 return False
             found |= ref.number in values
-            asked |= (node.op == "attr" and node.name in _ASKING) or (node.op == "compare" and self._compares(ref, values))
+            asked |= (node.op == "attr" and node.name in _ASKING) or (
+                node.op == "compare" and self._compares(ref, values)
+            )
             asked |= judged and ref.number in values
             if node.op == "grown" and depth == 0 and ref.number not in values and self._complains(ref, values):
                 return True
@@ -99,7 +120,12 @@ class DataChecks:
         if node.name in ("is", "is not") or any(ref.to(number).node.name == "None" for number in node.inputs):
             return False
         sides = [ref.to(number) for number in node.inputs]
-        if node.name in ("in", "not in") and sides[0].node.op == "const" and sides[1].number in values and sides[1].node.op != "item":
+        if (
+            node.name in ("in", "not in")
+            and sides[0].node.op == "const"
+            and sides[1].number in values
+            and sides[1].node.op != "item"
+        ):
             return False
         return any(one.number in values for side in sides for one, _ in self._inside(side, values))
 
@@ -121,7 +147,9 @@ class DataChecks:
                 continue
             yield ref, judged
             if number not in values:
-                judged = judged or (node.op == "call" and any(self._judges(one) for one in self.code.meanings.routines(ref)))
+                judged = judged or (
+                    node.op == "call" and any(self._judges(one) for one in self.code.meanings.routines(ref))
+                )
                 pending += [(one, judged) for one in node.inputs]
 
     @staticmethod
@@ -155,9 +183,9 @@ class DataChecks:
         for routine in reached.routines:
             values = reached.values(routine)
             for block in routine.function.blocks:
-                if block.kind in ("if", "else", "assert") and block.test != NONE and (block.leaves in _ANSWERED or block.kind == "assert"):
-                    if self.code.guards.about(Ref(routine, block.test), values):
-                        return True
+                leaves = block.kind == "assert" or (block.kind in ("if", "else") and block.leaves in _ANSWERED)
+                if leaves and block.test != NONE and self.code.guards.about(Ref(routine, block.test), values):
+                    return True
         return False
 
     def _decorated(self, routine: Routine) -> Iterator[DataValidation]:
@@ -182,9 +210,17 @@ class DataChecks:
         for test in self.refusals(routine):
             for one in within(test):
                 node = one.node
-                if node.op == "call" and one.to(node.inputs[0]).node.op == "attr" and one.to(node.inputs[0]).node.name in _EMPTY:
+                if (
+                    node.op == "call"
+                    and one.to(node.inputs[0]).node.op == "attr"
+                    and one.to(node.inputs[0]).node.name in _EMPTY
+                ):
                     column = self._column(one.to(one.to(node.inputs[0]).node.inputs[0]))
-                    if column and tokens(column) & _PROSE and not tokens(column) & {"id", "count", "length", "len", "embedding", "label"}:
+                    if (
+                        column
+                        and tokens(column) & _PROSE
+                        and not tokens(column) & {"id", "count", "length", "len", "embedding", "label"}
+                    ):
                         return test, column
         return None
 
@@ -203,12 +239,18 @@ class DataChecks:
                     return True
                 if node.op == "attr" and node.name in _LOOKS and self._is_about_text(Ref(one, number)):
                     return True
-                if node.op in ("name", "import") and node.name.isupper() and any(map(_SENTINEL.search, self._held(Ref(one, number)))):
+                if (
+                    node.op in ("name", "import")
+                    and node.name.isupper()
+                    and any(map(_SENTINEL.search, self._held(Ref(one, number))))
+                ):
                     return True
         return False
 
     def _is_about_text(self, ref: Ref) -> bool:
-        words = {text(one.node) for one in within(ref) if one.node.op == "const"} | {one.node.name for one in within(ref) if one.node.op == "attr"}
+        words = {text(one.node) for one in within(ref) if one.node.op == "const"} | {
+            one.node.name for one in within(ref) if one.node.op == "attr"
+        }
         return "str" in words or any(tokens(word) & _PROSE for word in words)
 
     def _held(self, ref: Ref) -> list[str]:

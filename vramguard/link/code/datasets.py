@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vramguard.facts import Facts
+    from vramguard.facts.datasets import DataValidation
     from vramguard.link.code import Code
     from vramguard.link.code.flow import Reached
     from vramguard.link.code.learning import End
@@ -46,7 +47,10 @@ _PUBLIC: Final = re.compile(
 )
 _LATEST: Final = re.compile(r"(^|[/_\-.:=])latest([/_\-.:]|$)", re.IGNORECASE)
 _MINE: Final = re.compile(r"oof|stack|pseudo|meta|level", re.IGNORECASE)
-_REVIEWED: Final = frozenset({"label", "labels", "labeled", "labelled", "human", "reviewed", "review", "approved", "verified", "annotated", "gold", "corrected", "feedback"})
+_REVIEWED: Final = frozenset({
+    "label", "labels", "labeled", "labelled", "human", "reviewed", "review", "approved", "verified", "annotated",
+    "gold", "corrected", "feedback",
+})  # fmt: skip
 _CACHE: Final = re.compile(r"cache|preprocessed|processed", re.IGNORECASE)
 _SPARK: Final = {"kind": "file", "of": ["path", 0]}
 _LOADS: Final = frozenset({"load", "read", "get", "fetch", "dataset", "data"})
@@ -79,11 +83,15 @@ class Sources:
         judged = frozenset(self.code.routines)
         for name in ("load", "csv", "parquet", "table"):
             for call in self.code.program.calls.get(name, ()):
-                if call.routine in judged and ".read." in f".{self.code.written(call)}" and "spark" in self.code.written(call):
+                if (
+                    call.routine in judged
+                    and ".read." in f".{self.code.written(call)}"
+                    and "spark" in self.code.written(call)
+                ):
                     yield call
 
     def _reads_data(self, call: Ref, row: Row) -> bool:
-        at = place(self.code, call, row)
+        at = place(call, row)
         said = words(self.code, call, at)
         if row["kind"] == "folder" or row.get("documents") or any_of(said, _PUBLIC):
             return False
@@ -105,7 +113,13 @@ class Sources:
         said = [text(one.node) for found in files for one in values(self.code, found)]
         if any("huggingface.co" in one or one.startswith("hf://") for one in said):
             return False
-        return bool((name & self._local and files) or any(one.endswith((".csv", ".json", ".jsonl", ".parquet")) or one.startswith(("./", "../", "/")) for one in name))
+        return bool(
+            (name & self._local and files)
+            or any(
+                one.endswith((".csv", ".json", ".jsonl", ".parquet")) or one.startswith(("./", "../", "/"))
+                for one in name
+            )
+        )
 
     # ---- what trains
 
@@ -116,20 +130,20 @@ class Sources:
             first = self.learning.first(call)
             if first is None:
                 continue
-            kept = any_of(words(self.code, call, place(self.code, call, row)), _CACHE)
+            kept = any_of(words(self.code, call, place(call, row)), _CACHE)
             found.setdefault(call.routine, []).append((kept, self._source(call, row, *first)))
         for sources in found.values():
             yield self._merged(sources)
 
     @staticmethod
     def _merged(sources: list[tuple[bool, DataSource]]) -> DataSource:
-        """The first read that nothing validates, of a cache that the function has made itself only where there is no other."""
+        """The first read that nothing validates; of a cache only where there is no other."""
         opened = [one for one in sources if not one[1].validated] or sources
         _, first = min(opened, key=lambda one: (one[0], one[1].at))
         return replace(first, more=len(opened) - 1)
 
     def _source(self, call: Ref, row: Row, reached: Reached, end: End) -> DataSource:
-        at = place(self.code, call, row)
+        at = place(call, row)
         path = written(self.code, at)
         validations = dict.fromkeys([*self.checks.on(reached), *self._elsewhere(call, path)])
         latest = next((one for one in words(self.code, call, at) if "/" in one and _LATEST.search(one)), "")
@@ -137,21 +151,31 @@ class Sources:
         trains = self.code.written(end.call)
         steps = self._steps(call, reached, end)
         return DataSource(
-            call.at, self.code.written(call), path.replace(UNKNOWN, "…"), name, trains, steps, tuple(validations), self.learning.saved(end.call), 0, latest
+            call.at,
+            self.code.written(call),
+            path.replace(UNKNOWN, "…"),
+            name,
+            trains,
+            steps,
+            tuple(validations),
+            self.learning.saved(end.call),
+            latest=latest,
         )
 
     def _steps(self, call: Ref, reached: Reached, end: End) -> tuple[Step, ...]:
         steps = [Step(call.at, f"`{self.code.written(call)}(…)` reads it")]
-        for ref in reached.path(end.value):
-            if ref.node.op == "call" and ref.at != call.at and (ref.routine is not steps and self.code.meanings.routines(ref)):
-                steps.append(Step(ref.at, f"through `{self.code.written(ref)}(…)`"))
+        steps += [one for one in self.learning.through(reached.path(end.value)) if one.at != call.at]
         last = Step(end.call.at, f"`{self.code.written(end.call)}(…)` learns from it")
         return (*dict.fromkeys(steps[:_STEPS]), last)
 
-    def _elsewhere(self, call: Ref, path: str) -> Iterator[object]:
+    def _elsewhere(self, call: Ref, path: str) -> Iterator[DataValidation]:
         """What refuses the same file in another place: where it is written, or in a program of its own."""
         for other, row in self.reads if path.strip(UNKNOWN) else ():
-            if other != call and other.routine is not call.routine and same(path, written(self.code, place(self.code, other, row))):
+            if (
+                other != call
+                and other.routine is not call.routine
+                and same(path, written(self.code, place(other, row)))
+            ):
                 yield from (one for one in self.checks.on(self.code.flow.forward(other)) if not one.flaw)
 
     # ---- own outputs
@@ -159,17 +183,23 @@ class Sources:
     def own_outputs(self) -> Iterator[OwnOutputs]:
         """Reads that train of what an answer of a model was written to."""
         for call, row in self.reads if self._writes else ():
-            at = place(self.code, call, row)
+            at = place(call, row)
             path = written(self.code, at)
             wrote = [one for one, other in self._writes if same(path, other)]
             if not wrote or any_of([path], _MINE) or self._is_reviewed(call):
                 continue
             first = self.learning.first(call)
-            found = next(((output, one) for one in wrote for output in self._outputs if self._reaches(output, one)), None)
+            found = next(
+                ((output, one) for one in wrote for output in self._outputs if self._reaches(output, one)), None
+            )
             if first is not None and found is not None:
                 output, wrote_at = found
                 middle = Step(wrote_at.at, f"`{self.code.written(wrote_at)}(…)` writes it to {path}")
-                steps = (Step(output.at, f"`{self.code.written(output)}(…)` answers"), middle, *self._steps(call, *first))
+                steps = (
+                    Step(output.at, f"`{self.code.written(output)}(…)` answers"),
+                    middle,
+                    *self._steps(call, *first),
+                )
                 yield OwnOutputs(call.at, path.replace(UNKNOWN, "…"), self.code.written(output), steps)
 
     @cached_property
@@ -193,7 +223,12 @@ class Sources:
         elif last == "dump":
             found = written(self.code, self.code.argument(call, "fp", 1) or self.code.argument(call, "file", 1))
         else:
-            found = written(self.code, self.code.argument(call, "path_or_buf", 0) or self.code.argument(call, "path", 0) or self.code.argument(call, "name", 0))
+            found = written(
+                self.code,
+                self.code.argument(call, "path_or_buf", 0)
+                or self.code.argument(call, "path", 0)
+                or self.code.argument(call, "name", 0),
+            )
         return "" if found == UNKNOWN else found
 
     @cached_property
@@ -216,7 +251,11 @@ class Sources:
         """Whether data leaves by the answer of a loader that nothing of the repository calls: who does, trains."""
         for edge in reached.edges:
             routine = edge.user.routine
-            if edge.user.node.op == "return" and not self.code.meanings.callers(routine) and tokens(routine.function.name) & _LOADS:
+            if (
+                edge.user.node.op == "return"
+                and not self.code.meanings.callers(routine)
+                and tokens(routine.function.name) & _LOADS
+            ):
                 return True
         return False
 
@@ -225,14 +264,18 @@ class Sources:
         for call, row in self.code.calls("read"):
             if row.get("weak") or row["kind"] == "table":
                 continue
-            at = place(self.code, call, row)
-            said = next((one for one in words(self.code, call, at) if _LATEST.search(one) and not one.isidentifier()), "")
+            at = place(call, row)
+            said = next(
+                (one for one in words(self.code, call, at) if _LATEST.search(one) and not one.isidentifier()), ""
+            )
             first = self.learning.first(call) if said else None
             if first is not None:
                 yield self._source(call, row, *first)
             elif said and self.left_open(self.code.flow.forward(call)):
                 name = self.code.name(call.routine)
-                yield DataSource(call.at, self.code.written(call), said, name, "", (Step(call.at, "read here"),), latest=said)
+                yield DataSource(
+                    call.at, self.code.written(call), said, name, "", (Step(call.at, "read here"),), latest=said
+                )
 
 
 def sources(facts: Facts) -> Sources:

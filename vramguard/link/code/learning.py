@@ -6,8 +6,7 @@ import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vramguard.facts import PathClass
-from vramguard.link.code.flow import Reached
+from vramguard.facts.outputs import Step
 from vramguard.link.code.program import Ref
 from vramguard.link.code.words import text, tokens, values, within
 from vramguard.source.graph import NONE
@@ -16,17 +15,20 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vramguard.link.code import Code
-    from vramguard.link.code.flow import Edge
+    from vramguard.link.code.flow import Edge, Reached
     from vramguard.link.code.program import Routine
 
 # Arguments by which data comes in that is not learned from.
 _ASIDE: Final = frozenset({
-    "eval_dataset", "validation_data", "eval_set", "valid_sets", "val_dataloaders", "evals", "test_dataset", "val_dataset", "valid_dataset",
-    "model", "args", "tokenizer", "processing_class", "config", "callbacks", "compute_metrics", "data_collator", "params", "eval_examples",
-    "train_config", "hparams", "peft_config", "evaluator", "dataset_name", "num_labels", "id2label", "label2id", "vocab_size",
-    "num_classes", "n_classes", "input_size", "input_dim", "output_dim", "eval_data", "test_data", "validation_set", "ref_model",
+    "eval_dataset", "validation_data", "eval_set", "valid_sets", "val_dataloaders", "evals", "test_dataset",
+    "val_dataset", "valid_dataset", "model", "args", "tokenizer", "processing_class", "config", "callbacks",
+    "compute_metrics", "data_collator", "params", "eval_examples", "train_config", "hparams", "peft_config",
+    "evaluator", "dataset_name", "num_labels", "id2label", "label2id", "vocab_size", "num_classes", "n_classes",
+    "input_size", "input_dim", "output_dim", "eval_data", "test_data", "validation_set", "ref_model",
 })  # fmt: skip
-_ASKS: Final = frozenset({"predict", "predict_proba", "evaluate", "score", "decision_function", "generate", "transform_one"})
+_ASKS: Final = frozenset({
+    "predict", "predict_proba", "evaluate", "score", "decision_function", "generate", "transform_one",
+})  # fmt: skip
 # What only prepares data is fitted, but is no model.
 _PREPARES: Final = re.compile(
     r"^feature_engine\.|^sklearn\.(preprocessing|impute|feature_extraction|compose|decomposition|feature_selection|random_projection|manifold)\b"
@@ -34,7 +36,9 @@ _PREPARES: Final = re.compile(
     r"|VectorAssembler|Discretizer|Winsorizer|SMOTE)\w*\(\)"
 )
 # Objects that hold their data before `fit` or `train` is called on them.
-_HOLDS: Final = re.compile(r"Trainer|^(statsmodels|fastai|flair|setfit|sentence_transformers|darts|openai|sagemaker)\b|[Ll]earn")
+_HOLDS: Final = re.compile(
+    r"Trainer|^(statsmodels|fastai|flair|setfit|sentence_transformers|darts|openai|sagemaker)\b|[Ll]earn"
+)
 _PREPARER: Final = re.compile(r"preproc|scaler|encoder|imputer|vectorizer|transformer\b|tokenizer", re.IGNORECASE)
 _NAMED: Final = re.compile(
     r"(^|[._])(model|clf|classifier|regressor|estimator|pipeline|pipe|grid|grid_search|search|reg|xgb|lgbm|rf|lr|svc|svm|knn|tree"
@@ -42,7 +46,10 @@ _NAMED: Final = re.compile(
     re.IGNORECASE,
 )
 _HOLDING: Final = frozenset({"__getitem__", "__iter__", "__next__", "train_dataloader", "__len__", "setup"})
-_MODELS: Final = frozenset({"model", "models", "clf", "pipeline", "pipe", "net", "classifier", "regressor", "estimator", "xgb", "lgbm", "rf"})
+_MODELS: Final = frozenset({
+    "model", "models", "clf", "pipeline", "pipe", "net", "classifier", "regressor", "estimator", "xgb", "lgbm",
+    "rf",
+})  # fmt: skip
 _LEVELS: Final = 3
 
 
@@ -80,17 +87,26 @@ class Learning:
 
     def _prepares(self, call: Ref, paths: frozenset[str]) -> bool:
         """Whether what is fitted only prepares data: a scaler, or a pipeline of nothing else."""
-        if any(_PREPARES.search(path) for path in paths) or _PREPARER.search(self.code.written(call).rpartition(".")[0]):
+        if any(_PREPARES.search(path) for path in paths) or _PREPARER.search(
+            self.code.written(call).rpartition(".")[0]
+        ):
             return True
         if not any(path.startswith("sklearn.pipeline.") for path in paths):
             return False
         function = call.to(call.node.inputs[0])
         made = list(self._made(function.to(function.node.inputs[0]))) if function.node.op == "attr" else []
         parts = [one for whole in made for one in within(whole) if one.node.op == "call" and one != whole]
-        known = [(paths, one) for one in parts if (paths := self.code.meanings.called(one)) and not any("make_column_selector" in path for path in paths)]
-        steps = [(paths, one) for paths, one in known if not any(path.startswith("sklearn.pipeline.") for path in paths)]
+        known = [
+            (paths, one)
+            for one in parts
+            if (paths := self.code.meanings.called(one)) and not any("make_column_selector" in path for path in paths)
+        ]
+        steps = [
+            (paths, one) for paths, one in known if not any(path.startswith("sklearn.pipeline.") for path in paths)
+        ]
         return bool(steps) and all(
-            any(_PREPARES.search(f"{path}()") for path in paths) or _PREPARER.search(self.code.written(one)) for paths, one in steps
+            any(_PREPARES.search(f"{path}()") for path in paths) or _PREPARER.search(self.code.written(one))
+            for paths, one in steps
         )
 
     def _made(self, ref: Ref, depth: int = 0) -> Iterator[Ref]:
@@ -164,7 +180,12 @@ class Learning:
                 for one in self.code.reaches(routine, 60):
                     if one in self._saves:
                         return self._saves[one]
-            level = [call.routine for one in level for call in self.code.meanings.callers(one)[:12] if call.routine not in seen]
+            level = [
+                call.routine
+                for one in level
+                for call in self.code.meanings.callers(one)[:12]
+                if call.routine not in seen
+            ]
             seen.update(level)
         return ""
 
@@ -181,6 +202,10 @@ class Learning:
         names = (self.code.written(ref), ref.routine.named.get(ref.number, ""))
         return ref in self.fits or any(tokens(name) & _MODELS for name in names)
 
-    def is_light(self, path: str) -> bool:
-        """Whether a place is of examples, documentation or notebooks."""
-        return path.endswith(".ipynb") or self.code.facts.classify(path) in (PathClass.EXAMPLE, PathClass.DOCS)
+    def through(self, path: list[Ref]) -> Iterator[Step]:
+        """The functions of the repository that a way leads through."""
+        for ref in path:
+            own = self.code.meanings.routines(ref) if ref.node.op == "call" else ()
+            if own:
+                written = self.code.meanings.written(ref) or self.code.name(own[0])
+                yield Step(ref.at, f"through `{written}(…)`")

@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 
 UNKNOWN: Final = "*"  # a part that the text does not tell
 _DEEP: Final = 6
-_SAME: Final = frozenset({"str", "Path", "PurePath", "fspath", "resolve", "absolute", "as_posix", "expanduser", "abspath", "open", "File"})
+_SAME: Final = frozenset({
+    "str", "Path", "PurePath", "fspath", "resolve", "absolute", "as_posix", "expanduser", "abspath", "open", "File",
+})  # fmt: skip
 _JOIN: Final = frozenset({"join", "joinpath"})
 _TABLE: Final = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+[\"'`\[]?([\w.]+)", re.IGNORECASE)
 
 
-def place(code: Code, call: Ref, row: Row) -> Ref | None:
+def place(call: Ref, row: Row) -> Ref | None:
     """The argument of a call that names what it reads or writes."""
     for word in row.get("of", ()):
         number = call.node.argument("-", word) if isinstance(word, int) else call.node.argument(word)
@@ -110,7 +112,10 @@ def same(one: str, other: str) -> bool:
     """Whether two paths may be one: the same last part, and no known folder that differs."""
     if not tail(one) or tail(one) != tail(other):
         return False
-    folders = [[part for part in path.replace("\\", "/").split("/")[:-1] if part not in ("", ".", "..")] for path in (one, other)]
+    folders = [
+        [part for part in path.replace("\\", "/").split("/")[:-1] if part not in ("", ".", "..")]
+        for path in (one, other)
+    ]
     for left, right in zip(reversed(folders[0]), reversed(folders[1]), strict=False):
         if UNKNOWN in left or UNKNOWN in right:
             return True

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.datasets import WebData
@@ -29,11 +30,16 @@ if TYPE_CHECKING:
 
 _MOST: Final = 200  # requests that are followed
 _STEPS: Final = 6
-_GETS: Final = frozenset({"get", "request", "urlopen", "open", "stream", "load", "lazy_load", "aload", "load_and_split", "scrape", "fetch_all", "load_data",
-    "lazy_load_data", "send"})  # fmt: skip
+_GETS: Final = frozenset({
+    "get", "request", "urlopen", "open", "stream", "load", "lazy_load", "aload", "load_and_split", "scrape",
+    "fetch_all", "load_data", "lazy_load_data", "send",
+})  # fmt: skip
 _OTHER: Final = ("connection", "client", "store", "grpc", "table", "crawl")
 # Endpoints of models: what they answer is no page.
-_MODELS: Final = re.compile(r"/v1/|/generate|/predict|/completions|/chat|/embed|ollama|openai|/api/tags|/health|localhost|127\.0\.0\.1|inference", re.IGNORECASE)
+_MODELS: Final = re.compile(
+    r"/v1/|/generate|/predict|/completions|/chat|/embed|ollama|openai|/api/tags|/health|localhost|127\.0\.0\.1|inference",
+    re.IGNORECASE,
+)
 _TEXTUAL: Final = re.compile(r"\.(csv|tsv|jsonl?|ndjson|txt|parquet|html?|xml|md|feather|arrow)\b", re.IGNORECASE)
 _BINARY: Final = re.compile(
     r"\.(zip|tar|gz|tgz|bz2|7z|rar|pth?|ckpt|bin|onnx|h5|pkl|safetensors|gguf|png|jpe?g|gif|webp|svg|ico|mp[34]|wav|flac|pdf|whl|exe|deb|so|model|ttf|bpe|vocab)\b"
@@ -45,9 +51,25 @@ _ABOUT_DATA: Final = re.compile(
     r"|raw|ingest\w*|etl|harvest\w*|collect\w*|books?|quotes|jobs|tweets|comments|prices?|items|recipes|movies|papers)s?([^a-z]|$)",
     re.IGNORECASE,
 )
-_ASIDE: Final = re.compile(r"cache|config|setting|token|cookie|session|log|report|version|badge|schema|openapi|manifest|status|release|lock|license|state|checksum|notif", re.IGNORECASE)
-_TABLES: Final = ("to_csv", "to_json", "to_parquet", "to_feather", "to_excel", "to_pickle", "to_sql", "to_gbq", "to_hdf")
-_INSERTS: Final = frozenset({"insert_one", "insert_many", "bulk_write", "replace_one", "bulk_insert", "bulk_save_objects", "bulk_insert_mappings", "executemany"})
+_ASIDE: Final = re.compile(
+    r"cache|config|setting|token|cookie|session|log|report|version|badge|schema|openapi|manifest|status|release|lock|license|state|checksum|notif",
+    re.IGNORECASE,
+)
+_TABLES: Final = (
+    "to_csv",
+    "to_json",
+    "to_parquet",
+    "to_feather",
+    "to_excel",
+    "to_pickle",
+    "to_sql",
+    "to_gbq",
+    "to_hdf",
+)
+_INSERTS: Final = frozenset({
+    "insert_one", "insert_many", "bulk_write", "replace_one", "bulk_insert", "bulk_save_objects",
+    "bulk_insert_mappings", "executemany",
+})  # fmt: skip
 _WRITES: Final = re.compile(r"\s*(INSERT|REPLACE|MERGE|UPSERT|COPY)\b", re.IGNORECASE)
 _SAVES: Final = frozenset({"save", "insert"})
 _SCRAPES: Final = re.compile(r"crawl|scrap|spider|\betl\b|ingest|harvest|collect|feature.?pipeline", re.IGNORECASE)
@@ -79,7 +101,11 @@ class Scraping:
         for call, row in self.code.calls("fetch"):
             if any("UnstructuredURLLoader" in path for path in self.code.meanings.called(call)):
                 continue  # unstructured asks for the status itself
-            if row.get("kind") in _OTHER or (row.get("raises") and row.get("kind") != "browser") or self._is_model(call):
+            if (
+                row.get("kind") in _OTHER
+                or (row.get("raises") and row.get("kind") != "browser")
+                or self._is_model(call)
+            ):
                 continue
             last = self.code.written(call).rpartition(".")[2]
             if row.get("kind") == "browser":
@@ -94,11 +120,16 @@ class Scraping:
         return method is not None and text(method.node).upper() in ("GET", "")
 
     def _is_model(self, call: Ref) -> bool:
-        return any_of((one for number in call.node.inputs[1:] if number != NONE for one in texts(self.code, call.to(number))), _MODELS)
+        return any_of(
+            (one for number in call.node.inputs[1:] if number != NONE for one in texts(self.code, call.to(number))),
+            _MODELS,
+        )
 
     def _raises_by_itself(self, call: Ref, row: Row) -> bool:
         """`ClientSession(raise_for_status=True)`, `loader.raise_for_status = True`, `Client(event_hooks=…)`."""
-        words = [word for word in (row.get("raises_keyword"), row.get("raises_constructor_keyword"), "event_hooks") if word]
+        words = [
+            word for word in (row.get("raises_keyword"), row.get("raises_constructor_keyword"), "event_hooks") if word
+        ]
         made = [one for one in self._receivers(call) if one.node.op == "call"]
         for one in (call, *made):
             given = [self.code.argument(one, word) for word in words]
@@ -140,9 +171,18 @@ class Scraping:
             if self._is_checked(reached, path, checks):
                 continue
             named = self.code.name(call.routine)
-            strict = any(self._is_strict(ref, before) for before, ref in zip(path, path[1:], strict=False))
+            strict = any(self._is_strict(ref, before) for before, ref in pairwise(path))
             steps = self._steps(call, path, kind)
-            return WebData(call.at, self.code.written(call), named, self.code.written(edge.user), kind, steps, tuple(sorted(checks)), strict)
+            return WebData(
+                call.at,
+                self.code.written(call),
+                named,
+                self.code.written(edge.user),
+                kind,
+                steps,
+                tuple(sorted(checks)),
+                strict,
+            )
         return None
 
     def _sink(self, edge: Edge, call: Ref) -> str:
@@ -169,7 +209,14 @@ class Scraping:
     @staticmethod
     def _is_collected(edge: Edge, last: str) -> bool:
         """A document, a row or a text, not what is split, and not a path."""
-        return edge.position > 0 and last not in ("DataFrame", "DataLoader", "TensorDataset", "dumps", "Dataset", "create_table")
+        return edge.position > 0 and last not in (
+            "DataFrame",
+            "DataLoader",
+            "TensorDataset",
+            "dumps",
+            "Dataset",
+            "create_table",
+        )
 
     def _database(self, user: Ref, edge: Edge, last: str, call: Ref) -> str:
         """Rows of a database that a crawler fills."""
@@ -186,19 +233,27 @@ class Scraping:
     def _is_record(self, attribute: Ref) -> bool:
         """`Article(content=…).save()`: what is saved was made of what came."""
         made = list(origins(attribute.to(attribute.node.inputs[0]))) if attribute.node.op == "attr" else []
-        return any(one.node.op == "call" and any(word not in ("", "*", "**") for word in one.node.keywords) for one in made)
+        return any(
+            one.node.op == "call" and any(word not in ("", "*", "**") for word in one.node.keywords) for one in made
+        )
 
     def _is_data_file(self, user: Ref, edge: Edge, last: str, call: Ref) -> bool:
         """Whether a file that is written holds text for others to read as data."""
         if edge.position <= 0 or last in ("dumps", "save", "savez"):
             return False
         path = self._path(user, last)
-        names = [one for one in (path, self.code.name(call.routine), self.code.name(user.routine), user.routine.path) if one]
+        names = [
+            one for one in (path, self.code.name(call.routine), self.code.name(user.routine), user.routine.path) if one
+        ]
         if any_of([path], _BINARY) or any_of([path], _ASIDE) or any_of([self.code.name(user.routine)], _ASIDE):
             return False
         if last in ("writerow", "writerows", "write_all", "write_jsonl"):
             return True
-        return any_of(names, _ABOUT_DATA) if _TEXTUAL.search(path) or last == "dump" else any_of([path], _ABOUT_DATA) and not _is_bytes(user, edge)
+        return (
+            any_of(names, _ABOUT_DATA)
+            if _TEXTUAL.search(path) or last == "dump"
+            else any_of([path], _ABOUT_DATA) and not _is_bytes(user, edge)
+        )
 
     def _path(self, user: Ref, last: str) -> str:
         function = user.to(user.node.inputs[0])
@@ -209,7 +264,11 @@ class Scraping:
         if last.startswith("writerow") and made is not None and made.node.op == "call":
             base = self.code.argument(made, "f", 0)
         found = written(self.code, base)
-        named = [one.node.name for one in within(base) if one.node.op in ("name", "param", "attr")] if base is not None else []
+        named = (
+            [one.node.name for one in within(base) if one.node.op in ("name", "param", "attr")]
+            if base is not None
+            else []
+        )
         return f"{found} {' '.join(named)}"
 
     def _is_aside(self, user: Ref) -> bool:
@@ -223,7 +282,9 @@ class Scraping:
         on = {ref.routine for ref in path}
         for routine in reached.routines:
             asked = self._asked(routine, reached.values(routine), checks)
-            if not asked or not (routine in on or any(call.routine in on for call in self.code.meanings.callers(routine))):
+            if not asked or not (
+                routine in on or any(call.routine in on for call in self.code.meanings.callers(routine))
+            ):
                 continue
             if any(self.code.written(Ref(routine, number)).endswith("raise_for_status") for number in asked):
                 return True
@@ -256,7 +317,7 @@ class Scraping:
         return any(function.nodes[user].op in ways and self._keeps(Ref(routine, user)) for user in users)
 
     def _keeps(self, user: Ref) -> bool:
-        """A status that is answered, chosen by, or given to a function of the repository; one that is printed is not read."""
+        """A status that is answered, chosen by, or given to a function of the repository: a printed one is not read."""
         return user.node.op != "call" or bool(self.code.meanings.routines(user))
 
     @staticmethod
@@ -278,7 +339,16 @@ class Scraping:
     def _looks_inside(self, test: Ref, values: frozenset[int]) -> bool:
         """`if title is None`, `if not rows`, `"404" in page.text`: about a part of the page, not the answer itself."""
         for one in within(test):
-            if one.number in values and one.node.op in ("call", "attr", "item", "join", "part", "grown", "binary", "if"):
+            if one.number in values and one.node.op in (
+                "call",
+                "attr",
+                "item",
+                "join",
+                "part",
+                "grown",
+                "binary",
+                "if",
+            ):
                 return True
         return False
 
@@ -287,15 +357,14 @@ class Scraping:
         node = ref.node
         if node.op != "item" or node.inputs[0] != before.number or not text(ref.to(node.inputs[1]).node):
             return False
-        return before.node.op == "call" and self.code.written(before).endswith((".json", "loads")) or before.node.op == "item"
+        parsed = before.node.op == "call" and self.code.written(before).endswith((".json", "loads"))
+        return parsed or before.node.op == "item"
 
     # ---- evidence
 
     def _steps(self, call: Ref, path: list[Ref], kind: str) -> tuple[Step, ...]:
         steps = [Step(call.at, f"`{self.code.written(call)}(…)` asks for it, and nothing reads the status")]
-        for ref in path[1:-1]:
-            if ref.node.op == "call" and self.code.meanings.routines(ref):
-                steps.append(Step(ref.at, f"through `{self.code.written(ref)}(…)`"))
+        steps += self.learning.through(path[1:-1])
         last = Step(path[-1].at, f"`{self.code.written(path[-1])}(…)` keeps it ({kind})")
         return (*dict.fromkeys(steps[:_STEPS]), last)
 

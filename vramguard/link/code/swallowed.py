@@ -160,11 +160,9 @@ class Handlers:
         for value in given:
             if self._is_failure(value):
                 return ""
-            if self.code.guards.about(value, values) and any(
-                edge.user.node.op in ("return", "yield") for edge in edges
-            ):
+            if self.code.guards.about(value, values) and through:
                 return "raw"
-            if not broad and self._is_text(value) and self._is_told(routine, ways):
+            if not broad and self._is_text(value) and self._is_told(through):
                 return "text"
         if not given and not function.blocks[handler].leaves:
             acts = [function.nodes[n] for n in inside if function.nodes[n].op in _ACTS]

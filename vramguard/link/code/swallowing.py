@@ -28,13 +28,23 @@ if TYPE_CHECKING:
     from vramguard.link.code.roles import Row
 
 _MOST: Final = 200
-_SAYS: Final = frozenset({"print", "debug", "info", "warning", "warn", "error", "exception", "critical", "log", "write", "secho", "echo"})
-_PARSES: Final = frozenset({"loads", "load", "literal_eval", "fromstring", "parse", "reader", "DictReader", "strptime", "from_dict"})
+_SAYS: Final = frozenset({
+    "print", "debug", "info", "warning", "warn", "error", "exception", "critical", "log", "write", "secho", "echo",
+})  # fmt: skip
+_PARSES: Final = frozenset({
+    "loads", "load", "literal_eval", "fromstring", "parse", "reader", "DictReader", "strptime", "from_dict",
+})  # fmt: skip
 _COUNTS: Final = frozenset({"isna", "isnull", "notna", "isnan", "count"})
 _LOADER: Final = frozenset({"load", "read", "fetch", "get", "query", "loader", "dataset", "ingest", "collect"})
-_ROWS: Final = frozenset({"data", "dataset", "datasets", "documents", "rows", "records", "samples", "examples", "articles", "features", "corpus", "docs", "texts", "reviews",
-    "images", "files", "lines", "samples", "sentences", "tweets", "posts", "products", "items", "pages", "dataframe", "df"})  # fmt: skip
-_PREPARING: Final = frozenset({"dataset", "datasets", "train", "training", "etl", "features", "feature", "ingest", "ingestion", "corpus", "finetune"})
+_ROWS: Final = frozenset({
+    "data", "dataset", "datasets", "documents", "rows", "records", "samples", "examples", "articles", "features",
+    "corpus", "docs", "texts", "reviews", "images", "files", "lines", "sentences", "tweets", "posts", "products",
+    "items", "pages", "dataframe", "df",
+})  # fmt: skip
+_PREPARING: Final = frozenset({
+    "dataset", "datasets", "train", "training", "etl", "features", "feature", "ingest", "ingestion", "corpus",
+    "finetune",
+})  # fmt: skip
 _EMPTY: Final = ("items", "table")
 _STREAMS: Final = frozenset({"stream", "chunk", "sse", "ws", "websocket", "event"})
 
@@ -63,7 +73,7 @@ class Swallowing:
             for call, how in self._with(row):
                 if self._is_counted(call, row):
                     continue
-                steps = self._used(call, of_text="errors" in how and "ignore" in how or "replace" in how)
+                steps = self._used(call, of_text=how.endswith(("'ignore'", "'replace'")))
                 if steps is not None:
                     lost = "values that cannot be converted" if row.get("counted_by") else "rows that cannot be read"
                     yield SwallowedError(call.at, how, lost, self.code.name(call.routine), steps)
@@ -86,7 +96,11 @@ class Swallowing:
         from vramguard.link.code.roles import Table
 
         tables = [(Table([row]), row) for row in rows().get("swallow", ())]
-        wanted = {word for _, row in tables for word in ([row["keyword"]] if isinstance(row["keyword"], str) else row["keyword"])}
+        wanted = {
+            word
+            for _, row in tables
+            for word in ([row["keyword"]] if isinstance(row["keyword"], str) else row["keyword"])
+        }
         found = []
         for call, paths in self.code._called:  # noqa: SLF001 - the index of all calls
             if wanted & set(call.node.keywords) or (1 in wanted and call.node.keywords == ("", "")):
@@ -107,11 +121,14 @@ class Swallowing:
         if not row.get("counted_by"):
             return False
         function = call.routine.function
-        return any(node.op == "attr" and node.name in _COUNTS and number > call.number for number, node in enumerate(function.nodes))
+        return any(
+            node.op == "attr" and node.name in _COUNTS and number > call.number
+            for number, node in enumerate(function.nodes)
+        )
 
     def _used(self, source: Ref, *, of_text: bool = False) -> tuple[Step, ...] | None:
-        """How what is left is learned from, or kept as data; None where it is neither. Of a text that only misses letters
-        (`of_text`) no more is asked than whether it trains.
+        """How what is left is learned from, or kept as data; None where it is neither. Of a text that only misses
+        letters (`of_text`) no more is asked than whether it trains.
         """
         for start in self.learning.sources(source):
             reached = self.learning.follow(start)
@@ -121,16 +138,22 @@ class Swallowing:
             kept = None if of_text else self._kept(reached)
             if kept is not None:
                 return (Step(kept.at, f"`{self.code.written(kept)}(…)` keeps what is left"),)
-            if not of_text and start == source and source.node.op == "call" and self.data.left_open(reached) and self.code.row("read", source) is not None:
+            if (
+                not of_text
+                and start == source
+                and source.node.op == "call"
+                and self.data.left_open(reached)
+                and self.code.row("read", source) is not None
+            ):
                 return (Step(source.at, "the loader gives away what is left"),)
         return None
 
     def _kept(self, reached: Reached) -> Ref | None:
         for edge in reached.edges:
             row = self._datasets.get(edge.user)
-            if row is not None and row["kind"] in ("vectors", "training") and edge.position > 0:
-                if self.code.written(edge.user).rpartition(".")[2] not in ("DataFrame", "dumps"):
-                    return edge.user
+            keeps = row is not None and row["kind"] in ("vectors", "training") and edge.position > 0
+            if keeps and self._last(edge.user) not in ("DataFrame", "dumps"):
+                return edge.user
         return None
 
     @cached_property
@@ -158,7 +181,7 @@ class Swallowing:
                 yield SwallowedError(at, how, "what could not be read", self.code.name(routine), steps)
 
     def _quiet(self, routine: Routine) -> Iterator[int]:
-        """The handlers that pass, continue or give an empty collection, and neither count nor, before the first two, say so."""
+        """The handlers that give an empty collection, or go on with the loop and neither count nor say anything."""
         function = routine.function
         if tokens(routine.function.name) & _STREAMS:
             return
@@ -174,7 +197,7 @@ class Swallowing:
 
     @staticmethod
     def _repeats(routine: Routine, number: int) -> bool:
-        """Whether a handler stands in a loop over what is read, which goes on: not one that tries again until it has it."""
+        """Whether a handler stands in a loop that goes on: not one that tries again until it has what it wants."""
         blocks = routine.function.blocks
         around = [blocks[one].kind for one in routine.blocks[number]]
         tries = [block for block in blocks if block.kind == "try" and block.parent == blocks[number].parent]
@@ -184,10 +207,12 @@ class Swallowing:
     def _is_nothing(ref: Ref) -> bool:
         if ref.node.op == "caught" and sum(ref.number in held for held in ref.routine.function.names.values()) > 1:
             return False  # kept under another name, for later
-        return ref.node.op in ("const", "caught", "name", "import", "join", "attr") or (ref.node.op == "return" and not ref.node.inputs)
+        return ref.node.op in ("const", "caught", "name", "import", "join", "attr") or (
+            ref.node.op == "return" and not ref.node.inputs
+        )
 
     def _blank(self, routine: Routine, number: int) -> Ref | None:
-        """The empty collection that a handler gives in place of what could not be read, and all it does besides saying so."""
+        """The empty collection that a handler gives for what could not be read, where that is all that it does."""
         function = routine.function
         found = None
         for inner, node in enumerate(function.nodes):
@@ -195,20 +220,37 @@ class Swallowing:
                 continue
             if node.op in _EMPTY and not node.inputs:
                 found = Ref(routine, inner)
-            elif node.op == "binary" or (node.op == "grown" and node.name not in ("[]",)):
-                return None
-            elif node.op == "call" and self.code.written(Ref(routine, inner)).rpartition(".")[2] not in _SAYS:
+            elif (
+                node.op == "binary"
+                or (node.op == "grown" and node.name != "[]")
+                or (node.op == "call" and self._last(Ref(routine, inner)) not in _SAYS)
+            ):
                 return None
         return found
+
+    def _last(self, call: Ref) -> str:
+        return self.code.written(call).rpartition(".")[2]
 
     def _read_in(self, routine: Routine, parent: int) -> list[Ref]:
         """What the `try` reads or parses."""
         function = routine.function
-        tries = {number for number, block in enumerate(function.blocks) if block.kind == "try" and block.parent == parent}
-        calls = [Ref(routine, n) for n in routine.all_of("call") if tries & set(routine.blocks[function.nodes[n].block])]
+        tries = {
+            number for number, block in enumerate(function.blocks) if block.kind == "try" and block.parent == parent
+        }
+        calls = [
+            Ref(routine, n) for n in routine.all_of("call") if tries & set(routine.blocks[function.nodes[n].block])
+        ]
         reads = [call for call in calls if self._reads(call)]
         if not reads and tokens(function.name) & _LOADER:
-            reads = [call for call in calls if any(inner in self._readers for one in self.code.meanings.routines(call) for inner in self.code.reaches(one, 12))]
+            reads = [
+                call
+                for call in calls
+                if any(
+                    inner in self._readers
+                    for one in self.code.meanings.routines(call)
+                    for inner in self.code.reaches(one, 12)
+                )
+            ]
         return reads
 
     def _reads(self, call: Ref) -> bool:
