@@ -14,10 +14,12 @@ from vramguard.source import Document, kind_of, read
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from vramguard.facts import Fact
+
 
 def facts(files: Mapping[str, str]) -> Facts:
     """What files say, each of the class that its path tells."""
-    found = []
+    found: list[Fact] = []
     for path, text in files.items():
         document = read(path, text.encode(), kind=kind_of(path, explicit=True))
         assert isinstance(document, Document)

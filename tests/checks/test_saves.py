@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from tests.judged import problems
+from judged import problems
 from vramguard.checks import Severity
 from vramguard.checks.saves import LeakyTrainer, UncheckedSave
 

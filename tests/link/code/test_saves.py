@@ -6,7 +6,7 @@ import textwrap
 
 import pytest
 
-from tests.programs import facts
+from programs import facts
 from vramguard.link.code.saves import training_loops
 
 HEAD = "import logging\nimport math\nimport sys\n\nimport torch\n\n\n"

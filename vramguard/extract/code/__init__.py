@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from vramguard import data
+from vramguard.extract.code.expressions import value
 from vramguard.extract.code.scope import Scope
 from vramguard.extract.code.statements import suite
 from vramguard.extract.python import may_load
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from vramguard.extract.code.scope import Defined
     from vramguard.facts import Fact
     from vramguard.source import Document
+    from vramguard.source.graph import Block, Node
     from vramguard.source.program import PythonText
 
 _IMPORTED = re.compile(r"^[ \t]*(?:from|import)[ \t]+(\w+)", re.MULTILINE)
@@ -130,8 +132,6 @@ class _Builder:
             if rest is not None:
                 scope.bind(rest.arg, scope.add("param", rest.arg, (), rest))
         if isinstance(node, ast.Lambda):
-            from vramguard.extract.code.expressions import value
-
             scope.add("return", "", (value(scope, node.body),), node.body)
             return Function("lambda", "", parent, node.lineno, *_frozen(scope), parameters)
         decorators = _values(around, node.decorator_list)
@@ -154,8 +154,6 @@ def _frozen(scope: Scope) -> tuple[tuple[Node, ...], tuple[Block, ...], dict[str
 
 
 def _values(scope: Scope, nodes: list[ast.expr]) -> tuple[int, ...]:
-    from vramguard.extract.code.expressions import value
-
     return tuple(value(scope, node) for node in nodes)
 
 

@@ -22,6 +22,7 @@ class Builder(Protocol):
     """What a scope asks of the module that it is built in."""
 
     source: Source
+    stars: list[str]
 
     def function(self, node: Defined, around: Scope) -> int:
         """The number of the graph of a function or class."""

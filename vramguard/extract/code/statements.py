@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from vramguard.extract.code.scope import Scope
+    from vramguard.source.graph import Node
 
 # Calls after which nothing runs.
 _EXITS: Final = frozenset(
@@ -58,8 +59,6 @@ def _annotated(scope: Scope, node: ast.AnnAssign) -> str:
         scope.add("field", node.target.id, (annotation, found), node)
     if found != NONE:
         scope.assign(node.target, found)
-    elif isinstance(node.target, ast.Name) and not scope.of_class:
-        pass  # declared, not yet bound
     return ""
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _DEPTH: Final = 12
 _CALLERS: Final = 12
 _MAKERS: Final = 40  # calls of which one may have made a value
+_SEEN: Final = 400  # values on the way to these
 _NAMESPACES: Final = frozenset(
     {"args", "opt", "opts", "flags", "hparams", "cfg", "config", "hps", "params", "arguments"}
 )
@@ -65,29 +66,40 @@ class Constants:
         sources = list(self._sources(ref))
         return self._same(self.of(one, frames if one.routine is ref.routine else (), depth + 1) for one in sources)
 
-    def made(self, ref: Ref, depth: int = 0, *, every: bool = False) -> list[Ref]:
+    def made(self, ref: Ref, *, every: bool = False) -> list[Ref]:
         """The calls that made a value; none where one of its ways is no call, if it has to be `every` way."""
         key = ref, every
         if key not in self._makers:
-            if depth > _DEPTH:
-                return []
-            self._makers[key] = []  # while they are looked for
-            self._makers[key] = self._calls(ref, depth, every=every)
+            found, ends = self._calls(ref, every=every)
+            self._makers[key] = [] if ends and every else found[:_MAKERS]
         return self._makers[key]
 
-    def _calls(self, ref: Ref, depth: int, *, every: bool) -> list[Ref]:
-        if ref.node.op == "call":
-            own = [routine for routine in self.code.meanings.routines(ref) if routine.function.kind == "function"]
-            given = [
-                Ref(one, node.inputs[0])
-                for one in own
-                for node in one.function.nodes
-                if node.op == "return" and node.inputs
-            ]
-            return [ref, *(call for one in given if not every for call in self.made(one, depth + 1))]
-        found = [self.made(one, depth + 1, every=every) for one in self._origins(ref)]
-        calls = list(dict.fromkeys(call for calls in found for call in calls))
-        return calls[:_MAKERS] if all(found) or not every else []
+    def _calls(self, ref: Ref, *, every: bool) -> tuple[list[Ref], bool]:
+        """The calls behind a value, and whether some of it ends in what is no call. Loops lead back to nothing new."""
+        pending, found, ends = [ref], dict[Ref, None](), False
+        seen = {ref}
+        for one in pending:
+            if one.node.op == "call":
+                found[one] = None
+                deeper = [] if every else list(self._returned(one))
+            else:
+                deeper = self._origins(one)
+                ends = ends or not deeper
+            fresh = [inner for inner in dict.fromkeys(deeper) if inner not in seen]
+            if len(seen) < _SEEN:
+                seen.update(fresh)
+                pending += fresh
+        return list(found), ends
+
+    def _returned(self, call: Ref) -> Iterator[Ref]:
+        """What the function of the repository returns that a call runs."""
+        for routine in self.code.meanings.routines(call):
+            if routine.function.kind == "function":
+                yield from (
+                    Ref(routine, node.inputs[0])
+                    for node in routine.function.nodes
+                    if node.op == "return" and node.inputs
+                )
 
     def _origins(self, ref: Ref) -> list[Ref]:
         """What a value is, or is made of."""

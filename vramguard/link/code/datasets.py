@@ -45,7 +45,7 @@ _PUBLIC: Final = re.compile(
     r"([^a-z]|$)|openml\.org|archive\.ics\.uci\.edu|seaborn-data",
     re.IGNORECASE,
 )
-_LATEST: Final = re.compile(r"(^|[/_\-.:=])latest([/_\-.:]|$)", re.IGNORECASE)
+_LATEST: Final = re.compile(r"(^|[/_\-.:=])latest([/\-.:]|$)", re.IGNORECASE)
 _MINE: Final = re.compile(r"oof|stack|pseudo|meta|level", re.IGNORECASE)
 _REVIEWED: Final = frozenset({
     "label", "labels", "labeled", "labelled", "human", "reviewed", "review", "approved", "verified", "annotated",

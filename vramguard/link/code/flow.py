@@ -69,6 +69,13 @@ class _State(NamedTuple):
     calls: tuple[Ref, ...]
 
 
+class _Move(NamedTuple):
+    """Where a use leads. `how`: same (nothing is called), into a function, back to whoever called, or anew."""
+
+    target: Ref
+    how: str
+
+
 @dataclass
 class Reached:
     """All the places that a value went to, each with the one before it."""
@@ -116,6 +123,8 @@ class Flow:
     def __init__(self, meanings: Meanings) -> None:
         self.meanings = meanings
         self.program = meanings.program
+        self._known: dict[Ref, tuple[tuple[Edge, tuple[_Move, ...]], ...]] = {}
+        self._called_by: dict[Routine, tuple[Ref, ...]] = {}
 
     def forward(self, source: Ref, stops: Callable[[Edge], bool] = lambda _: False) -> Reached:
         """Everywhere that a value goes. `stops`: where it goes no further, such as a validator's argument."""
@@ -123,69 +132,101 @@ class Flow:
         reached.visit(source, None)
         pending = deque([_State(source, ())])
         seen = {pending[0]}
+        stopped: dict[Edge, bool] = {}
         while pending and len(seen) < _MOST:
             state = pending.popleft()
-            for edge, after in self._steps(state):
-                reached.edges.append(edge)
-                if stops(edge):
+            for edge, moves in self._steps(state.ref):
+                if edge not in stopped:
+                    reached.edges.append(edge)
+                    stopped[edge] = stops(edge)
+                if stopped[edge]:
                     continue
-                for new in after:
+                for new in self._after(moves, edge.user, state.calls):
                     if new not in seen:
                         seen.add(new)
                         reached.visit(new.ref, state.ref, edge.user)
                         pending.append(new)
         return reached
 
-    def _steps(self, state: _State) -> Iterator[tuple[Edge, list[_State]]]:
-        ref, calls = state
+    def _after(self, moves: tuple[_Move, ...], user: Ref, calls: tuple[Ref, ...]) -> Iterator[_State]:
+        """Where moves lead from a place that was come to by some calls."""
+        for target, how in moves:
+            if how == "same":
+                yield _State(target, calls)
+            elif how == "into":
+                yield _State(target, (*calls, user)[-_DEEP:])
+            elif how == "anew":
+                yield _State(target, ())
+            elif calls:
+                yield _State(calls[-1], calls[:-1])
+            else:
+                yield from (_State(call, ()) for call in self._callers(user.routine))
+
+    def _steps(self, ref: Ref) -> tuple[tuple[Edge, tuple[_Move, ...]], ...]:
+        """The uses of what stands at a place, and where each leads, whoever called."""
+        if ref not in self._known:
+            self._known[ref] = tuple(self._uses(ref))
+        return self._known[ref]
+
+    def _uses(self, ref: Ref) -> Iterator[tuple[Edge, tuple[_Move, ...]]]:
         nodes = ref.routine.function.nodes
         for number in ref.routine.users.get(ref.number, ()):
             for position, inner in enumerate(nodes[number].inputs):
                 if inner == ref.number:
                     edge = Edge(ref, ref.to(number), position)
-                    yield edge, list(self._taken(edge, calls))
-        for held, name in self._named(ref):
-            yield Edge(ref, held, NONE), [_State(held, calls)] if name else []
+                    yield edge, tuple(self._taken(edge))
+        for held in self._named(ref):
+            yield Edge(ref, held, NONE), (_Move(held, "same"),)
 
-    def _named(self, ref: Ref) -> Iterator[tuple[Ref, str]]:
+    def _named(self, ref: Ref) -> Iterator[Ref]:
         """Reads, in functions inside, of a name that holds the value."""
-        for name, values in ref.routine.function.names.items():
-            if ref.number not in values:
-                continue
-            within = self.program.inside(ref.routine)
-            for routine in within:
-                for number in _reads(routine).get(name, ()):
-                    yield Ref(routine, number), name
+        for name in _names(ref.routine).get(ref.number, ()):
+            for routine in self._inside(ref.routine):
+                yield from (Ref(routine, number) for number in _reads(routine).get(name, ()))
 
-    def _taken(self, edge: Edge, calls: tuple[Ref, ...]) -> Iterator[_State]:
+    def _inside(self, routine: Routine) -> tuple[Routine, ...]:
+        kept = routine.__dict__.get("functions_inside")
+        if kept is None:
+            kept = routine.__dict__["functions_inside"] = tuple(self.program.inside(routine))
+        found: tuple[Routine, ...] = kept
+        return found
+
+    def _callers(self, routine: Routine) -> tuple[Ref, ...]:
+        """Whoever runs a function."""
+        if routine not in self._called_by:
+            handed = self.meanings.handed.get(routine, ())[:_CALLERS]
+            self._called_by[routine] = (*handed, *self.meanings.callers(routine)[:_CALLERS])
+        return self._called_by[routine]
+
+    def _taken(self, edge: Edge) -> Iterator[_Move]:
         user, node = edge.user, edge.user.node
         if node.op in _PASSING and (node.op, node.name) != ("unary", "not"):
-            yield _State(user, calls)
+            yield _Move(user, "same")
             if node.op == "yield":
-                yield from self._back(user.routine, calls)
+                yield _Move(user, "back")
             elif node.op == "global":
-                yield from (_State(found, ()) for found in self._reads_of_global(user))
+                yield from (_Move(found, "anew") for found in self._reads_of_global(user))
         elif node.op == "attr":
             if node.name not in _ABOUT:
-                yield _State(user, calls)
+                yield _Move(user, "same")
         elif (node.op == "item" and edge.position == 0) or (node.op == "if" and edge.position):
-            yield _State(user, calls)
+            yield _Move(user, "same")
         elif node.op == "store" and edge.position == 1:
-            yield from (_State(found, ()) for found in self._reads_of_attribute(user))
+            yield from (_Move(found, "anew") for found in self._reads_of_attribute(user))
         elif node.op == "setitem" and edge.position == 2:  # noqa: PLR2004 - base, key, value
-            yield from (_State(found, ()) for found in self._reads_of_item(user))
+            yield from (_Move(found, "anew") for found in self._reads_of_item(user))
         elif node.op == "return":
-            yield from self._back(user.routine, calls)
+            yield _Move(user, "back")
         elif node.op == "call":
-            yield from self._called(edge, calls)
+            yield from self._called(edge)
 
-    def _called(self, edge: Edge, calls: tuple[Ref, ...]) -> Iterator[_State]:
+    def _called(self, edge: Edge) -> Iterator[_Move]:
         user, node = edge.user, edge.user.node
         function = user.to(node.inputs[0])
         last = function.node.name.rpartition(".")[2]
         if edge.position == 0:
             if last not in SPENT:
-                yield _State(user, calls)
+                yield _Move(user, "same")
             return
         own = self.meanings.routines(user)
         if own:
@@ -194,18 +235,18 @@ class Flow:
                 again = routine is user.routine  # what comes back from a recursion goes to whoever called first
                 for target in self._parameters(edge, routine):
                     entered = True
-                    yield _State(target, calls if again else (*calls, user)[-_DEEP:])
+                    yield _Move(target, "same" if again else "into")
                 if again:
-                    yield _State(user, calls)
+                    yield _Move(user, "same")
             made = any(isinstance(one, Own) and one.kind == "class" for one in self.meanings.of(function))
             if made or not entered:
-                yield _State(user, calls)
+                yield _Move(user, "same")
         elif last in RUNNERS:
-            yield from self._run_elsewhere(edge, calls)
+            yield from self._run_elsewhere(edge)
         elif last not in SPENT:
-            yield _State(user, calls)
+            yield _Move(user, "same")
 
-    def _run_elsewhere(self, edge: Edge, calls: tuple[Ref, ...]) -> Iterator[_State]:
+    def _run_elsewhere(self, edge: Edge) -> Iterator[_Move]:
         """`run_in_executor(None, predict, x)`: x becomes a parameter of predict."""
         user = edge.user
         found = False
@@ -221,9 +262,9 @@ class Flow:
                     index = edge.position - place - 1
                     if index < len(parameters):
                         found = True
-                        yield _State(_parameter(one.routine, parameters[index]), (*calls, user)[-_DEEP:])
+                        yield _Move(_parameter(one.routine, parameters[index]), "into")
         if not found:
-            yield _State(user, calls)
+            yield _Move(user, "same")
 
     def _parameters(self, edge: Edge, routine: Routine) -> Iterator[Ref]:
         """The parameters that an argument becomes."""
@@ -242,14 +283,6 @@ class Flow:
             rest = [one.name for one in routine.function.parameters if one.stars == 1]
             targets = [names[index]] if index < len(names) else rest
         yield from (_parameter(routine, name) for name in targets)
-
-    def _back(self, routine: Routine, calls: tuple[Ref, ...]) -> Iterator[_State]:
-        """To the call that this came from; else to everybody who calls."""
-        if calls:
-            yield _State(calls[-1], calls[:-1])
-            return
-        yield from (_State(call, ()) for call in self.meanings.handed.get(routine, ())[:_CALLERS])
-        yield from (_State(call, ()) for call in self.meanings.callers(routine)[:_CALLERS])
 
     def _reads_of_global(self, user: Ref) -> Iterator[Ref]:
         module = user.routine.module
@@ -281,6 +314,18 @@ class Flow:
                     for read in _reads(routine).get(base.node.name, ())
                     if routine is not user.routine
                 )
+
+
+def _names(routine: Routine) -> dict[int, list[str]]:
+    """For each node of a function the names that it is kept in."""
+    kept = routine.__dict__.get("names_of")
+    if kept is None:
+        kept = routine.__dict__["names_of"] = {}
+        for name, numbers in routine.function.names.items():
+            for number in numbers:
+                kept.setdefault(number, []).append(name)
+    found: dict[int, list[str]] = kept
+    return found
 
 
 def _reads(routine: Routine) -> dict[str, list[int]]:

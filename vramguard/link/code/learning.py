@@ -39,7 +39,10 @@ _PREPARES: Final = re.compile(
 _HOLDS: Final = re.compile(
     r"Trainer|^(statsmodels|fastai|flair|setfit|sentence_transformers|darts|openai|sagemaker)\b|[Ll]earn"
 )
-_PREPARER: Final = re.compile(r"preproc|scaler|encoder|imputer|vectorizer|transformer\b|tokenizer", re.IGNORECASE)
+_PREPARER: Final = re.compile(
+    r"preproc|scaler|encoder|imputer|vectorizer|transformer\b|tokenizer|selector|union", re.IGNORECASE
+)
+_WHOLE: Final = re.compile(r"[Pp]ipeline$|Union$|ColumnTransformer$|make_column_(selector|transformer)$|make_union$")
 _NAMED: Final = re.compile(
     r"(^|[._])(model|clf|classifier|regressor|estimator|pipeline|pipe|grid|grid_search|search|reg|xgb|lgbm|rf|lr|svc|svm|knn|tree"
     r"|forest|automl|learner)\w{0,12}\.(fit|partial_fit)$",
@@ -80,34 +83,26 @@ class Learning:
         for call in self.code.program.calls.get("fit", ()):
             paths = self.code.meanings.called(call)
             unknown = all(path.startswith("?") for path in paths)
-            named = _NAMED.search(self.code.written(call)) and not _PREPARER.search(self.code.written(call))
-            if call not in found and call.routine in judged and unknown and len(call.node.inputs) > 1 and named:
+            named = unknown and len(call.node.inputs) > 1 and _NAMED.search(self.code.written(call))
+            if call not in found and call.routine in judged and named and not self._prepares(call, paths):
                 found[call] = "estimator"
         return found
 
     def _prepares(self, call: Ref, paths: frozenset[str]) -> bool:
         """Whether what is fitted only prepares data: a scaler, or a pipeline of nothing else."""
-        if any(_PREPARES.search(path) for path in paths) or _PREPARER.search(
-            self.code.written(call).rpartition(".")[0]
-        ):
+        receiver = self.code.written(call).rpartition(".")[0]
+        if any(_PREPARES.search(path) for path in paths) or _PREPARER.search(receiver):
             return True
-        if not any(path.startswith("sklearn.pipeline.") for path in paths):
-            return False
         function = call.to(call.node.inputs[0])
         made = list(self._made(function.to(function.node.inputs[0]))) if function.node.op == "attr" else []
-        parts = [one for whole in made for one in within(whole) if one.node.op == "call" and one != whole]
-        known = [
-            (paths, one)
-            for one in parts
-            if (paths := self.code.meanings.called(one)) and not any("make_column_selector" in path for path in paths)
-        ]
-        steps = [
-            (paths, one) for paths, one in known if not any(path.startswith("sklearn.pipeline.") for path in paths)
-        ]
-        return bool(steps) and all(
-            any(_PREPARES.search(f"{path}()") for path in paths) or _PREPARER.search(self.code.written(one))
-            for paths, one in steps
-        )
+        wholes = [one for one in made if _WHOLE.search(self.code.written(one))]
+        parts = [one for whole in wholes for one in within(whole) if one.node.op == "call" and one != whole]
+        steps = [one for one in parts if not _WHOLE.search(self.code.written(one)) and self.code.meanings.called(one)]
+        return bool(steps) and all(map(self._is_preparing, steps))
+
+    def _is_preparing(self, step: Ref) -> bool:
+        paths = self.code.meanings.called(step)
+        return any(_PREPARES.search(f"{path}()") for path in paths) or bool(_PREPARER.search(self.code.written(step)))
 
     def _made(self, ref: Ref, depth: int = 0) -> Iterator[Ref]:
         """The calls that made an object: of a function of the repository those that it returns."""

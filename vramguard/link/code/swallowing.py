@@ -174,7 +174,12 @@ class Swallowing:
             starts = [blank] if blank is not None else reads
             at = Location(routine.path, block.line, 1, block.line, 1)
             steps = next((steps for one in starts[:4] if (steps := self._used(one)) is not None), None)
-            if steps is None and loads and tokens(routine.function.name) & _ROWS and tokens(routine.path) & _PREPARING:
+            if (
+                steps is None
+                and loads
+                and tokens(routine.function.name) & _ROWS
+                and tokens("/".join(routine.path.split("/")[-2:])) & _PREPARING
+            ):
                 steps = (Step(at, f"`{routine.function.name}` loads the data of {routine.path}"),)
             if steps is not None:
                 how = "except: " + ("an empty collection" if blank is not None else block.leaves or "pass")
@@ -213,20 +218,22 @@ class Swallowing:
 
     def _blank(self, routine: Routine, number: int) -> Ref | None:
         """The empty collection that a handler gives for what could not be read, where that is all that it does."""
-        function = routine.function
         found = None
-        for inner, node in enumerate(function.nodes):
+        for inner, node in enumerate(routine.function.nodes):
             if number not in routine.blocks[node.block]:
                 continue
             if node.op in _EMPTY and not node.inputs:
                 found = Ref(routine, inner)
-            elif (
-                node.op == "binary"
-                or (node.op == "grown" and node.name != "[]")
-                or (node.op == "call" and self._last(Ref(routine, inner)) not in _SAYS)
-            ):
+            elif self._does(Ref(routine, inner)):
                 return None
         return found
+
+    def _does(self, ref: Ref) -> bool:
+        """Whether a handler counts, collects, or calls what does more than say something."""
+        node = ref.node
+        if node.op == "call":
+            return self._last(ref) not in _SAYS
+        return node.op == "binary" or (node.op == "grown" and node.name != "[]")
 
     def _last(self, call: Ref) -> str:
         return self.code.written(call).rpartition(".")[2]

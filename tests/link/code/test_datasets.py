@@ -1,0 +1,241 @@
+"""What training reads, what stands on the way, what is fetched and kept, and what vanishes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from programs import facts
+
+from vramguard.link.code.datachecks import blind_validators
+from vramguard.link.code.datasets import data_sources, latest_data, own_outputs
+from vramguard.link.code.scraping import web_data
+from vramguard.link.code.swallowing import swallowed_errors
+
+if TYPE_CHECKING:
+    from vramguard.facts import Facts
+
+HEAD = """
+import csv, json, pickle
+import joblib, pandas as pd, pandera as pa, requests, torch
+from datasets import Dataset, load_dataset
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import StandardScaler
+from transformers import Trainer
+"""
+
+
+def program(text: str, **others: str) -> Facts:
+    """The facts of `app.py`, and of modules beside it."""
+    return facts({"app.py": HEAD + text, **{f"{name}.py": HEAD + more for name, more in others.items()}})
+
+
+def trained(text: str, **others: str) -> list[tuple[str, str, bool]]:
+    """The reads that train: what is called, what learns, and whether something validates."""
+    return [(one.call.rpartition(".")[2], one.trains, one.validated) for one in data_sources(program(text, **others))]
+
+
+READ = "rows = pd.read_csv('p.csv')\n"
+GAPS = "if rows['a'].isna().any()"
+FIT = "LinearRegression().fit(rows[['a']], rows['b'])"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{READ}{FIT}",
+        f"rows = pd.read_csv('p.csv').dropna().drop_duplicates()\n{FIT}",
+        f"{READ}assert rows['a'].notna().all()\n{FIT}",
+        f"{READ}if 'a' not in rows.columns:\n    raise ValueError\n{FIT}",
+        f"{READ}if rows.empty or len(rows) < 10:\n    raise ValueError\n{FIT}",
+        f"{READ}if rows['a'].isna().any():\n    print('gaps')\n{FIT}",
+        f"{READ}try:\n    {GAPS}:\n        raise ValueError\nexcept ValueError:\n    print('gaps')\n{FIT}",
+    ],
+)
+def test_what_refuses_nothing(text: str) -> None:
+    assert trained(text) == [("read_csv", "LinearRegression.fit", False)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{READ}rows = pa.DataFrameSchema({{'a': pa.Column(float)}}).validate(rows)\n{FIT}",
+        f"{READ}if rows['a'].isna().any():\n    raise ValueError\n{FIT}",
+        f"{READ}bad = rows['a'].isna() | rows['b'].lt(0)\nif bad.any():\n    raise ValueError\n{FIT}",
+        f"def valid(rows):\n    {GAPS}:\n        raise ValueError\n    return rows\n{READ}rows = valid(rows)\n{FIT}",
+        f"def check(rows):\n    return rows.notna().all()\n{READ}if not check(rows):\n    raise ValueError\n{FIT}",
+        f"{READ}errors = []\n{GAPS}:\n    errors.append('gaps')\nif errors:\n    raise ValueError\n{FIT}",
+    ],
+)
+def test_what_refuses(text: str) -> None:
+    assert trained(text) == [("read_csv", "LinearRegression.fit", True)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{READ}print(rows.describe())",
+        "StandardScaler().fit(pd.read_csv('p.csv'))",
+        "Pipeline([('s', StandardScaler())]).fit(pd.read_csv('p.csv'))",
+        "joblib.load('model.joblib').predict(pd.read_csv('p.csv'))",
+        f"rows = pd.read_csv('data/iris.csv')\n{FIT}",
+        f"config = json.load(open('config.json'))\nrows = config['x']\n{FIT}",
+        "Trainer(model=m, eval_dataset=load_dataset('json', data_files='e.json')).train()",
+        "Trainer(model=m, train_dataset=load_dataset('stanfordnlp/imdb')).train()",
+    ],
+)
+def test_what_does_not_train(text: str) -> None:
+    assert trained(text) == []
+
+
+def test_a_read_in_another_module() -> None:
+    text = "import data\nrows = data.load()\nmodel = LinearRegression()\nmodel.fit(rows, 1)\njoblib.dump(model, 'm')"
+    found = data_sources(program(text, data="def load():\n    return pd.read_csv('p.csv')"))
+    assert [(one.at.path, one.of, one.saved) for one in found] == [("data.py", "p.csv", "joblib.dump")]
+    assert [step.at.path for step in found[0].steps] == ["data.py", "app.py", "app.py"]
+
+
+def test_rows_that_a_dataset_keeps_for_a_loop() -> None:
+    text = """
+class Rows(torch.utils.data.Dataset):
+    def __init__(self):
+        self.rows = pd.read_csv('p.csv')
+    def __getitem__(self, number):
+        return self.rows.iloc[number]
+def train(model, optimizer):
+    for row in torch.utils.data.DataLoader(Rows()):
+        loss = model(row)
+        loss.backward()
+        optimizer.step()
+"""
+    assert trained(text) == [("read_csv", "loss.backward", False)]
+
+
+def test_a_report_that_nobody_reads_is_named() -> None:
+    text = f"import great_expectations as ge\n{READ}ge.from_pandas(rows).validate()\n{FIT}"
+    (found,) = data_sources(program(text))
+    assert [one.flaw for one in found.validations] == ["nobody reads its answer"]
+
+
+SAVE = "\nwith open('data/pages.csv', 'w') as file:\n    csv.writer(file).writerow([text])"
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("text = requests.get(url).text" + SAVE, ["file"]),
+        ("page = requests.get(url)\nprint(page.status_code)\ntext = page.text" + SAVE, ["file"]),
+        ("page = requests.get(url)\nif page.status_code != 200:\n    print('hm')\ntext = page.text" + SAVE, ["file"]),
+        ("pd.DataFrame(requests.get(url).json()).to_csv('prices.csv')", ["table"]),
+        ("page = requests.get(url)\npage.raise_for_status()\ntext = page.text" + SAVE, []),
+        ("page = requests.get(url)\nif page.status_code != 200:\n    raise ValueError\ntext = page.text" + SAVE, []),
+        ("page = requests.get(url)\ntext = page.text if page.ok else ''" + SAVE, []),
+        (
+            "def get():\n    page = requests.get(url)\n    page.raise_for_status()\n    return page\ntext = get().text"
+            + SAVE,
+            [],
+        ),
+        ("page = requests.get(url)\nif 'Not Found' in page.text:\n    raise ValueError\ntext = page.text" + SAVE, []),
+        ("import urllib.request\ntext = urllib.request.urlopen(url).read()" + SAVE, []),
+        ("text = requests.post(url).text" + SAVE, []),
+        ("with open('logo.png', 'wb') as file:\n    file.write(requests.get(url).content)", []),
+        ("with open('cache.json', 'w') as file:\n    json.dump(requests.get(url).json(), file)", []),
+        ("print(requests.get(url).text)", []),
+    ],
+)
+def test_pages_that_are_kept(text: str, kinds: list[str]) -> None:
+    assert [one.kind for one in web_data(program(text))] == kinds
+
+
+def test_a_key_of_an_answer_that_is_asked_for() -> None:
+    strict, loose = (
+        web_data(program(f"pd.DataFrame(requests.get(url).json(){way}).to_csv('prices.csv')"))[0].strict
+        for way in ("['rows']", ".get('rows')")
+    )
+    assert (strict, loose) == (True, False)
+
+
+@pytest.mark.parametrize(
+    ("test", "columns"),
+    [
+        ("rows['name'].isna().any()", ["name"]),
+        ("rows.comment_text.isnull().any()", ["comment_text"]),
+        ("rows['price'].isna().any()", []),
+        ("rows['user_id'].isna().any()", []),
+        ("rows['name'].isna().any() or rows['name'].isin(['404', 'null']).any()", []),
+        ("rows['name'].isna().any() or rows['name'].str.contains('<').any()", []),
+    ],
+)
+def test_validators_of_text(test: str, columns: list[str]) -> None:
+    text = f"def validate(rows):\n    if {test}:\n        raise ValueError"
+    assert [one.column for one in blind_validators(program(text))] == columns
+
+
+LOG = "def answer(x):\n    y = joblib.load('m').predict(x)\n    pd.DataFrame(y).to_csv('out/log.csv')\n"
+
+
+@pytest.mark.parametrize(
+    ("train", "found"),
+    [
+        (f"rows = pd.read_csv('out/log.csv')\n{FIT}", ["out/log.csv"]),
+        (f"rows = pd.read_csv('in/log.csv')\n{FIT}", []),
+        (f"rows = pd.read_csv('other.csv')\n{FIT}", []),
+        (f"rows = pd.read_csv('out/log.csv')\nrows = rows[rows['reviewed'] == 1]\n{FIT}", []),
+    ],
+)
+def test_answers_that_are_learned_from(train: str, found: list[str]) -> None:
+    assert [one.of for one in own_outputs(program(LOG + train))] == found
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("'s3://shop/latest/p.csv'", 1),
+        ("f'{root}/latest/p.csv'", 1),
+        ("'s3://shop/2026-11-02/p.csv'", 0),
+        ("'latest_news.csv'", 0),
+    ],
+)
+def test_paths_that_change(path: str, found: int) -> None:
+    assert len(latest_data(program(f"root = 'a'\nrows = pd.read_csv({path})\n{FIT}"))) == found
+
+
+LINES = """
+def load():
+    rows = []
+    for line in open('p.jsonl'):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            {}
+    return Dataset.from_list(rows)
+"""
+ROWS = """
+def load_rows():
+    try:
+        return pd.read_csv('p.csv')
+    except OSError:
+        return []
+rows = load_rows()
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        (f"rows = pd.read_csv('p.csv', on_bad_lines='skip')\n{FIT}", ["on_bad_lines='skip'"]),
+        (f"rows = pd.read_csv('p.csv', on_bad_lines='error')\n{FIT}", []),
+        ("print(pd.read_csv('p.csv', on_bad_lines='skip'))", []),
+        (f"{READ}rows['a'] = pd.to_numeric(rows['a'], errors='coerce')\n{FIT}", ["errors='coerce'"]),
+        (f"{READ}rows['a'] = pd.to_numeric(rows['a'], errors='coerce')\nprint(rows.isna().sum())\n{FIT}", []),
+        (LINES.format("continue"), ["except: continue"]),
+        (LINES.format("pass"), ["except: pass"]),
+        (LINES.format("raise"), []),
+        (LINES.format("print(line)"), []),
+        (f"{ROWS}{FIT}", ["except: an empty collection"]),
+        (f"{ROWS}print(rows)", []),
+    ],
+)
+def test_what_vanishes(text: str, how: list[str]) -> None:
+    assert [one.how for one in swallowed_errors(program(text))] == how
