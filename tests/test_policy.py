@@ -143,7 +143,7 @@ def configured(text: str) -> settings.Configuration:
     ("text", "words"),
     [
         ('select = ["VG9"]', "vramguard.toml:1:1: no rule `VG9`"),
-        ('ignore = ["VG13"]', "vramguard.toml:1:1: no rule `VG13`; did you mean `VG113`?"),
+        ('ignore = ["VG29"]', "vramguard.toml:1:1: no rule `VG29`; did you mean `VG209`?"),
         ('severity = {VG1 = "note"}', "no rule `VG1`"),
         ("[rules.VG999]\nclasses = []", "no rule `VG999`"),
         ("[rules.VG101]\nclass = []", "vramguard.toml:2:1: unknown key `class`; did you mean `classes`?"),

@@ -214,9 +214,18 @@ def test_the_organisations_own_words_are_errors() -> None:
     assert [one.severity.label for one in found] == ["error", "error", "warning"]
 
 
-def test_a_measured_time_is_a_warning() -> None:
-    found = findings({"app.py": _app("latency_ms: float\n    predicted_duration: float\n    value: float")}, "VG302")
+def test_a_time_may_be_an_answer_and_the_services_own_clock_is_none() -> None:
+    fields = "latency_ms: float\n    delivery_time: float\n    predicted_duration: float\n    value: float"
+    found = findings({"app.py": _app(fields)}, "VG302")
     assert [one.severity.label for one in found] == ["warning", "error", "error"]
+
+
+def test_what_is_asked_on_its_way_may_be_declared_as_any_number() -> None:
+    guard = "    if not math.isfinite(value):\n        raise HTTPException(500)\n"
+    route = "@app.post('/predict')\ndef f() -> A:\n    value = model.predict(1)\n{}    return A(value=value)\n"
+    text = f"import math\n{PYDANTIC}class A(BaseModel):\n    value: float\n{route}"
+    assert not findings({"app.py": text.format(guard)}, "VG302")
+    assert findings({"app.py": text.format("")}, "VG302")
 
 
 def test_fields_that_may_be_anything() -> None:

@@ -6,13 +6,14 @@ from vramguard.extract import extract
 from vramguard.extract.python import is_of_use, parsed
 from vramguard.source import Document, Location, Unreadable, read
 from vramguard.source.expression import Literal, written
+from vramguard.source.graph import CodeModule
 from vramguard.source.program import PythonModule, PythonText
 
 
 def facts(text: str, path: str = "app.py") -> list[object]:
     document = read(path, text.encode())
     assert isinstance(document, Document)
-    return list(extract(document))
+    return [fact for fact in extract(document) if not isinstance(fact, CodeModule)]
 
 
 def module(text: str) -> PythonModule:

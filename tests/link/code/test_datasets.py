@@ -239,3 +239,10 @@ rows = load_rows()
 )
 def test_what_vanishes(text: str, how: list[str]) -> None:
     assert [one.how for one in swallowed_errors(program(text))] == how
+
+
+def test_a_table_that_another_program_has_held_against_a_schema() -> None:
+    clean = "def main(path, out):\n    rows = pa.DataFrameSchema({}).validate(pd.read_csv(path))\n    rows.to_csv(out)"
+    read = f"import sys\nrows = pd.read_csv(sys.argv[1])\n{FIT}"
+    assert trained(read, clean=clean) == [("read_csv", "LinearRegression.fit", True)]
+    assert trained(f"{READ}{FIT}", clean=clean) == [("read_csv", "LinearRegression.fit", False)]

@@ -1,5 +1,7 @@
 """Schemas that an answer is led around, refusals that are forgotten, texts that are executed."""
 
+# ruff: noqa: E501 - programs, a line each
+
 from __future__ import annotations
 
 import pytest
@@ -201,3 +203,44 @@ def f():
     return answer
 """
     assert [layer.kind for one in exposures(facts({"app.py": text})) for layer in one.layers] == ["type"]
+
+
+@pytest.mark.parametrize(
+    ("body", "mask"),
+    [
+        ("    return 0.0 if math.isnan(value) else value", "0.0 if math.isnan(value) else value"),
+        ("    row = {}\n    if math.isnan(value):\n        row['p'] = None\n    else:\n        row['p'] = value\n    return row", "if math.isnan(value): None"),
+        ("    try:\n        return float(model.predict([1])[0])\n    except Exception:\n        return 0.0", "except: return 0.0"),
+        ("    if math.isnan(value):\n        raise ValueError\n    return value", ""),
+    ],
+)  # fmt: skip
+def test_masks(body: str, mask: str) -> None:
+    text = f"""
+import joblib
+import math
+from flask import Flask
+app = Flask("x")
+model = joblib.load("m")
+@app.get("/")
+def f():
+    value = model.predict([1])[0]
+{body}
+"""
+    layers = [layer for one in exposures(facts({"app.py": text})) for layer in one.layers]
+    assert [layer.what for layer in layers if layer.kind == "mask"][:1] == ([mask] if mask else [])
+
+
+def test_guards_are_named_as_they_are_written() -> None:
+    text = """
+import joblib
+from flask import Flask
+app = Flask("x")
+model = joblib.load("m")
+@app.get("/")
+def f():
+    value = model.predict([1])[0]
+    if "NaN" in str(value):
+        raise ValueError
+    return value
+"""
+    assert [layer.what for one in exposures(facts({"app.py": text})) for layer in one.layers] == ["'NaN' in str(value)"]
