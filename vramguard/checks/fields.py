@@ -22,6 +22,12 @@ _WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Bounds of these do not refuse NaN: `price <= 0` is false of it (both tried, see extract/fields).
 _BLIND: Final = ("protoc-gen-validate", "marshmallow")
+# A difference of two times of the service's own clock is finite.
+_TIMER: Final = re.compile(
+    r"latency|elapsed|(process|processing|inference|infer|response|execution|generation|query|search|total|took|run)_?"
+    r"(time|ms|millis|seconds|secs|duration|s)(_|$)|^took|^uptime|^ms$",
+    re.IGNORECASE,
+)
 _ANSWERED: Final = frozenset(
     {"predicted", "estimated", "expected", "forecast", "forecasted"}
 )  # a time that a model says
@@ -47,7 +53,9 @@ class FiniteResponse:
         for found in facts.once("answered numbers", _answered):
             number = found.number
             judged, severity = weight(self, facts, number.at.path)
-            if not judged or not found.python or found.refuses or number.kind == "int" or number.name in self.besides:
+            if not judged or not found.python or found.refuses or found.guarded or number.kind == "int":
+                continue
+            if number.name in self.besides or _TIMER.search(number.name):
                 continue
             clock = Severity.WARNING if self._is_measured(number.name) else None
             passing = [name for name in (NAN, INFINITY, MINUS_INFINITY) if _passes(found, name)]

@@ -34,7 +34,6 @@ _FAULTS: Final = {
     "error": "the comparison itself fails",
     "equal": "both are equal",
     "nan": "a score is NaN",
-    "forced": "something forces it",
 }
 _PREPARING: Final = ("tokenizer", "processor", "feature_extractor", "image_processor")
 
@@ -104,16 +103,20 @@ class AutoPromotion:
                 continue
             if not judged(facts, one.at) or self._is_aside(one):
                 continue
-            if one.kind == "push":  # weights, tokenizer and card go up one after another
-                if (one.at.path, one.function) in pushes:
+            if one.kind == "push":  # weights, tokenizer and card go up one after another; an example says it once
+                light = facts.classify(one.at.path) in self.warnings
+                key = one.at.path, "" if light else one.function
+                if key in pushes:
                     continue
-                pushes.add((one.at.path, one.function))
+                pushes.add(key)
             yield self._problem(facts, one)
 
     @staticmethod
     def _is_aside(one: Promotion) -> bool:
+        """What is no model's; what a person's own cell uploads: that person is there, and nothing serves it yet."""
         base = one.what.rpartition(".")[0].rpartition(".")[2]
-        return base in _PREPARING or "dataset" in base or (one.kind == "deploy" and one.at.path.endswith(".ipynb"))
+        by_hand = one.kind in ("deploy", "push") and one.at.path.endswith(".ipynb")
+        return base in _PREPARING or "dataset" in base or by_hand
 
     def _problem(self, facts: Facts, one: Promotion) -> Problem:
         how = "right after training" if one.by == "chain" else "as a step of a pipeline"
@@ -127,10 +130,10 @@ class AutoPromotion:
 class PromotionFailsOpen:
     """What compares a new model with the one in use lets one through that was not shown to be better.
 
-    `faults` that count: absent, error, equal, nan, forced.
+    `faults` that count: absent, error, equal, nan.
     """
 
-    faults: tuple[str, ...] = ("absent", "error", "equal", "nan", "forced")
+    faults: tuple[str, ...] = ("absent", "error", "equal", "nan")
     warnings: tuple[PathClass, ...] = _WEAKER
 
     def find(self, facts: Facts) -> Iterator[Problem]:

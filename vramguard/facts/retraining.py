@@ -48,7 +48,7 @@ class Promotion:
 class Comparator:
     """What decides between a new model and the one in use, and lets one through that is not shown to be better.
 
-    `faults`: absent (there is none to compare with), equal, nan, error (the comparison failed), forced.
+    `faults`: absent (there is none to compare with), equal, nan, error (the comparison failed).
     """
 
     at: Location

@@ -9,12 +9,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.fields import Guard, ModuleNames, NumberField, ResponseModel, SchemaClass
 from vramguard.facts.values import Unknown
-from vramguard.link.code.outputs import answering
+from vramguard.link.code.outputs import answering, joined
 from vramguard.source import Location
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _PREDICTS: Final = re.compile(
 )
 _TELLS: Final = re.compile(
     r"health|ready|\blive|liveness|status|metric|stats|statistic|version|\binfo|_info|info_|metadata|config|settings"
-    r"|login|token|auth|\buser|monitor|drift|evaluat|\btrain|retrain|upload|benchmark|experiment|model_?card|usage",
+    r"|login|token|auth|\buser|monitor|drift|evaluat|calibrat|compar|threshold|\btrain|retrain|upload|benchmark|experiment|model_?card|usage",
     re.IGNORECASE,
 )
 _FORMS_OF_BASES: Final = {"BaseModel": "pydantic", "Struct": "msgspec", "Schema": "marshmallow"}
@@ -43,7 +43,7 @@ class Answered:
 
     `guards`: every validator that is declared for it, in the classes that hold or inherit it too; `finite`: what the
     configuration of its class, or of a base, says. `counts`: its class counts tokens. `refuses`: the renderer fails on
-    NaN.
+    NaN. `guarded`: whatever a model gives it is asked, on its way, whether it is finite.
     """
 
     number: NumberField
@@ -56,6 +56,7 @@ class Answered:
     counts: bool = False
     refuses: bool = False
     python: bool = True
+    guarded: bool = False
 
 
 def gives_model_output(program: Program, handler: ResponseModel) -> bool:
@@ -76,21 +77,37 @@ def _tells(handler: ResponseModel) -> bool:
 def answered(facts: Facts, gives: Callable[[Program, ResponseModel], bool] = gives_model_output) -> Iterator[Answered]:
     """Every number in an answer that a model is behind, each once, with the handler that comes first."""
     program = Program(facts)
-    flowing = answering(facts)
+    flowing, guarded = answering(facts), _guarded(facts)
     seen: set[Location] = set()
     serves = False
     for handler in sorted(facts.of(ResponseModel), key=lambda one: one.refuses):
-        flows = (handler.at.path, handler.handler.rpartition(".")[2]) in flowing and not _tells(handler)
+        key = handler.at.path, handler.handler.rpartition(".")[2]
+        flows = key in flowing and not _tells(handler)
         if not flows and not gives(program, handler):
             continue
         serves = True
         for found in program.numbers(handler):
             if found.number.at not in seen:
                 seen.add(found.number.at)
-                yield found
+                yield replace(found, guarded=key in guarded)
     for number in facts.of(NumberField):
         if number.answers and (serves or _PREDICTS.search(number.answers)) and _is_predicted(number):
             yield Answered(number, number.answers, number.at, finite=number.finite, form=number.form, python=False)
+
+
+def _guarded(facts: Facts) -> frozenset[tuple[str, str]]:
+    """The handlers that refuse, on every way of a model's number to them, what is not finite."""
+    outputs = joined(facts)
+    found: dict[tuple[str, str], bool] = {}
+    for way in outputs.ways():
+        if way.surface is not None and way.row["kind"] in ("number", "any"):
+            key = way.surface.routine.path, way.surface.routine.function.name
+            refused = any(
+                one.kind in ("finite", "bounds") and one.form != "assert" and {"nan", "inf"} <= one.excludes
+                for one in outputs.guards(way)
+            )
+            found[key] = found.get(key, True) and refused
+    return frozenset(key for key, refused in found.items() if refused)
 
 
 def _is_predicted(number: NumberField) -> bool:

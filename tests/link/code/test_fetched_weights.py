@@ -47,6 +47,7 @@ def test_nobody_compares(text: str) -> None:
         "urllib.request.urlretrieve(URL, 'page.html')\ntorch.load('model.pt')",
         "torch.load('model.pt')\nurllib.request.urlretrieve(URL, 'other.pt')",
         "subprocess.run('aws s3 cp models/a.pt s3://b/models/a.pt', shell=True)\ntorch.load('models/a.pt')",
+        "import gcsfs\nwith gcsfs.GCSFileSystem().open('b/train.pkl', 'rb') as f:\n    train_df = pickle.load(f)",
         "import mlflow\npath = mlflow.artifacts.download_artifacts('runs:/1/model')\ntorch.load(path)",
     ],
 )

@@ -127,6 +127,51 @@ def test_what_a_comparator_lets_through(text: str, expected: list[tuple[str, ...
     assert faults(text) == expected
 
 
+ASKED = """
+def is_better(new, old):
+    if old is None:
+        return True
+    return new < old
+def run(new):
+    better = is_better(new, look_up("prices"))
+    if not better:
+        return
+    promote(1)
+"""
+
+
+def test_a_function_that_is_asked_before_a_return_decides() -> None:
+    assert faults(ASKED) == [("absent",)]
+
+
+def test_equal_to_what_is_required_is_enough_and_nan_is_not() -> None:
+    text = "def run(production, min_auc):\n    if production.auc < min_auc:\n        raise ValueError\n    promote(1)"
+    assert faults(text) == [("nan",)]
+
+
+def test_a_graph_of_tasks_that_trains_and_promotes() -> None:
+    text = """
+from airflow import DAG
+from airflow.operators.python import PythonOperator
+with DAG("prices", schedule=None) as dag:
+    PythonOperator(task_id="train", python_callable=train)
+    PythonOperator(task_id="promote", python_callable=promote)
+"""
+    assert by(text) == ["chain"]
+
+
+def test_an_alias_of_wandb() -> None:
+    text = """
+import wandb
+def run():
+    train()
+    artifact = wandb.Api().artifact("prices:staging")
+    artifact.aliases.append("production")
+    artifact.save()
+"""
+    assert sorted(by(text)) == ["", "chain"]
+
+
 @pytest.mark.parametrize(
     ("text", "count"),
     [

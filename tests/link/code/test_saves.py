@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-
 from programs import facts
+
 from vramguard.link.code.saves import training_loops
 
 HEAD = "import logging\nimport math\nimport sys\n\nimport torch\n\n\n"
@@ -42,6 +42,7 @@ REFUSING = {
     "clipping": "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0, error_if_nonfinite=True)\n",
     "a count": "if torch.isnan(loss):\n    bad = bad + 1\n    if bad > 3:\n        raise FloatingPointError\n",
     "anomalies": "torch.autograd.set_detect_anomaly(True)\n",
+    "one by one": "for name in ('a', 'loss'):\n    if not math.isfinite(logs.get(name)):\n        raise ValueError\n",
     "mended gradients": "for p in model.parameters():\n    torch.nan_to_num(p.grad, out=p.grad)\n",
 }
 

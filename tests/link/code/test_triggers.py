@@ -160,6 +160,75 @@ def test_command_lines() -> None:
     assert found(runner + both, fit=other, show="print('no')\n") == [("clock", False)]
 
 
+QUEUE = """
+class Worker:
+    def run(self):
+        self.running = True
+        while True:
+            job = redis_client.rpop("jobs")
+            if job:
+                self.work(job)
+            else:
+                time.sleep(10)
+    def work(self, job):
+        train()
+"""
+
+
+def test_a_worker_that_waits_for_messages_is_set_off_by_these() -> None:
+    assert found(QUEUE) == [("event", False)]
+    assert found(QUEUE.replace("if job:", "if True:")) == [("loop", False)]
+
+
+DAGS = """
+from airflow import DAG
+from airflow.operators.python import PythonOperator
+from airflow.operators.trigger_dagrun import TriggerDagRunOperator
+from app import train
+"""
+LAST = DAGS + "with DAG('last', schedule=None) as dag:\n    PythonOperator(task_id='a', python_callable=train)\n"
+RUNS = DAGS + "with DAG('{}', schedule={}) as dag:\n    TriggerDagRunOperator(task_id='a', trigger_dag_id='{}')\n"
+
+
+def test_graphs_of_tasks_that_run_one_another() -> None:
+    daily, between = RUNS.format("first", "'@daily'", "between"), RUNS.format("between", None, "last")
+    assert found("", dags__first=daily, dags__between=between, dags__last=LAST) == [("clock", False)]
+    assert found("", dags__first=daily, dags__between=between) == []
+    assert found("", dags__between=between, dags__last=LAST) == []
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ("statistics.mean(sentiments) < 0.6", "statistics.mean(sentiments) < 0.6"),
+        ("force_train or result['drift_detected']", "force_train or result['drift_detected']"),
+        ("not (no_drift := find_drift())", "not no_drift"),
+    ],
+)
+def test_a_score_is_named_as_it_was(condition: str, said: str) -> None:
+    text = f"import statistics\ndef check(sentiments, result, force_train=False):\n    if {condition}:\n        train()"
+    assert [one.what for one in triggers(facts({"app.py": MODEL + text}))] == [said]
+
+
+def test_the_score_is_named_rather_than_the_bookkeeping() -> None:
+    text = """
+def check(report):
+    if not report.drift_detected:
+        return
+    already_retrained = look(report)
+    if already_retrained:
+        return
+    train()
+"""
+    assert [one.what for one in triggers(facts({"app.py": MODEL + text}))] == ["report.drift_detected"]
+
+
+def test_a_launcher_of_training_is_training() -> None:
+    assert found("def check(drift):\n    if drift.score > 0.3:\n        subprocess.run(['torchrun', 'x.py'])") == [
+        ("score", False)
+    ]
+
+
 def test_handlers() -> None:
     """Of what users send: a trigger. Of a person who asks for training: none."""
     head = "from fastapi import FastAPI\napp = FastAPI()\n"

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Final
 from vramguard.facts.outputs import Step
 from vramguard.facts.retraining import Comparator
 from vramguard.link.code import program
+from vramguard.link.code.conditions import parts_of
 from vramguard.link.code.program import Ref
 from vramguard.link.code.promotions import Promotions
+from vramguard.link.code.reading import Reader
 from vramguard.link.code.triggers import starting
 from vramguard.link.code.words import tokens, within
 from vramguard.source.graph import NONE
@@ -37,6 +39,11 @@ _SCORES: Final = re.compile(
     r"|perplexity|value|result",
     re.IGNORECASE,
 )
+_NEW: Final = frozenset({"new", "candidate", "challenger", "ft", "finetuned"})
+# What a score has to reach: written down, no other model's.
+_LIMITS: Final = frozenset(
+    {"min", "max", "minimum", "maximum", "threshold", "limit", "gate", "required", "target", "floor"}
+)
 _ORDERS: Final = ("<", "<=", ">", ">=")
 _SOURCES: Final = frozenset({"get", "load", "float", "int", "round", "abs", "mean", "run_metadata", "metrics", "data"})
 
@@ -48,6 +55,7 @@ class Comparators:
         self.code = code
         self.promotions = Promotions(code, starts)
         self.conditions = starts.conditions
+        self.reader = Reader()
 
     def find(self) -> Iterator[Comparator]:
         """Comparators with at least one fault; one for each place."""
@@ -87,11 +95,11 @@ class Comparators:
             return
         for condition in conditions:
             if self._is_missing(condition) and not self._raises(call, condition):
-                yield condition.test, self._said(condition.test), ("absent",), ()
+                yield condition.test, self.reader.text(condition.test, 1), ("absent",), ()
                 return
         faults = self._let_through(compared)
         if faults:
-            yield compared[0].test, self._said(compared[0].test), faults, ()
+            yield compared[0].test, self.reader.text(compared[0].test, 1), faults, ()
         for condition in conditions:
             yield from self._decided(condition)
 
@@ -144,6 +152,7 @@ class Comparators:
             if inner.node.op == "compare" and inner.node.name in _ORDERS:
                 left, right = (inner.to(number) for number in inner.node.inputs)
                 scored = _SCORES.search(f"{self._own_words(left)} {self._own_words(right)}") is not None
+                scored = scored or self._is_pair(left, right)
                 if scored and (self._in_use(left) is not self._in_use(right) or self._both(left, right)):
                     yield inner
 
@@ -161,11 +170,15 @@ class Comparators:
 
     def _both(self, left: Ref, right: Ref) -> bool:
         """Both are scores of something, one of them new."""
-        new = {"new", "candidate", "challenger", "ft", "finetuned"}
-        return bool((self._words(left) & new) ^ (self._words(right) & new)) and "const" not in (
+        return bool((self._words(left) & _NEW) ^ (self._words(right) & _NEW)) and "const" not in (
             left.node.op,
             right.node.op,
         )
+
+    def _is_pair(self, left: Ref, right: Ref) -> bool:
+        """`new > old`: nothing but the two, as in a function that is asked which is better."""
+        names = [tokens(ref.node.name) for ref in (left, right) if ref.node.op == "param"]
+        return len(names) == 2 and any(one & _NEW and other <= _IN_USE for one, other in (names, names[::-1]))  # noqa: PLR2004
 
     def _let_through(self, compared: list[Condition]) -> tuple[str, ...]:
         """equal, nan, absent: what all the comparisons around a promotion let pass."""
@@ -200,7 +213,8 @@ class Comparators:
         """A comparison: of both models' scores, or of a score with a number."""
         if case == "nan":
             return False
-        if case == "absent" or ref not in list(self._comparisons(ref)):
+        limited = any(tokens(self._own_words(one)) & _LIMITS and one.node.op != "call" for one in ref.inputs())
+        if case == "absent" or limited or ref not in list(self._comparisons(ref)):
             return None
         return ref.node.name in ("<=", ">=")
 
@@ -245,7 +259,8 @@ class Comparators:
 
     def _decided(self, condition: Condition) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
         """`if is_better(new, old):` — the function's ways to say yes."""
-        asked = [inner for inner in within(condition.test) if inner.node.op == "call"] if condition.holds else []
+        parts = parts_of(condition.test, condition.holds)
+        asked = [inner for inner, holds in parts if inner.node.op == "call" and holds]
         for call in asked[:3]:
             for routine in self.code.meanings.routines(call):
                 if routine.function.kind == "function" and self._compares(routine):
@@ -267,7 +282,7 @@ class Comparators:
             elif self._is_comparison(given):
                 faults = tuple(case for case in ("equal", "nan") if self._says(given, case) is True)
                 if faults:
-                    yield given, self._said(given), faults
+                    yield given, self.reader.text(given, 1), faults
 
     def _around_return(self, ref: Ref) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
         blocks = ref.routine.function.blocks
@@ -275,19 +290,6 @@ class Comparators:
             yield ref, "except", ("error",), ()
             return
         yield from (found for found in self._around(ref) if found[2])
-
-    def _said(self, test: Ref) -> str:
-        node = test.node
-        if node.op == "compare":
-            return f" {node.name} ".join(self._said(test.to(number)) for number in node.inputs)
-        if node.op in ("and", "or"):
-            return f" {node.op} ".join(self._said(test.to(number)) for number in node.inputs)
-        if node.op == "unary":
-            return f"{node.name} {self._said(test.to(node.inputs[0]))}"
-        if node.op == "item":
-            return self._said(test.to(node.inputs[0])) + "[…]"
-        names = self.conditions.variables(test.routine).get(test.number, [])
-        return names[0] if names else self.code.written(test) or node.name or "…"
 
 
 def _is_retired(target: str) -> bool:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _STRONG: Final = frozenset({
     "drift", "drifted", "drifts", "sentiment", "feedback", "degraded", "degradation", "degrading", "psi", "ctr",
     "retrain", "retraining", "csat", "nps", "complaints", "thumbs", "corrections", "decayed", "decay",
-    "underperforming",
+    "underperforming", "sentiments", "feedbacks",
 })  # fmt: skip
 # Scores; those of errors are bad when high.
 _HIGH: Final = frozenset({
@@ -30,6 +30,8 @@ _HIGH: Final = frozenset({
     "confidence", "rating", "ratings",
 })  # fmt: skip
 _LOW: Final = frozenset({"mae", "rmse", "mape", "mse", "error", "errors", "loss", "smape", "wape", "kl", "ks"})
+# What says that training was, or is, under way: bookkeeping, no score.
+_DONE: Final = frozenset({"already", "running", "progress", "locked", "lock", "pending"})
 _DATA: Final = frozenset(
     {
         "data",
@@ -90,8 +92,13 @@ class Conditions:
         )
 
     def score(self, call: Ref) -> Condition | None:
-        """The nearest condition on a score."""
-        return next((condition for condition, kind in self.around(call) if kind == "score"), None)
+        """The nearest condition on a score: rather on one that says which than on one that says to train."""
+        found = [condition for condition, kind in self.around(call) if kind == "score"]
+        says = (one for one in found if any("train" not in word for word in self._strong(one.test)))
+        return next(says, found[0] if found else None)
+
+    def _strong(self, test: Ref) -> set[str]:
+        return {one for word, plain in self._words(test) if not plain for one in tokens(word) if one in _STRONG}
 
     def _kind(self, call: Ref, condition: Condition) -> str:
         test = condition.test
@@ -101,13 +108,22 @@ class Conditions:
             return "gate"
         if self._not_there(test, holds=condition.holds) or self._is_absent(condition, asked):
             return "absent"
+        if test.node.op == ("or" if condition.holds else "and"):  # each by itself is enough
+            parts = {self._kind(call, condition._replace(test=inner)) for inner in test.inputs()}
+            return "score" if "score" in parts else next(iter(sorted(parts - {""})), "")
+        return self._said(call, condition, words)
+
+    def _said(self, call: Ref, condition: Condition, words: list[tuple[str, bool]]) -> str:
+        """Score or flag, by the names in a test."""
+        asked = {word for word, _ in words}
         strong = {word for word, plain in words if not plain for one in tokens(word) if one in _STRONG}
-        flagged = asked & _FLAGS or any(plain for word, plain in words)
-        if strong and not (flagged and all("train" in one for one in strong)):
-            return "score"
-        if (self._counts_data(words) and self._counts(test)) or (
-            not flagged and any(_is_call_for_training(word) for word, _ in words)
-        ):
+        flagged = bool(asked & _FLAGS) or any(plain for _, plain in words)
+        trains = bool(strong) and all("train" in one for one in strong)
+        if trains and any(tokens(word) & _DONE for word in asked):
+            return ""
+        counted = self._counts_data(words) and self._counts(condition.test)
+        called = not flagged and any(_is_call_for_training(word) for word in asked)
+        if (strong and not (flagged and trains)) or counted or called:
             return "score"
         if flagged:
             return "flag"
@@ -192,7 +208,7 @@ class Conditions:
 
     def _worse(self, call: Ref, condition: Condition) -> bool:
         """Whether the call runs when a score is low, or an error high, as a comparison with something says."""
-        return any(self._is_worse(inner, holds) for inner, holds in _parts(condition.test, condition.holds)) and not (
+        return any(self._is_worse(inner, holds) for inner, holds in parts_of(condition.test, condition.holds)) and not (
             self._selects(call)
         )
 
@@ -247,15 +263,15 @@ class Conditions:
         return False
 
 
-def _parts(ref: Ref, holds: bool) -> Iterator[tuple[Ref, bool]]:  # noqa: FBT001
+def parts_of(ref: Ref, holds: bool) -> Iterator[tuple[Ref, bool]]:  # noqa: FBT001
     """What a test is joined of, and what each part was."""
     yield ref, holds
     node = ref.node
     if node.op == "unary" and node.name == "not":
-        yield from _parts(ref.to(node.inputs[0]), not holds)
+        yield from parts_of(ref.to(node.inputs[0]), not holds)
     elif node.op in ("and", "or"):
         for inner in ref.inputs():
-            yield from _parts(inner, holds)
+            yield from parts_of(inner, holds)
 
 
 def _is_call_for_training(word: str) -> bool:

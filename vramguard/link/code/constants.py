@@ -101,6 +101,31 @@ class Constants:
                     if node.op == "return" and node.inputs
                 )
 
+    def under(self, call: Ref, keyword: str) -> tuple[list[Ref], bool]:
+        """What the tables that a call spreads (`**settings`) have under a key, and whether all of them are known."""
+        found: list[Ref] = []
+        known = True
+        pending = [call.to(number) for word, number in call.node.arguments() if word == "**"]
+        for one in pending:
+            node = one.node
+            if node.op == "table":
+                pairs = list(zip(node.inputs[::2], node.inputs[1::2], strict=True))
+                found += [
+                    one.to(held) for key, held in pairs if key != NONE and literal(one.to(key).node.name) == keyword
+                ]
+                pending += [one.to(held) for key, held in pairs if key == NONE and len(pending) < _SEEN]
+            elif node.op == "call" and self.code.written(one) == "dict":
+                given = self.code.argument(one, keyword)
+                found += [] if given is None else [given]
+                known = known and "**" not in node.keywords
+            elif node.op in ("grown", "join", "name") and len(pending) < _SEEN:
+                inner = self.code.program.lookup(one.routine, node.name) if node.op == "name" else list(one.inputs())
+                pending += [held for held in inner if held not in pending]
+                known = known and bool(inner)
+            else:
+                known = False
+        return found, known
+
     def _origins(self, ref: Ref) -> list[Ref]:
         """What a value is, or is made of."""
         node = ref.node

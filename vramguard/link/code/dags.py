@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
-from vramguard.link.code.starts import Start
+from vramguard.link.code.starts import PYTHON_OPERATORS, Start
 from vramguard.link.code.words import literal, texts
 from vramguard.source.graph import NONE
 
@@ -21,13 +21,6 @@ if TYPE_CHECKING:
     from vramguard.link.code import Code
     from vramguard.link.code.starts import Starts
 
-_PYTHON: Final = (
-    "PythonOperator",
-    "PythonVirtualenvOperator",
-    "ExternalPythonOperator",
-    "BranchPythonOperator",
-    "ShortCircuitOperator",
-)
 _COMMAND: Final = (
     "BashOperator",
     "DockerOperator",
@@ -41,6 +34,7 @@ _TRAINING: Final = ("SageMakerTrainingOperator", "SageMakerTuningOperator", "Cre
     "CreateAutoMLTabularTrainingJobOperator",
     "MLEngineStartTrainingJobOperator")  # fmt: skip
 _CUT: Final = 190
+_ROUNDS: Final = 8  # graphs that run one another
 _ASKS: Final = re.compile(r"(Approval|HITL\w*)Operator$")
 
 
@@ -56,14 +50,32 @@ class Dag:
 def dags(code: Code, starts: Starts) -> Iterator[Dag]:
     """Every graph of tasks of which one trains."""
     found: dict[Ref, Start] = {}
-    for call in _operators(code, (*_PYTHON, *_COMMAND, *_TRAINING)):
+    for call in _operators(code, (*PYTHON_OPERATORS, *_COMMAND, *_TRAINING)):
         start = _trains(code, starts, call)
         dag = _dag(code, call) if start is not None else None
         if dag is not None and start is not None:
             found.setdefault(dag, start)
+    _triggering(code, starts, found)
     for dag, start in found.items():
         asking = [call for name in code.program.calls if _ASKS.search(name) for call in _operators(code, (name,))]
         yield Dag(dag, start, next((call for call in asking if _dag(code, call) == dag), None))
+
+
+def _triggering(code: Code, starts: Starts, found: dict[Ref, Start]) -> None:
+    """Add the graphs that run, with `TriggerDagRunOperator`, one that trains: one after another."""
+    runs = {call: (dag, wanted) for call, wanted in starts.runs_of_dags if (dag := _dag(code, call)) is not None}
+    for _ in range(min(len(runs), _ROUNDS)):
+        known = {literal(code, _id(code, dag)): start for dag, start in found.items()}
+        for call, (dag, wanted) in runs.items():
+            into = next((one for one in starts.dags_by_id.get(wanted, ()) if one in starts.plain), None)
+            if dag in found or not (into or wanted in known):
+                continue
+            after = known.get(wanted)
+            found[dag] = Start(call, into or (after.call.routine if after is not None else None), "job")
+
+
+def _id(code: Code, dag: Ref) -> Ref | None:
+    return code.argument(dag, "dag_id", 0)
 
 
 def _operators(code: Code, names: tuple[str, ...]) -> Iterator[Ref]:
@@ -77,7 +89,7 @@ def _trains(code: Code, starts: Starts, call: Ref) -> Start | None:
     name = code.written(call).rpartition(".")[2]
     if name in _TRAINING:
         return Start(call, None, "job")
-    if name in _PYTHON:
+    if name in PYTHON_OPERATORS:
         function = code.argument(call, "python_callable")
         for one in code.meanings.of(function) if function is not None else ():
             if isinstance(one, Own) and one.routine is not None and one.routine in starts.plain:

@@ -57,6 +57,12 @@ _LOOKS: Final = frozenset({
     "isin", "match", "fullmatch", "contains", "search", "str_matches", "str_contains", "is_in", "value_counts",
     "findall",
 })  # fmt: skip
+_TABLES: Final = re.compile(r"(pandera|great_expectations|deepchecks|evidently|tensorflow_data_validation)\b")
+_RUNS: Final = frozenset({"validate", "run", "execute", "validate_statistics", "run_checkpoint", "validate_instance"})
+_VALIDATING: Final = frozenset({"validate", "validation", "check", "checks", "verify", "valid"})
+_DATA: Final = frozenset(
+    {"data", "dataset", "datasets", "rows", "records", "frame", "dataframe", "df", "schema", "samples"}
+)
 _ANSWERED: Final = ("raise", "exit", "return", "continue", "break")
 
 
@@ -169,6 +175,25 @@ class DataChecks:
     @cached_property
     def _libraries(self) -> dict[Ref, dict[str, object]]:
         return {call: row for call, row in self.code.calls("datacheck") if not row.get("weak")}
+
+    @cached_property
+    def gates(self) -> dict[Routine, list[DataValidation]]:
+        """The functions that raise where a table is not as a schema, or a validator of the repository, wants it."""
+        found: dict[Routine, list[DataValidation]] = {}
+        for call in self._libraries:
+            if any(_TABLES.match(path) for path in self.code.meanings.called(call)):
+                made = self._library(call)
+                if not made.flaw and self.code.written(call).rpartition(".")[2] in _RUNS:
+                    found.setdefault(call.routine, []).append(made)
+        for routine in self.code.routines:
+            for test in self.refusals(routine):
+                if any(one.node.op == "call" and self._validates_data(one) for one in within(test)):
+                    found.setdefault(routine, []).append(DataValidation(test.at, self._as_written(test)))
+        return found
+
+    def _validates_data(self, call: Ref) -> bool:
+        said = [tokens(routine.function.name) for routine in self.code.meanings.routines(call)]
+        return any(words & _VALIDATING and words & _DATA for words in said)
 
     def _library(self, call: Ref) -> DataValidation:
         row = self._libraries[call]

@@ -12,9 +12,9 @@ from vramguard.facts.outputs import Step
 from vramguard.link.code import program
 from vramguard.link.code.datachecks import data_checks
 from vramguard.link.code.learning import Learning
-from vramguard.link.code.places import UNKNOWN, any_of, origins, place, same, words, written
+from vramguard.link.code.places import UNKNOWN, any_of, origins, place, same, tail, words, written
 from vramguard.link.code.roles import rows
-from vramguard.link.code.words import text, tokens, values
+from vramguard.link.code.words import text, texts, tokens, values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -96,7 +96,7 @@ class Sources:
         if row["kind"] == "folder" or row.get("documents") or any_of(said, _PUBLIC):
             return False
         if row["kind"] == "hub":
-            return self._is_local(call, row, at)
+            return self._is_local(call, row)
         last = self.code.written(call).rpartition(".")[2]
         if last == "fromfile" or (last == "open" and row.get("weak")) or last in ("Path", "parse"):
             return False
@@ -104,8 +104,9 @@ class Sources:
             return True
         return any_of(said, _DATA) and not any_of(said, _NO_DATA)
 
-    def _is_local(self, call: Ref, row: Row, at: Ref | None) -> bool:
+    def _is_local(self, call: Ref, row: Row) -> bool:
         """`load_dataset("csv", data_files=…)`: a file, not a repository of the hub."""
+        at = self.code.argument(call, "path", 0)
         name = {text(one.node) for one in values(self.code, at)} if at is not None else set()
         if name & self._public:
             return False
@@ -127,13 +128,24 @@ class Sources:
         """Every function that reads what is learned from, at its first such read."""
         found: dict[Routine, list[tuple[bool, DataSource]]] = {}
         for call, row in self.reads:
-            first = self.learning.first(call)
+            first = None if self._is_own_file(call, row) else self.learning.first(call)
             if first is None:
                 continue
             kept = any_of(words(self.code, call, place(call, row)), _CACHE)
             found.setdefault(call.routine, []).append((kept, self._source(call, row, *first)))
         for sources in found.values():
             yield self._merged(sources)
+
+    def _is_own_file(self, call: Ref, row: Row) -> bool:
+        """Whether a function reads back what it has just written: what it wrote came from elsewhere."""
+        path = written(self.code, place(call, row))
+        if row["kind"] == "hub":
+            files = self.code.argument(call, "data_files")
+            path = next((one for one in texts(self.code, files) if tail(one)), path) if files is not None else path
+        return any(
+            write.routine is call.routine and write.number < call.number and tail(path) == tail(other) != ""
+            for write, other in self._writes
+        )
 
     @staticmethod
     def _merged(sources: list[tuple[bool, DataSource]]) -> DataSource:
@@ -170,6 +182,10 @@ class Sources:
 
     def _elsewhere(self, call: Ref, path: str) -> Iterator[DataValidation]:
         """What refuses the same file in another place: where it is written, or in a program of its own."""
+        unknown = not tail(path)
+        for check, paths in self._gates:
+            if unknown or any(same(path, one) for one in paths):
+                yield check
         for other, row in self.reads if path.strip(UNKNOWN) else ():
             if (
                 other != call
@@ -177,6 +193,26 @@ class Sources:
                 and same(path, written(self.code, place(other, row)))
             ):
                 yield from (one for one in self.checks.on(self.code.flow.forward(other)) if not one.flaw)
+
+    @cached_property
+    def _gates(self) -> list[tuple[DataValidation, list[str]]]:
+        """Programs that hold data against a schema and write what passes, each with where to: what reads a file that is
+        named on its command line may read that one.
+        """
+        wrote = {call.routine for call, _ in self._tables}
+        found = []
+        for routine, checks in self.checks.gates.items():
+            level = [routine, *(call.routine for call in self.code.meanings.callers(routine)[:12])]
+            inside = {inner for one in level for inner in self.code.reaches(one, 40)} & wrote
+            paths = [path for call, path in self._tables if call.routine in inside]
+            found += [(check, paths) for check in checks if paths]
+        return found
+
+    @cached_property
+    def _tables(self) -> list[tuple[Ref, str]]:
+        return [
+            (call, self._target(call)) for call, row in self.code.calls("dataset") if row["kind"] in ("table", "file")
+        ]
 
     # ---- own outputs
 
@@ -205,11 +241,7 @@ class Sources:
     @cached_property
     def _writes(self) -> list[tuple[Ref, str]]:
         """The calls that write data, each with where to."""
-        found = []
-        for call, row in self.code.calls("dataset"):
-            if row["kind"] in ("table", "file") and (path := self._target(call)):
-                found.append((call, path))
-        return found
+        return [(call, path) for call, path in self._tables if path]
 
     def _target(self, call: Ref) -> str:
         last = self.code.written(call).rpartition(".")[2]

@@ -56,7 +56,7 @@ class Fallbacks:
         if not primaries:
             return
         for handler in attempt.handlers:
-            if self._of_shape(attempt, handler):
+            if self._of_shape(attempt, handler) or self._makes_loop(attempt, handler):
                 continue
             for call in attempt.calls(handler):
                 if call in self.attempts.models and self._about_caught(call, handler):
@@ -81,6 +81,11 @@ class Fallbacks:
         kinds = Ref(attempt.routine, test)
         named = list(kinds.inputs()) if kinds.node.op == "items" else [kinds]
         return all(self.code.written(one).rpartition(".")[2] in _SHAPES for one in named)
+
+    @staticmethod
+    def _makes_loop(attempt: Attempt, handler: int) -> bool:
+        """Whether a handler is there since no event loop runs: it makes one, and what had not begun begins."""
+        return any(called(call) in ("new_event_loop", "set_event_loop") for call in attempt.calls(handler))
 
     def _about_caught(self, call: Ref, handler: int) -> bool:
         """Whether a call is told of the exception: a model that is asked to mend its answer is no fallback."""

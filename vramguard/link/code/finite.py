@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from vramguard.link.code.constants import Constants
 from vramguard.link.code.program import Ref
 from vramguard.link.code.reading import Reader, parts, word_set
+from vramguard.link.code.words import within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -273,7 +274,7 @@ class Finite(Reader):
             if block.test == NONE or block.kind not in ("if", "else", "assert"):
                 continue
             test = Ref(routine, block.test)
-            if not _TRAINED & set(self.words(test)):
+            if not _TRAINED & self._spoken(test):
                 continue
             said = self.says(test)
             if block.kind == "assert":
@@ -282,6 +283,12 @@ class Finite(Reader):
             elif said is block.holds and (asks(test) or block.leaves in ("raise", "exit")):
                 caught = block.leaves == "raise" and self._caught(routine, number)
                 yield test, "" if caught else block.leaves or self._later(routine, number)
+
+    def _spoken(self, test: Ref) -> set[str]:
+        """The words of a test; of the names that a loop goes through too: `for name in ("loss", "grad_norm")`."""
+        each = [one for one in within(test) if one.node.op == "each"]
+        named = [inner for one in each for inner in within(one) if inner.node.op == "const"]
+        return {*self.words(test), *(word for one in named for word in parts(one.node.name))}
 
     def _later(self, routine: Routine, number: int) -> str:
         """How the way ends where a condition asks for what a branch has set: a flag, or a count of failures."""

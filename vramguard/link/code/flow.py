@@ -45,6 +45,7 @@ _PASSING: Final = frozenset(
 # Attributes that speak about an answer, not of it.
 _ABOUT: Final = frozenset({
     "shape", "dtype", "device", "ndim", "size", "usage", "model", "id", "created", "status_code", "columns", "index", "names",
+    "column_names",
     "finish_reason", "stop_reason", "prompt_tokens", "completion_tokens", "total_tokens", "headers", "is_cuda", "input_ids",
 })  # fmt: skip
 # Functions whose answer is no longer the value.

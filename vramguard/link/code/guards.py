@@ -117,6 +117,10 @@ class Guards:
         for call in self.before(ref):
             yield from self.refusing(call, values)
 
+    def kind(self, test: Ref, values: frozenset[int]) -> str:
+        """What a test asks of some values."""
+        return _Question(self.meanings, values, test).kind
+
     def about(self, test: Ref, values: frozenset[int]) -> bool:
         """Whether an expression is made of a value."""
         pending, seen = [test.number], set[int]()
@@ -298,6 +302,8 @@ class _Question:
         last = function.name.rpartition(".")[2]
         if last in _FINITE:
             yield "finite"
+        elif "stop" in last.lower():  # whether a model has come to its end
+            yield "status"
         elif last in ("isinstance", "issubclass", "hasattr", "callable", "type"):
             yield "type"
         elif last in ("any", "all", "bool", "item", "not_") and node.inputs:

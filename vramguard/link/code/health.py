@@ -47,6 +47,8 @@ _OF_APP: Final = frozenset(
 _OF_REQUEST: Final = frozenset(
     {"method", "url", "headers", "client", "path", "remote_addr", "base_url", "host", "query_params"}
 )
+# Words before `status` in a path that leave it the service's own: the status of a task or of a limit is no health.
+_GENERAL: Final = re.compile(r"api|v\d+|health|server|service|system|app|status|internal|admin|monitoring|_*")
 _WELL: Final = frozenset({"healthy", "ok", "alive", "up", "live", "ready"})
 _DEEP: Final = 4
 
@@ -65,12 +67,11 @@ class Health:
         for surface in sorted(
             self.serving.surfaces.values(), key=lambda one: (one.routine.path, one.routine.function.line)
         ):
-            if surface.kind in ("http", "rpc") and surface.by is not None:
+            if surface.kind == "http" or (surface.kind == "rpc" and surface.by is not None):
                 apps[self.serving.app(surface)].append(surface)
         for surfaces in apps.values():
-            health = [one for one in surfaces if self.is_health(one)] or [
-                one for one in surfaces if self._says_so(one)
-            ][:1]
+            routes = [one for one in surfaces if one.by is not None]
+            health = [one for one in routes if self.is_health(one)] or [one for one in routes if self._says_so(one)][:1]
             named = [(one, self.touched(one.routine)) for one in health]
             constant = [one for one, touched in named if not touched and self._answers(one.routine)]
             if not named:
@@ -120,6 +121,8 @@ class Health:
         words = [word for word in path.split("/") if word]
         name = surface.routine.function.name.lower().strip("_")
         in_path = bool(words) and (words[-1] in _LEXICON or words[-1].replace("-", "_") in _LEXICON)
+        if in_path and words[-1] == "status" and not all(_GENERAL.fullmatch(word) for word in words[:-1]):
+            return False
         in_path = in_path or "health" in words
         return (in_path or (name in _LEXICON and len(words) <= 1)) and self._asks_nothing(surface.routine)
 
@@ -131,6 +134,8 @@ class Health:
         for made in (node for node in nodes if node.op == "table"):
             for key, value in zip(made.inputs[::2], made.inputs[1::2], strict=True):
                 word = nodes[value].name.strip("'\"").lower() if nodes[value].op == "const" else ""
+                if "HTTPStatus.OK" in self.code.meanings.written(Ref(surface.routine, value)):
+                    return True
                 if key != NONE and nodes[key].name.strip("'\"").lower() in ("status", "health") and word in _WELL:
                     return True
         return False

@@ -13,6 +13,7 @@ from vramguard.facts.outputs import Exposure, Layer, ModelOutput, Step, UserSink
 from vramguard.link.code import program
 from vramguard.link.code.chains import Chains
 from vramguard.link.code.flow import Reached
+from vramguard.link.code.masks import Masks
 from vramguard.link.code.models import Models
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table, table
@@ -34,7 +35,9 @@ _CONVERTING: Final = (
     "list", "array", "asarray", "stack", "cat", "float", "round", "dict", "zip", "enumerate", "JSONResponse", "jsonify",
     "normalize", "concatenate", "mean", "dumps", "tuple", "map", "Response",
 )  # fmt: skip
+# What looks something up by an answer, and what measures answers: neither gives the answer.
 _LOOKS_UP: Final = re.compile(
+    r"(^|\.)(metrics\.\w+|evaluate|\w+_score|\w+_error|\w+_loss|classification_report|confusion_matrix)$|"
     r"(retriev|rerank|ranker)\w*(\.\w+)?$|get_relevant_documents$|similarity_search\w*$|get_entity_knowledge$|vector_?(store|db)\w*\.\w+$|"
     r"^(requests|httpx)\.(get|head)$|tavily\w*\.\w+$",
     re.IGNORECASE,
@@ -72,6 +75,7 @@ class Outputs:
         self.code = code
         self.surfaces: Mapping[Routine, Surface] = surfaces(code)
         self.models = Models(code)
+        self.masks = Masks(code)
         self.chains = Chains(code)
 
     @cached_property
@@ -150,7 +154,7 @@ class Outputs:
     def _ended(self, call: Ref, row: Row, reached: Reached, edge: Edge) -> Iterator[Way]:
         user = edge.user
         surface = self.surfaces.get(user.routine)
-        if user.node.op in ("return", "yield") and surface is not None and not surface.row.get("stream"):
+        if self._is_answered(user) and surface is not None and not surface.row.get("stream"):
             yield Way(call, row, reached, edge.value, user, surface, None)
         elif (put := self._put(edge)) is not None:
             yield Way(call, row, reached, edge.value, user, None, put)
@@ -158,6 +162,13 @@ class Outputs:
             sink = self.code.row("sink", user)
             if sink is not None and self._gives(user, edge, sink) and self._is_within(user.routine, sink):
                 yield Way(call, row, reached, edge.value, user, None, sink)
+
+    @staticmethod
+    def _is_answered(user: Ref) -> bool:
+        """Whether a value is what a function gives: of a generator what it yields, and not what it returns."""
+        if user.node.op == "return":
+            return next(user.routine.all_of("yield"), None) is None
+        return user.node.op == "yield"
 
     def _put(self, edge: Edge) -> Row | None:
         """The sink that a value is put into as an attribute: `response.media = …`, `setattr(row, …)`."""
@@ -208,8 +219,9 @@ class Outputs:
         """What stands on a way: conditions, validators, models, masks."""
         found: list[Layer] = []
         for ref, after in pairwise(way.path):
-            found += self._at(way, after)
-            found += self._swallowed(ref)
+            found += (*self._at(way, after), *self.masks.at(after), *self.masks.swallowed(ref))
+        for routine in dict.fromkeys(ref.routine for ref in way.path):
+            found += self.masks.replaced(routine, way.reached.values(routine))
         found += [self._layer(guard) for guard in self.guards(way)]
         found += self._declared(way)
         part = self.chains.structured(way.output) if way.row["kind"] == "text" else None
@@ -226,31 +238,6 @@ class Outputs:
                 leave = after if after.routine is ref.routine else ref
                 yield from self.code.guards.of(leave, way.reached.values(ref.routine))
 
-    def _swallowed(self, ref: Ref) -> Iterator[Layer]:
-        """Handlers around a place that answer with nothing, or with zero, as if it were the model's answer."""
-        function = ref.routine.function
-        around = {
-            function.blocks[one].parent
-            for one in ref.routine.blocks[ref.node.block]
-            if function.blocks[one].kind == "try"
-        }
-        handlers = {n for n, block in enumerate(function.blocks) if block.kind == "except" and block.parent in around}
-        for number, node in enumerate(function.nodes if handlers else ()):
-            if handlers.isdisjoint(ref.routine.blocks[node.block]) or node.op not in ("return", "setitem", "store"):
-                continue
-            given = ref.to(node.inputs[-1]) if node.inputs else None
-            if given is not None and self._is_blank(given):
-                yield Layer(ref.to(number).at, "mask", "except", "except")
-
-    def _is_blank(self, ref: Ref) -> bool:
-        """Zero, or a list of nothing or of zeros."""
-        node = ref.node
-        if node.op == "const":
-            return node.name in ("0", "0.0")
-        if node.op == "if":
-            return any(self._is_blank(ref.to(number)) for number in node.inputs[1:])
-        return node.op == "items" and all(map(self._is_blank, ref.inputs()))
-
     def _at(self, way: Way, after: Ref) -> Iterator[Layer]:
         """What a place on the way does to the value."""
         node = after.node
@@ -260,17 +247,11 @@ class Outputs:
                 excludes = {"nan", "inf"} if "finite" in validator["checks"] else set[str]()
                 kind = "schema" if "schema" in validator["checks"] or "closed" in validator["checks"] else "bounds"
                 yield Layer(after.at, kind, "call", self.code.written(after), frozenset(excludes))
-            elif self.code.row("mask", after) is not None:
-                yield Layer(after.at, "mask", "call", self.code.written(after))
             made = self.models.made(after)
             if made is not None:
                 parses = way.row["kind"] == "text" and self.models.parses(after)
                 kind = "schema" if parses else self.models.asks(made)
                 yield Layer(after.at, kind, "call", made.function.name)
-        elif node.op == "or" and len(node.inputs) == 2:  # noqa: PLR2004 - `x or 0.0`
-            other = after.to(node.inputs[1])
-            if other.node.op == "const" and other.node.name in ("0", "0.0"):
-                yield Layer(after.at, "mask", "or", f"or {other.node.name}")
 
     def _layer(self, guard: Guard) -> Layer:
         form = guard.form
@@ -338,7 +319,13 @@ class Outputs:
         if way.surface is not None:
             verb = "yields" if way.last.node.op == "yield" else "returns"
             return f"`{self.code.name(way.surface.routine)}` {verb} it to its caller ({way.surface.framework})"
-        return f"`{self.code.written(way.last)}(…)` hands it on"
+        return f"`{self._act(way.last)}{'(…)' if way.last.node.op == 'call' else ''}` hands it on"
+
+    def _act(self, last: Ref) -> str:
+        """What hands a value over: a call, or an attribute that it is put into."""
+        if last.node.op == "store":
+            return f"{spelled(last.to(last.node.inputs[0]))}.{last.node.name}"
+        return self.code.written(last)
 
     def output(self, way: Way) -> ModelOutput:
         """The model's answer, as a fact."""
@@ -370,7 +357,7 @@ class Outputs:
         if way.surface is not None:
             return UserSink(way.last.at, way.surface.kind, way.surface.framework, self.code.name(way.surface.routine))
         kind = str(way.sink["kind"]) if way.sink else ""
-        return UserSink(way.last.at, kind, "", self.code.written(way.last))
+        return UserSink(way.last.at, kind, "", self._act(way.last))
 
     def is_stream(self, way: Way) -> bool:
         """Whether the answer goes out piece by piece."""

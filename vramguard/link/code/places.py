@@ -27,7 +27,7 @@ _TABLE: Final = re.compile(r"\b(?:FROM|INTO|UPDATE)\s+[\"'`\[]?([\w.]+)", re.IGN
 
 def place(call: Ref, row: Row) -> Ref | None:
     """The argument of a call that names what it reads or writes."""
-    for word in row.get("of", ()):
+    for word in (*row.get("files", ()), *row.get("of", ())):
         number = call.node.argument("-", word) if isinstance(word, int) else call.node.argument(word)
         if number != NONE:
             return call.to(number)

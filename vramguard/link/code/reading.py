@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _DEPTH: Final = 6  # of an expression, deeper than anybody reads
 _SHOWN: Final = 8  # parts of an expression
 _JOINS: Final = 3  # of the loop around, and of a branch
+_LONG: Final = 160  # characters of a name, or of a few
+_PART: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+\d*|\d+")
 
 
 def word_set(text: str) -> frozenset[str]:
@@ -23,7 +25,7 @@ def word_set(text: str) -> frozenset[str]:
 
 def parts(name: str) -> list[str]:
     """The words of an identifier, in small letters."""
-    return [one.lower() for one in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+\d*|\d+", name[:80])]
+    return [one.lower() for one in _PART.findall(name[:_LONG])]
 
 
 class Reader:

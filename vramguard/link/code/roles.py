@@ -25,6 +25,7 @@ class Table:
         self.rows = [row for row in rows if row.get(key)]
         self._patterns = [(re.compile(pattern(text)), row) for row in self.rows for text in _listed(row[key])]
         self._known: dict[str, Row | None] = {}
+        self._sets: dict[frozenset[str], Row | None] = {}
 
     def row(self, path: str) -> Row | None:
         """The first row that speaks of a path."""
@@ -34,10 +35,11 @@ class Table:
 
     def among(self, paths: Iterable[str]) -> Row | None:
         """The first row that speaks of one of several paths: of a path that is known rather than of one that is not."""
-        for path in sorted(paths, key=lambda one: (one.startswith("?"), one)):
-            if (found := self.row(path)) is not None:
-                return found
-        return None
+        key = frozenset(paths)
+        if key not in self._sets:
+            rows = (self.row(path) for path in sorted(key, key=lambda one: (one.startswith("?"), one)))
+            self._sets[key] = next((row for row in rows if row is not None), None)
+        return self._sets[key]
 
 
 def pattern(text: str) -> str:

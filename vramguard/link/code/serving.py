@@ -22,7 +22,14 @@ _MOST: Final = 400  # functions that one handler runs
 _NAMES: Final = 100  # behind names
 # What runs a function while nobody waits for it.
 _BESIDE: Final = frozenset({"add_task", "Thread", "Process", "Timer", "apply_async", "delay"})
-_INCLUDES: Final = {"include_router": 0, "register_blueprint": 0, "mount": 1, "blueprint": 0, "add_blueprint": 0}
+_INCLUDES: Final = {
+    **{"include_router": 0, "register_blueprint": 0, "mount": 1, "blueprint": 0, "add_blueprint": 0},
+    **{"add_namespace": 0, "init_app": 0},
+}
+# What starts something and gives what one may wait for: dropped, nobody does.
+_STARTED: Final = frozenset({"submit", "run_in_executor", "create_task", "ensure_future", "run_coroutine_threadsafe"})
+_KEPT: Final = frozenset({"add_done_callback", "add", "append", "discard", "set_name", "done", "cancel"})
+_APPS: Final = frozenset({"FastAPI", "Flask", "Sanic", "Quart", "Litestar", "Starlette", "APIRouter", "Blueprint"})
 
 
 class Serving:
@@ -50,7 +57,7 @@ class Serving:
         for number in routine.all_of("call"):
             call = Ref(routine, number)
             last = called(call)
-            if last in _BESIDE and not beside:
+            if (last in _BESIDE or (last in _STARTED and self._is_dropped(call))) and not beside:
                 continue
             yield from ((call, inner) for inner in self.code.meanings.routines(call))
             for given in call.node.inputs[1:] if last in RUNNERS or last in _BESIDE else ():
@@ -58,6 +65,25 @@ class Serving:
                     if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
                         yield call, one.routine
         yield from self.depended(routine)
+
+    @staticmethod
+    def _is_dropped(call: Ref) -> bool:
+        """Whether nothing waits for what a call has started: its value is not used, or only kept or watched."""
+        pending, seen = [call.number], {call.number}
+        nodes, users = call.routine.function.nodes, call.routine.users
+        while pending:
+            number = pending.pop()
+            for user in users.get(number, ()):
+                node = nodes[user]
+                starts = node.op == "call" and called(call.to(user)) in _STARTED | _KEPT
+                watched = node.op == "attr" and node.name in _KEPT
+                held = node.op in ("setitem", "store", "grown", "global") or (node.op == "join" and user > number)
+                if not (starts or watched or held) or (starts and node.inputs[0] == number):
+                    return False
+                if (starts or watched or node.op == "join") and user not in seen:
+                    seen.add(user)
+                    pending.append(user)
+        return True
 
     def depended(self, routine: Routine) -> Iterator[tuple[Ref, Routine]]:
         """`Depends(f)`: f runs first."""
@@ -105,14 +131,26 @@ class Serving:
         routine, by = surface.routine, surface.by
         if surface.kind == "ui":
             return self._apps.of(posixpath.dirname(routine.path))
-        if by is not None and by.node.op == "call":
-            function = by.to(by.node.inputs[0])
-            if function.node.op == "attr":
+        for one in (by, *self._of_class(routine)):
+            function = one.to(one.node.inputs[0]) if one is not None and one.node.op == "call" else None
+            if function is not None and function.node.op == "attr":
                 base = function.to(function.node.inputs[0])
                 found = self.origins(base)
                 if found:
                     return self._apps.of(_key(found[0]))
-        return self._apps.of(routine.path)
+        return self._apps.of(self._beside(routine))
+
+    def _of_class(self, routine: Routine) -> Iterator[Ref]:
+        """The decorators of a method's class: `@api.route("/price") class Price(Resource)`."""
+        owner = self.code.program.owner(routine)
+        if owner is not None:
+            yield from (ref for ref, _ in self.code.decorators(owner))
+
+    def _beside(self, routine: Routine) -> Hashable:
+        """Of a handler whose application is handed to it: the only one that its file makes, else the file."""
+        made = [call for name in sorted(_APPS) for call in self.code.program.calls.get(name, ())]
+        here = [call for call in made if call.routine.path == routine.path]
+        return _key(here[0]) if len(here) == 1 else routine.path
 
     def origins(self, ref: Ref) -> list[Ref]:
         """The calls that made a value."""
@@ -162,14 +200,22 @@ class Serving:
 
     def _join(self) -> None:
         """Routers belong to the application that includes them."""
+        for name in ("Api", "Admin", "SocketIO"):  # flask-restx: Api(app), or Api(blueprint)
+            for call in self.code.program.calls.get(name, ()):
+                given = self.code.argument(call, "app", 0)
+                for whole in self.origins(given)[:1] if given is not None else ():
+                    self._apps.join(_key(whole), _key(call))
         for name, position in _INCLUDES.items():
             for call in self.code.program.calls.get(name, ()):
                 function = call.to(call.node.inputs[0])
                 given = self.code.argument(call, "router", position)
                 if function.node.op != "attr" or given is None:
                     continue
-                whole = self.origins(function.to(function.node.inputs[0])) or [function.to(function.node.inputs[0])]
-                for part in self.origins(given):
+                base = function.to(function.node.inputs[0])
+                whole, parts = self.origins(base) or [base], self.origins(given)
+                if name == "init_app":  # `api.init_app(app)`: of the two, the argument is the whole
+                    whole, parts = parts, whole
+                for part in parts if whole else ():
                     self._apps.join(_key(whole[0]), _key(part))
 
 

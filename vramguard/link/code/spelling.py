@@ -14,9 +14,12 @@ _LONG: Final = 80  # characters of an expression that are shown
 _PAIRS: Final = {"items": ("[", "]"), "table": ("{", "}")}
 
 
-def spelled(ref: Ref) -> str:
-    """An expression in Python's own signs, shortened where it is long; names stand for what they hold."""
-    found = _spelled(ref, 0)
+def spelled(ref: Ref, *, inside: bool = False) -> str:
+    """An expression in Python's own signs, shortened where it is long; names stand for what they hold.
+
+    `inside`: of another, where its own name stands for it too.
+    """
+    found = _spelled(ref, int(inside))
     return found if len(found) <= _LONG else f"{found[: _LONG - 1]}…"
 
 

@@ -46,6 +46,14 @@ _LATER: Final = (
     "local",    "run", "expand", "partial", "override", "with_options", "execute_in_process", "send_with_options",
     "schedule", "aio",
 )  # fmt: skip
+# Airflow's operators that run a function as a task.
+PYTHON_OPERATORS: Final = (
+    "PythonOperator",
+    "PythonVirtualenvOperator",
+    "ExternalPythonOperator",
+    "BranchPythonOperator",
+    "ShortCircuitOperator",
+)
 # Functions that run one many times: searches, and launchers of processes.
 _SEARCHES: Final = (
     "fmin",
@@ -92,6 +100,7 @@ class Starts:
         self._later = self._functions_run_later()
         self._launched, self._named = self._launches()
         self._deployed = self._deployments()
+        self.dags_by_id, self.runs_of_dags = self._graphs()
         acts = [*self._acts(), *self._named]
         waiting = self._climb(acts, scored=False)
         self.plain = set(self.down)
@@ -181,6 +190,9 @@ class Starts:
         found.update(dict.fromkeys(meanings.handed.get(routine, ())))
         found.update(dict.fromkeys(self._later.get(routine, ())))
         found.update(dict.fromkeys(self._deployed.get(routine, ())))
+        found.update(
+            dict.fromkeys(call for call, name in self.runs_of_dags if routine in self.dags_by_id.get(name, ()))
+        )
         if routine.number == 0:
             found.update(dict.fromkeys(self._launched.get(routine.path, ())))
         found.update(dict.fromkeys(self._by_name(routine)))
@@ -204,17 +216,22 @@ class Starts:
 
     def _functions_run_later(self) -> Mapping[Routine, list[Ref]]:
         found: dict[Routine, list[Ref]] = defaultdict(list)
-        for name in _LATER:
+        for name in (*_LATER, *PYTHON_OPERATORS, *_SEARCHES):
             for call in self.code.program.calls.get(name, ()):
-                function = call.to(call.node.inputs[0])
-                if function.node.op == "attr":
-                    for routine in self._meant(function.to(function.node.inputs[0])):
+                for held in self._run_later(call, name):
+                    for routine in self._meant(held):
                         found[routine].append(call)
-        for name in _SEARCHES:
-            for call in self.code.program.calls.get(name, ()):
-                for routine in (one for number in call.node.inputs[1:] for one in self._meant(call.to(number))):
-                    found[routine].append(call)
         return found
+
+    def _run_later(self, call: Ref, name: str) -> list[Ref]:
+        """Where a call names the function that it has run: the object of a method, or an argument."""
+        if name in PYTHON_OPERATORS:
+            given = self.code.argument(call, "python_callable")
+            return [] if given is None else [given]
+        if name in _SEARCHES:
+            return [call.to(number) for number in call.node.inputs[1:]]
+        function = call.to(call.node.inputs[0])
+        return [function.to(function.node.inputs[0])] if function.node.op == "attr" else []
 
     def _meant(self, ref: Ref) -> Iterator[Routine]:
         """The functions of the repository that a value is."""
@@ -289,6 +306,23 @@ class Starts:
                         if label and any(text.endswith(f"/{label}") for text in texts(self.code, run))
                     ]
         return found
+
+    def _graphs(self) -> tuple[Mapping[str, list[Routine]], list[tuple[Ref, str]]]:
+        """Airflow's graphs of tasks by their ids, and the operators that run one by its id."""
+        found: dict[str, list[Routine]] = defaultdict(list)
+        runs = [
+            (call, literal(self.code, self.code.argument(call, "trigger_dag_id")))
+            for call in self.code.program.calls.get("TriggerDagRunOperator", ())
+            if call.routine in self._judged
+        ]
+        for call in self.code.program.calls.get("DAG", ()) if runs else ():
+            found[literal(self.code, self.code.argument(call, "dag_id", 0))].append(call.routine)
+        for call in self.code.program.calls.get("dag", ()) if runs else ():
+            for routine in self.code.program.inside(call.routine):
+                if call.number in routine.function.decorators:
+                    name = literal(self.code, self.code.argument(call, "dag_id", 0)) or routine.function.name
+                    found[name].append(routine)
+        return found, [(call, name) for call, name in runs if name]
 
     def flows(self, call: Ref) -> Iterator[Routine]:
         """The function on which a method such as `serve` is called, or the one that an entry point names."""

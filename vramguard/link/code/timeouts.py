@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
@@ -27,6 +28,7 @@ _ASKED: Final = ("http", "rpc", "ui", "bot")  # kinds of handlers at which someb
 _TRANSPORTS: Final = ("http_client", "client", "async_client", "http_options", "transport", "session", "httpx_client")
 _SERVERS: Final = ("bentoml", "litserve", "ls", "modal")  # end a request by themselves: 60, 30 and 300 seconds
 _ELSEWHERE: Final = ("text_generation.", "sglang.RuntimeEndpoint", "mii.client")  # clients among the engines
+_AWAY: Final = re.compile(r"client|endpoint|service|stub|session|api$|proxy|^self$|^super")
 _KINDS: Final = (None, "grpc")  # of rows of `fetch`
 
 
@@ -44,11 +46,26 @@ class Waits:
     def models(self) -> Mapping[Routine, list[Ref]]:
         """The calls of models that run in the process, by their functions."""
         found: dict[Routine, list[Ref]] = defaultdict(list)
-        for call, row in self.code.calls("output"):
+        for call, row in (*self.code.answers(), *self._named()):
             inner = self.serving.outputs._is_inner(call)  # noqa: SLF001 - the same question, answered in one place
             if not row.get("remote") and not inner and self._is_local(call, row):
                 found[call.routine].append(call)
         return found
+
+    def _named(self) -> Iterator[tuple[Ref, Row]]:
+        """`artifact["model"].predict(x)` of what nobody can tell: hardly anything but a model has these methods."""
+        judged = set(self.code.routines)
+        for name in ("predict", "predict_proba"):
+            for call in self.code.program.calls.get(name, ()):
+                function = call.to(call.node.inputs[0])
+                if call.routine not in judged or function.node.op != "attr" or len(call.node.inputs) < 2:  # noqa: PLR2004
+                    continue
+                paths = self.code.meanings.called(call)
+                known = any(not path.startswith("?") for path in paths) or self.code.row("output", call) is not None
+                base = self.code.written(function.to(function.node.inputs[0])).lower()
+                own = self.code.meanings.routines(call)
+                if not known and not _AWAY.search(base) and (not own or any(map(_is_abstract, own))):
+                    yield call, {"kind": "any"}
 
     def _is_local(self, call: Ref, row: Row) -> bool:
         """Of a model that is known by its name alone: whether it has the methods of one that runs here."""
@@ -233,6 +250,11 @@ class Waits:
     def _makes(self, made: Ref, paths: frozenset[str]) -> bool:
         starts = tuple(f"{path}()" for path in self.code.meanings.called(made))
         return bool(starts) and any(path.startswith(starts) for path in paths)
+
+
+def _is_abstract(routine: Routine) -> bool:
+    """Whether a function says only what others do: a method of a Protocol."""
+    return not any(node.op in ("call", "return", "yield") and node.inputs for node in routine.function.nodes)
 
 
 def waits(facts: Facts) -> Waits:

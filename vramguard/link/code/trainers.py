@@ -164,21 +164,26 @@ class Trainers:
         names = [*it.row.get("saves", ()), *(() if it.row["fit"] else ("save", "save_weights", "export"))]
         steps = [Step(it.uses[name].at, f"`{name}` writes the weights") for name in names if name in it.uses]
         trains = [it.uses[name] for name in it.row["fit"] if name in it.uses] or [it.call]
-        for routine in {one.routine for one in trains}:
-            first = min(one.number for one in trains if one.routine is routine)
+        steps += self._saves_after(trains)
+        if not steps:
+            steps += self._saves_after([call for one in trains for call in self.code.meanings.callers(one.routine)[:8]])
+        return list({step.at.line: step for step in reversed(steps)}.values())[::-1]
+
+    def _saves_after(self, places: list[Ref]) -> Iterator[Step]:
+        """The saves of weights that follow in the function of each place."""
+        for routine in {one.routine for one in places}:
+            first = min(one.number for one in places if one.routine is routine)
             for number in routine.all_of("call"):
                 call = Ref(routine, number)
                 row = self.code.row("save", call) if number > first else None
                 if row is not None and self.saved.may_be(call, row) and self.saved.are_weights(call, ()):
-                    steps.append(
-                        Step(call.at, f"`{self.finite.text(call.to(call.node.inputs[0]), 1)}` writes the weights")
-                    )
-        return list({step.at.line: step for step in reversed(steps)}.values())[::-1]
+                    written = self.finite.text(call.to(call.node.inputs[0]), 1)
+                    yield Step(call.at, f"`{written}` writes the weights")
 
     def _arguments(self, it: _Set) -> tuple[list[Ref], str]:
         """The calls that make a trainer's arguments; what is not known of them."""
         keyword, position = it.row["arguments_at"]
-        given = self.code.argument(it.call, keyword, position)
+        given = self._given(it.call, keyword, position)
         if given is None:
             return [], ""
         table = Table([{"call": it.row["arguments"]}])
@@ -191,7 +196,7 @@ class Trainers:
 
     def _callbacks(self, call: Ref, row: Row, uses: dict[str, Ref]) -> list[Ref] | None:
         """The calls that make a trainer's callbacks; None where something else may be among them."""
-        given = [one for one in (self.code.argument(call, name) for name in row["callbacks_at"]) if one is not None]
+        given = [one for one in (self._given(call, name) for name in row["callbacks_at"]) if one is not None]
         added = [uses[name] for name in row.get("add_callback", ()) if name in uses]
         for attribute in added:
             for user in attribute.routine.users.get(attribute.number, ()):
@@ -199,11 +204,34 @@ class Trainers:
         found: list[Ref] = []
         for one in given:
             made = self.finite.constants.made(one)
-            empty = one.node.op == "const" or (one.node.op == "items" and not one.node.inputs)
-            if not made and not empty and not self._is_class(one):
+            known = bool(made) or self._is_empty(one) or self._is_class(one)
+            if not known or any(self._is_unknown(call) for call in made):
                 return None
             found += made
         return found
+
+    def _given(self, call: Ref, keyword: str, position: int = NONE) -> Ref | None:
+        """An argument, of a table that is spread too."""
+        given = self.code.argument(call, keyword, position)
+        if given is None and "**" in call.node.keywords:
+            found, _ = self.finite.constants.under(call, keyword)
+            given = found[0] if found else None
+        return given
+
+    def _is_unknown(self, call: Ref) -> bool:
+        """Whether nobody can tell what a call makes."""
+        paths = self.code.meanings.called(call)
+        own = self.code.own_class(call) is not None or bool(self.code.meanings.routines(call))
+        return not own and all(path.startswith("?") for path in paths)
+
+    def _is_empty(self, ref: Ref) -> bool:
+        """Nothing: None, `[]`, a parameter that is None by default and that nobody gives."""
+        node = ref.node
+        if node.op in ("or", "join"):
+            return all(self._is_empty(one) for one in ref.inputs() if one != ref)
+        if node.op == "param":
+            return self.finite.constants.of(ref) is None
+        return node.op == "const" or (node.op == "items" and not node.inputs)
 
     def _is_class(self, ref: Ref) -> bool:
         return any(isinstance(one, Own) and one.kind == "class" for one in self.code.meanings.of(ref))
@@ -211,7 +239,9 @@ class Trainers:
     def _setting(self, calls: list[Ref], keyword: str) -> object:
         """The value of a keyword; None where it is absent, UNSET where it is not in the text."""
         for call in calls:
-            given = self.code.argument(call, keyword)
+            given = self._given(call, keyword)
+            if given is None and "**" in call.node.keywords and not self.finite.constants.under(call, keyword)[1]:
+                return UNSET
             if given is not None:
                 found = self.finite.constants.of(given)
                 if found is UNSET and given.node.op == "attr":

@@ -18,6 +18,7 @@ from vramguard.link.code.dags import dags
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.outputs import joined
 from vramguard.link.code.program import Ref
+from vramguard.link.code.reading import Reader
 from vramguard.link.code.roles import Table, rows
 from vramguard.link.code.starts import Start, Starts
 from vramguard.link.code.words import calls, literal, text, texts, tokens, values, within
@@ -57,6 +58,11 @@ _SET_OFF: Final = frozenset({
     "prediction", "correction", "corrections", "rate", "rating", "alert", "alerts", "review", "click",
     "infer", "recommend",
 })  # fmt: skip
+# Methods by which a worker takes the next message of a queue.
+_TAKES: Final = frozenset({
+    "rpop", "lpop", "blpop", "brpop", "pop", "popleft", "get", "get_nowait", "poll", "receive_message",
+    "receive_messages", "receive", "consume", "dequeue", "basic_get", "xread", "xreadgroup", "pull",
+})  # fmt: skip
 _CRON: Final = ("cron", "interval", "rrule", "schedule", "schedules")
 
 
@@ -66,6 +72,7 @@ class Triggers:
     def __init__(self, code: Code, starts: Starts) -> None:
         self.code = code
         self.starts = starts
+        self.reader = Reader()
 
     def find(self) -> Iterator[RetrainTrigger]:
         """Every trigger, one for each place."""
@@ -91,8 +98,9 @@ class Triggers:
                 condition = self.starts.conditions.score(start.call)
                 if condition is not None and not self._is_act_in_search(start):
                     test = condition.test
-                    first = Step(test.at, f"`{self._said(test)}` decides")
-                    yield self._trigger("score", start.call, self._said(test), start, first)
+                    said = self._said(test, holds=condition.holds)
+                    first = Step(test.at, f"`{said}` decides")
+                    yield self._trigger("score", start.call, said, start, first)
 
     def _is_act_in_search(self, start: Start) -> bool:
         return start.what == "fit" and self.code.written(start.call).endswith("backward")
@@ -232,19 +240,30 @@ class Triggers:
             for start in self.starts.by.get(sleep.routine, ()) if loop is not None else ():
                 around = sleep.routine.blocks[start.call.node.block]
                 leaves = any(function.blocks[n].leaves in ("break", "return", "exit", "raise") for n in around)
-                if (
-                    loop in around
-                    and start.what != "fit"
-                    and not leaves
-                    and not self._is_asked_within(start.call, loop)
-                ):
-                    yield self._trigger(
-                        "loop",
-                        start.call,
-                        "while True",
-                        start,
-                        Step(start.call.at, "a loop that never ends, and sleeps"),
-                    )
+                if loop not in around or start.what == "fit" or leaves or self._is_asked_within(start.call, loop):
+                    continue
+                message = self._message(start.call, around[: around.index(loop)])
+                said = "a loop that never ends, and sleeps"
+                said = f"`{message}` gives it what others put there" if message else said
+                yield self._trigger(
+                    "event" if message else "loop",
+                    start.call,
+                    message or "while True",
+                    start,
+                    Step(start.call.at, said),
+                )
+
+    def _message(self, call: Ref, blocks: tuple[int, ...]) -> str:
+        """The call that takes a message from a queue, where one decides within a loop: `if job := queue.pop():`."""
+        function = call.routine.function
+        for number in blocks:
+            for ref in (
+                within(Ref(call.routine, function.blocks[number].test)) if function.blocks[number].test != NONE else ()
+            ):
+                written = self.code.written(ref) if ref.node.op == "call" else ""
+                if written.rpartition(".")[2] in _TAKES and "." in written:
+                    return written
+        return ""
 
     @staticmethod
     def _is_endless(test: Ref) -> bool:
@@ -301,6 +320,13 @@ class Triggers:
             for path in paths
         )
 
+    def _said(self, test: Ref, *, holds: bool) -> str:
+        """A condition as it was when training starts: `if not drifted: return` reads as `drifted`."""
+        negated = test.node.op == "unary" and test.node.name == "not"
+        if not holds:
+            return self.reader.text(test.to(test.node.inputs[0]), 1) if negated else f"not {self.reader.text(test, 1)}"
+        return self.reader.text(test, 1)
+
     # ---- facts
 
     def _plain(self, routine: Routine) -> Start | None:
@@ -342,19 +368,6 @@ class Triggers:
             if found is not None:
                 return found.at
         return None
-
-    def _said(self, test: Ref) -> str:
-        """A condition in a few words."""
-        node = test.node
-        if node.op == "compare":
-            return f" {node.name} ".join(self._said(test.to(number)) for number in node.inputs)
-        if node.op == "unary":
-            return f"{node.name} {self._said(test.to(node.inputs[0]))}"
-        if node.op in ("and", "or"):
-            return f" {node.op} ".join(self._said(test.to(number)) for number in node.inputs)
-        names = self.starts.conditions.variables(test.routine).get(test.number, [])
-        written = names[0] if names else self.code.written(test) or node.name or "…"
-        return f"{written}(…)" if node.op == "call" and not names else written
 
 
 def steps_of(code: Code, chain: list[Start]) -> Iterator[Step]:

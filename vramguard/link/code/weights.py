@@ -15,7 +15,7 @@ from vramguard.facts.outputs import Step
 from vramguard.facts.retraining import FetchedWeights
 from vramguard.link.code import program
 from vramguard.link.code.program import Ref
-from vramguard.link.code.words import calls, text, texts, values
+from vramguard.link.code.words import calls, text, texts, tokens, values
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -38,6 +38,12 @@ _REGISTRIES: Final = re.compile(
 _COMMANDS: Final = re.compile(
     r"\b(aws s3 (cp|sync)|gsutil( -m)? (cp|rsync)|gcloud storage cp|wget|curl|azcopy|s5cmd|rclone (copy|sync)|mc cp)\b"
 )
+_PICKLES: Final = ("pickle.", "joblib.", "cloudpickle.", "dill.", "pandas.", "torch.")
+_DATA: Final = frozenset({
+    "df", "data", "dataset", "datasets", "frame", "rows", "records", "labels", "samples", "corpus", "documents", "docs",
+    "metadata", "history", "results", "metrics", "features", "columns", "config", "cache",
+})  # fmt: skip
+_WEIGHTS: Final = frozenset({"model", "weights", "checkpoint", "ckpt", "clf", "pipeline", "bundle", "artifact"})
 _WRITING: Final = ("write", "write_bytes", "copyfileobj")
 _FAR: Final = 4  # functions between a download and a load
 _MOST: Final = 150  # downloads that are followed
@@ -189,9 +195,18 @@ class Weights:
             arrays = any(path.startswith(("numpy.", "h5py.", "pandas.", "shelve.")) for path in paths)
             if row.get("fetches") or any(path.startswith("tensorflow_hub") for path in paths):
                 continue
+            if self._is_data(call, paths):
+                continue
             if not arrays or any(_MODEL.search(word) for word in (*texts(self.code, call), *self._names(call))):
                 found[call] = row
         return found
+
+    def _is_data(self, call: Ref, paths: frozenset[str]) -> bool:
+        """Whether a pickle is of data, as the name says that its content is given: `train_df = pickle.load(file)`."""
+        if not any(path.startswith(_PICKLES) for path in paths):
+            return False
+        words = tokens(call.routine.named.get(call.number, ""))
+        return bool(words & _DATA) and not words & _WEIGHTS
 
     def _names(self, call: Ref) -> list[str]:
         return [self.code.written(call.to(number)) for number in call.node.inputs[1:] if number != NONE]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import re
 from typing import TYPE_CHECKING, Final
 
+from vramguard.link.code.reading import parts
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _MOST: Final = 80  # nodes of an expression that are looked at
 _DEEP: Final = 4  # names that lead to other names
-_TOKEN: Final = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 
 
 def calls(code: Code, kind: str) -> tuple[tuple[Ref, Row], ...]:
@@ -146,5 +145,6 @@ def texts(code: Code, ref: Ref) -> list[str]:
 
 
 def tokens(name: str) -> set[str]:
-    """The words of a name: `driftScore_v2` has drift, score, v, 2."""
-    return {one.lower() for one in _TOKEN.findall(name)}
+    """The words of a name, with a number and without: `driftScore_v2` has drift, score, v2, v."""
+    found = parts(name)
+    return {*found, *(one.rstrip("0123456789") or one for one in found)}
