@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vramguard.extract import extract
 from vramguard.extract.python import is_of_use, parsed
+from vramguard.facts.fields import ModuleNames
 from vramguard.source import Document, Location, Unreadable, read
 from vramguard.source.expression import Literal, written
 from vramguard.source.graph import CodeModule
@@ -13,7 +14,7 @@ from vramguard.source.program import PythonModule, PythonText
 def facts(text: str, path: str = "app.py") -> list[object]:
     document = read(path, text.encode())
     assert isinstance(document, Document)
-    return [fact for fact in extract(document) if not isinstance(fact, CodeModule)]
+    return [fact for fact in extract(document) if not isinstance(fact, CodeModule | ModuleNames)]
 
 
 def module(text: str) -> PythonModule:

@@ -295,7 +295,8 @@ class Outputs:
         for number, ref in enumerate(path):
             what = self._what(way, path, number)
             key = ref.routine.path, ref.at.line
-            if what and key not in shown:
+            if what and (key not in shown or (ref == way.last and number)):  # the end tells more than what it ends
+                shown.pop(key, None)
                 shown[key] = Step(ref.at, what)
         steps = list(shown.values())
         return tuple(steps if len(steps) <= _STEPS else [*steps[: _STEPS // 2], *steps[-_STEPS // 2 :]])
