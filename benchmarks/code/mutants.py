@@ -93,10 +93,10 @@ class Tree:
     def read(self, path: str) -> bytes | None:
         return self._files.get(path)
 
-    def head(self, path: str) -> None:
+    def head(self, _path: str) -> None:
         return None
 
-    def sample(self, path: str, kind: str) -> None:
+    def sample(self, _path: str, _kind: str) -> None:
         return None
 
     def size(self, path: str) -> int:
@@ -122,12 +122,12 @@ def _files(text: str, case: Mapping[str, Any]) -> dict[str, str]:
     return {"": f"{top}\n{text}" if top else text}
 
 
-def placed(case: Case, files: Mapping[str, str], place: str, service: str) -> dict[str, str]:
-    """The files of a service that runs a case's function, which stands where `place` says."""
+def placed(files: Mapping[str, str], place: str, service: str) -> dict[str, str]:
+    """The files of a service that runs a function, which stands where `place` says."""
     code = files[""]
     rest = {path: text for path, text in files.items() if path}
     imports, call, here, layer = "", "ask(x)", "", {}
-    kind = "async " if place == "async" and service != "flask" else ""
+    kind = "async " if place == "async" and service not in ("flask", "script") else ""
     if place in ("module", "async"):
         imports, layer = "from layer import ask", {"layer.py": code}
     elif place == "alias":
@@ -162,7 +162,7 @@ def _as_method(code: str, *, static: bool) -> str:
     return f"{called}\n\nclass Asked:\n{textwrap.indent(own, '    ')}"
 
 
-def declared(case: Case, files: Mapping[str, str], place: str) -> dict[str, str]:
+def declared(files: Mapping[str, str], place: str) -> dict[str, str]:
     """The files of a service that answers with a schema, `Quote`; one of schema and handler has the fault."""
     schema, body = files["schema"], files["body"]
     name, imports, here, route = "Quote", "", "", ""
@@ -183,7 +183,9 @@ def declared(case: Case, files: Mapping[str, str], place: str) -> dict[str, str]
     kind = "async " if place == "async" else ""
     returns = f" -> {name}" if place == "through" else ""
     declared = f"response_model={name}"
-    text = HANDLER.format(imports=imports, schema=here, declared=declared, kind=kind, returns=returns, on=route or "app")
+    text = HANDLER.format(
+        imports=imports, schema=here, declared=declared, kind=kind, returns=returns, on=route or "app"
+    )
     made = "router = APIRouter()\n" if route else ""
     text = text.replace("model = ", f"{made}model = ", 1) + textwrap.indent(body.replace("Quote", name), "    ")
     return {**layer, "app.py": text + ("app.include_router(router)\n" if route else "")}
@@ -191,16 +193,16 @@ def declared(case: Case, files: Mapping[str, str], place: str) -> dict[str, str]
 
 def mutants(case: Case) -> Iterator[tuple[str, dict[str, str], dict[str, str]]]:
     """A case in every place, each time in a service that chance picks: with the fault, and without."""
-    rng = random.Random(f"{SEED} {case.rule} {case.name}")
+    rng = random.Random(f"{SEED} {case.rule} {case.name}")  # noqa: S311 - no secret
     for place in PLACES:
         if "schema" in case.fault:
-            yield f"{case.name}, {place}", declared(case, case.fault, place), declared(case, case.twin, place)
+            yield f"{case.name}, {place}", declared(case.fault, place), declared(case.twin, place)
             continue
         service = rng.choice(case.services)
         yield (
             f"{case.name}, {place}, {service}",
-            placed(case, case.fault, place, service),
-            placed(case, case.twin, place, service),
+            placed(case.fault, place, service),
+            placed(case.twin, place, service),
         )
 
 
@@ -241,7 +243,9 @@ def main(arguments: list[str]) -> None:
     found = table(*measured([one for one in arguments if one.startswith("VG")]))
     print(found)
     if "--write" in arguments:
-        head = "# Faults planted in services of our own\n\n`benchmarks/code/mutants.py` makes them; each twin is harmless.\n\n"
+        head = (
+            "# Faults planted in services of our own\n\n`mutants.py` beside it makes them; each twin is harmless.\n\n"
+        )
         (HERE / "mutants.md").write_text(head + found, encoding="utf-8")
 
 

@@ -129,7 +129,8 @@ class UnboundedRetry:
     def find(self, facts: Facts) -> Iterator[Problem]:
         for retry in retry_policies(facts):
             judged, severity = weight(self, facts, retry.at.path)
-            if not judged or 0 < retry.attempts <= self.most:
+            counted = retry.form == "loop" and retry.attempts  # whoever counts has said how often
+            if not judged or counted or 0 < retry.attempts <= self.most:
                 continue
             often = f"{retry.attempts} times" if retry.attempts else "without end"
             values = {"retry": retry.written, "often": often, "call": retry.around}

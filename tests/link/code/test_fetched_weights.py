@@ -31,6 +31,7 @@ def found(text: str) -> list[bool]:
         "with open('m.pkl', 'wb') as file:\n    file.write(requests.get(URL).content)\npickle.load(open('m.pkl'))",
         "boto3.client('s3').download_file('b', 'model.joblib', '/tmp/model.joblib')\njoblib.load('/tmp/model.joblib')",
         "def get(to):\n    urllib.request.urlretrieve(URL, to)\ndef load(at):\n    get(at)\n    torch.load(at)",
+        "import fsspec\nwith fsspec.open(URL) as f:\n    snapshot_data = torch.load(f)",
         "pickle.loads(boto3.client('s3').get_object(Bucket='b', Key='model.pkl')['Body'].read())",
         "subprocess.run('aws s3 cp s3://b/models/ models/ --recursive', shell=True)\ntorch.load('models/a.pt')",
     ],

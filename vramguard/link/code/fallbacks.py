@@ -135,7 +135,7 @@ class Fallbacks:
         return None
 
     def _is_own(self, call: Ref) -> bool:
-        """Whether a call runs a function of the module, or a method of the very same object."""
+        """Whether a call runs a function of the module, or a method of the very same object, or of a new one."""
         function = call.to(call.node.inputs[0])
         if function.node.op != "attr":
             return True
@@ -143,6 +143,8 @@ class Fallbacks:
         owner = self.code.program.owner(call.routine)
         if owner is not None and self.code.meanings.is_self(base, owner):
             return True
+        if base.node.op == "call" and len(base.node.inputs) == 1:  # `Prices().of(product)`
+            return self.code.own_class(base) is not None
         return any(isinstance(one, Own) and one.kind in ("module", "class") for one in self.code.meanings.of(base))
 
     def _counts(self, call: Ref) -> bool:

@@ -49,6 +49,7 @@ _TRAINED: Final = word_set(
     "loss losses grad grads gradient gradients norm param params parameter parameters weight weights model net"
     " network logits output outputs cost nll elbo state pred p obj"
 )
+_LOGGED: Final = word_set("loss losses grad grads gradient gradients norm")  # by these names trainers log
 _NAN: Final = word_set(
     "nan nans isnan inf infs isinf overflow diverge diverged divergence invalid hasnan anynan nonfinite"
 )
@@ -288,7 +289,8 @@ class Finite(Reader):
         """The words of a test; of the names that a loop goes through too: `for name in ("loss", "grad_norm")`."""
         each = [one for one in within(test) if one.node.op == "each"]
         named = [inner for one in each for inner in within(one) if inner.node.op == "const"]
-        return {*self.words(test), *(word for one in named for word in parts(one.node.name))}
+        words = set(self.words(test))
+        return words if words & _INPUT else words | _LOGGED & {word for one in named for word in parts(one.node.name)}
 
     def _later(self, routine: Routine, number: int) -> str:
         """How the way ends where a condition asks for what a branch has set: a flag, or a count of failures."""

@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 
     from vramguard.link.code.meaning import Meanings
     from vramguard.link.code.program import Routine
+    from vramguard.source.graph import Node
 
 _MOST: Final = 4000  # places that one value is followed to
+_WHOLE: Final = 400_000  # places that all values of a program are followed to; after that
+_FEW: Final = 60  # each of the others, so that a program's every call of a model costs no whole walk
 _DEEP: Final = 4  # calls that are remembered
 _CALLERS: Final = 40  # to whom a function's answer goes
 # What passes a value on as it is, or as a part or a whole of it.
@@ -44,16 +47,17 @@ _PASSING: Final = frozenset(
 )
 # Attributes that speak about an answer, not of it.
 _ABOUT: Final = frozenset({
-    "shape", "dtype", "device", "ndim", "size", "usage", "model", "id", "created", "status_code", "columns", "index", "names",
-    "column_names",
-    "finish_reason", "stop_reason", "prompt_tokens", "completion_tokens", "total_tokens", "headers", "is_cuda", "input_ids",
+    "shape", "dtype", "device", "ndim", "size", "usage", "model", "id", "created", "status_code", "columns", "index",
+    "names", "column_names", "finish_reason", "stop_reason", "prompt_tokens", "completion_tokens", "total_tokens",
+    "headers", "is_cuda", "input_ids",
 })  # fmt: skip
 # Functions whose answer is no longer the value.
 SPENT: Final = frozenset({
-    "len", "type", "isinstance", "hasattr", "bool", "print", "id", "callable", "issubclass", "hash", "any", "all", "repr_type",
-    "debug", "info", "warning", "error", "critical", "exception", "log", "log_metric", "log_metrics", "observe", "inc", "isfinite",
-    "isnan", "isinf", "isna", "isnull", "notna", "empty_cache", "time", "startswith", "endswith", "is_available", "set_postfix",
-    "count", "keys", "done", "set_description", "labels", "perf_counter", "isEnabledFor", "allclose", "is_file", "exists",
+    "len", "type", "isinstance", "hasattr", "bool", "print", "id", "callable", "issubclass", "hash", "any", "all",
+    "repr_type", "debug", "info", "warning", "error", "critical", "exception", "log", "log_metric", "log_metrics",
+    "observe", "inc", "isfinite", "isnan", "isinf", "isna", "isnull", "notna", "empty_cache", "time", "startswith",
+    "endswith", "is_available", "set_postfix", "count", "keys", "done", "set_description", "labels", "perf_counter",
+    "isEnabledFor", "allclose", "is_file", "exists",
 })  # fmt: skip
 
 
@@ -126,6 +130,7 @@ class Flow:
         self.program = meanings.program
         self._known: dict[Ref, tuple[tuple[Edge, tuple[_Move, ...]], ...]] = {}
         self._called_by: dict[Routine, tuple[Ref, ...]] = {}
+        self._walked = 0
 
     def forward(self, source: Ref, stops: Callable[[Edge], bool] = lambda _: False) -> Reached:
         """Everywhere that a value goes. `stops`: where it goes no further, such as a validator's argument."""
@@ -134,7 +139,8 @@ class Flow:
         pending = deque([_State(source, ())])
         seen = {pending[0]}
         stopped: dict[Edge, bool] = {}
-        while pending and len(seen) < _MOST:
+        most = _MOST if self._walked < _WHOLE else _FEW
+        while pending and len(seen) < most:
             state = pending.popleft()
             for edge, moves in self._steps(state.ref):
                 if edge not in stopped:
@@ -147,6 +153,7 @@ class Flow:
                         seen.add(new)
                         reached.visit(new.ref, state.ref, edge.user)
                         pending.append(new)
+        self._walked += len(seen)
         return reached
 
     def _after(self, moves: tuple[_Move, ...], user: Ref, calls: tuple[Ref, ...]) -> Iterator[_State]:
@@ -207,10 +214,7 @@ class Flow:
                 yield _Move(user, "back")
             elif node.op == "global":
                 yield from (_Move(found, "anew") for found in self._reads_of_global(user))
-        elif node.op == "attr":
-            if node.name not in _ABOUT:
-                yield _Move(user, "same")
-        elif (node.op == "item" and edge.position == 0) or (node.op == "if" and edge.position):
+        elif _is_part(node, edge.position):
             yield _Move(user, "same")
         elif node.op == "store" and edge.position == 1:
             yield from (_Move(found, "anew") for found in self._reads_of_attribute(user))
@@ -315,6 +319,13 @@ class Flow:
                     for read in _reads(routine).get(base.node.name, ())
                     if routine is not user.routine
                 )
+
+
+def _is_part(node: Node, position: int) -> bool:
+    """Whether an attribute, an item or a choice is still the value, or a part of it."""
+    if node.op == "attr":
+        return node.name not in _ABOUT
+    return (node.op == "item" and position == 0) or (node.op == "if" and position > 0)
 
 
 def _names(routine: Routine) -> dict[int, list[str]]:

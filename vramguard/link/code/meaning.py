@@ -7,62 +7,32 @@ A value may have several meanings: those of every way that leads to it.
 
 from __future__ import annotations
 
-import builtins
-from dataclasses import dataclass
+import itertools
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from vramguard.link.code.program import Ref, Routine, package
+from vramguard.link.code.evaluation import RUNNERS, Meaning, Own, Values, union
+from vramguard.link.code.memo import Memo
+from vramguard.link.code.program import Ref
 from vramguard.link.code.spelling import spelled
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
-    from vramguard.link.code.program import Program
-    from vramguard.source.graph import Node, Parameter
+    from vramguard.link.code.program import Program, Routine
+    from vramguard.source.graph import Node
 
-_MOST: Final = 12  # meanings of one value
-_LENGTH: Final = 160  # of a path
-_DEPTH: Final = 70
+__all__ = ["RUNNERS", "Meaning", "Meanings", "Own"]
+
+_DEEPEST: Final = 70  # questions that lead to each other
+_PATIENCE: Final = 200_000  # answers that are looked for again, since they rested on what was being asked
 _PROTOCOLS: Final = frozenset({"typing.Protocol", "typing_extensions.Protocol"})
 _STUB: Final = 40  # nodes of a function that only raises NotImplementedError
-_CALLERS: Final = 12  # that are asked what they hand over
-_BUILTINS: Final = frozenset(dir(builtins))
-# Methods that give what they are called on, and functions that give their first argument.
-_SAME: Final = frozenset({
-    "to", "eval", "cuda", "cpu", "half", "float", "double", "bfloat16", "train", "requires_grad_", "share_memory", "with_options",
-    "__enter__", "__aenter__", "copy", "bind_tools", "bind", "with_config", "with_retry", "compile", "set_params",
-})  # fmt: skip
-_GIVES: Final = frozenset({
-    "asyncio.run", "asyncio.create_task", "asyncio.ensure_future", "asyncio.shield", "asyncio.wait_for", "torch.compile",
-    "torch.jit.script", "torch.nn.DataParallel", "torch.nn.parallel.DistributedDataParallel", "copy.copy", "copy.deepcopy",
-    "typing.cast", "builtins.iter", "functools.partial", "functools.lru_cache()", "functools.cache", "functools.wraps()",
-    "streamlit.cache_resource", "streamlit.cache_resource()", "streamlit.cache_data", "streamlit.cache_data()", "ray.get",
-    "anyio.run", "fastapi.Depends", "fastapi.params.Depends", "ray.remote", "torch.no_grad()", "torch.inference_mode()",
-})  # fmt: skip
-_FIRST: Final = frozenset({"builtins.next", "builtins.anext", "builtins.sorted", "builtins.reversed", "builtins.list"})
+_FITTING: Final = 12  # classes that a protocol is taken to mean
+_ANCESTORS: Final = 60  # of a class
 _OPTIONAL: Final = ("Optional", "Annotated", "Union", "Final", "ClassVar", "Mapped")
-
-# Functions that run a function which they are given.
-RUNNERS: Final = frozenset({
-    "run_in_executor", "to_thread", "run_in_threadpool", "submit", "run_sync", "map", "map_batches", "apply", "applymap", "imap",
-    "transform", "starmap", "Thread", "Process", "Timer", "partial", "call", "call_async", "retry_call", "run_until_complete",
-    "call_soon", "run", "apply_async", "foreach", "flat_map", "filter", "pipe", "add_task", "create_task", "gather",
-})  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Own:
-    """Something of the repository: a function, a class, an instance of one; or a module or folder, by its path."""
-
-    kind: str  # function, class, instance, module
-    routine: Routine | None = None
-    path: str = ""
-
-
-Meaning = str | Own
-_NOTHING: Final[frozenset[Meaning]] = frozenset()
+_NOBODY: Final[Mapping[Routine, Any]] = {}
 
 
 class Meanings:
@@ -70,28 +40,15 @@ class Meanings:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._known: dict[tuple[int, int], frozenset[Meaning]] = {}
-        self._members: dict[tuple[int, str], frozenset[Meaning]] = {}
-        self._depth = 0
+        self._memo = Memo(_DEEPEST, _PATIENCE)
+        self._values = Values(self)
 
-    def of(self, ref: Ref) -> frozenset[Meaning]:
-        """What a node may mean."""
-        key = id(ref.routine), ref.number
-        known = self._known.get(key)
-        if known is not None:
-            return known
-        if self._depth > _DEPTH:
-            return _NOTHING
-        self._known[key] = _NOTHING  # while it is looked for
-        self._depth += 1
-        try:
-            node = ref.node
-            find = _FINDERS.get(node.op)
-            found = frozenset(_few(find(self, ref, node))) if find is not None else _NOTHING
-        finally:
-            self._depth -= 1
-        self._known[key] = found
-        return found
+    def of(self, ref: Ref) -> tuple[Meaning, ...]:
+        """What a node may mean, in an order that is always the same."""
+        known: tuple[Meaning, ...] | None = self._memo.known.get(ref)
+        if known is None:
+            known = self._memo.ask(ref, lambda: self._values.of(ref), ())
+        return known
 
     def paths(self, ref: Ref) -> frozenset[str]:
         """The access paths of a node; of an instance of ours those of its foreign bases."""
@@ -110,69 +67,75 @@ class Meanings:
 
     def routines(self, call: Ref) -> tuple[Routine, ...]:
         """The functions of the repository that a call runs: a constructor for a class, `__call__` for an instance."""
-        found: list[Routine] = []
-        for one in self.of(call.to(call.node.inputs[0])):
-            if isinstance(one, Own) and one.routine is not None:
-                found += self._run(one)
-        return tuple(sorted(set(found), key=lambda routine: (routine.path, routine.number)))
+        question = "run by", call
+        known: tuple[Routine, ...] | None = self._memo.known.get(question)
+        if known is None:
+            known = self._memo.ask(question, lambda: self._run_by(call), ())
+        return known
 
-    def _run(self, one: Own) -> Iterator[Routine]:
-        if one.kind == "function" and one.routine is not None:
+    def _run_by(self, call: Ref) -> tuple[Routine, ...]:
+        found = {routine: None for one in self.of(call.to(call.node.inputs[0])) for routine in self.run(one)}
+        return tuple(sorted(found, key=lambda routine: (routine.path, routine.number)))
+
+    def run(self, one: Meaning) -> Iterator[Routine]:
+        """The functions of the repository that run where something is called."""
+        if isinstance(one, str) or one.routine is None:
+            return
+        if one.kind == "function":
             yield one.routine
-        elif one.routine is not None and one.kind in ("class", "instance"):
+        elif one.kind in ("class", "instance"):
             for name in ("__init__",) if one.kind == "class" else ("__call__", "forward"):
                 for member in self.member(one.routine, name):
                     if isinstance(member, Own) and member.kind == "function" and member.routine is not None:
                         yield member.routine
 
-    def bases(self, owner: Routine, seen: frozenset[int] = frozenset()) -> frozenset[str]:
+    def bases(self, owner: Routine) -> frozenset[str]:
         """The access paths of a class's foreign bases, those of its own bases included."""
-        found: set[str] = set()
+        found: frozenset[str] = self._memo.ask(("bases", owner), lambda: self._bases(owner), frozenset())
+        return found
+
+    def _bases(self, owner: Routine) -> frozenset[str]:
+        above = (one for each in self.ancestors(owner) for one in self._above(each))
+        return frozenset(one.removesuffix("[]") for one in above if isinstance(one, str))
+
+    def _above(self, owner: Routine) -> Iterator[Meaning]:
         around = self.program.parent(owner)
         for number in owner.function.bases:
-            for one in self.of(Ref(around, number)):
-                if isinstance(one, str):
-                    found.add(one.removesuffix("[]"))
-                elif one.routine is not None and id(one.routine) not in seen:
-                    found |= self.bases(one.routine, seen | {id(owner)})
-        return frozenset(found)
+            yield from self.of(Ref(around, number))
 
     def ancestors(self, owner: Routine) -> list[Routine]:
         """A class and its bases of the repository, itself first."""
-        found = [owner]
-        for one in found:
-            around = self.program.parent(one)
-            for number in one.function.bases:
-                for meaning in self.of(Ref(around, number)):
-                    base = meaning.routine if isinstance(meaning, Own) else None
-                    if base is not None and base not in found and base.function.kind == "class":
-                        found.append(base)
+        found: tuple[Routine, ...] = self._memo.ask(("ancestors", owner), lambda: self._ancestors(owner), (owner,))
+        return list(found)
+
+    def _ancestors(self, owner: Routine) -> tuple[Routine, ...]:
+        found = {owner: None}
+        pending = [owner]
+        for one in pending:
+            for meaning in self._above(one):
+                base = meaning.routine if isinstance(meaning, Own) else None
+                if base is not None and base not in found and base.function.kind == "class" and len(found) < _ANCESTORS:
+                    found[base] = None
+                    pending.append(base)
+        return tuple(found)
+
+    def member(self, owner: Routine, name: str) -> tuple[Meaning, ...]:
+        """What an attribute of an instance, or of the class, may be."""
+        found: tuple[Meaning, ...] = self._memo.ask(("member", owner, name), lambda: self._member(owner, name), ())
         return found
 
-    def member(self, owner: Routine, name: str) -> frozenset[Meaning]:
-        """What an attribute of an instance, or of the class, may be."""
-        key = id(owner), name
-        if key in self._members:
-            return self._members[key]
-        self._members[key] = _NOTHING
-        found: frozenset[Meaning] = _NOTHING
+    def _member(self, owner: Routine, name: str) -> tuple[Meaning, ...]:
+        found: tuple[Meaning, ...] = ()
         for one in self.ancestors(owner):
             refs = [Ref(one, number) for number in one.function.names.get(name, ())]
             refs += [ref.to(ref.node.inputs[1]) for ref in self.kept(one, name)]
-            found = _union(self.of(ref) for ref in refs)
-            if found:
-                break
-            found = self._declared(one, name)
+            found = union(self.of(ref) for ref in refs) or self._declared(one, name)
             if found:
                 break
         if all(map(self._is_abstract, found)):  # none at all too
-            found |= _union(
-                self.of(Ref(one, number)) for one in self.heirs(owner) for number in one.function.names.get(name, ())
-            )
-        if not found:
-            found = frozenset(f"{base}().{name}" for base in self.bases(owner)) or frozenset({f"?self.{name}"})
-        self._members[key] = found
-        return found
+            heirs = (Ref(one, number) for one in self.heirs(owner) for number in one.function.names.get(name, ()))
+            found = union((found, *(self.of(ref) for ref in heirs)))
+        return found or tuple(f"{base}().{name}" for base in sorted(self.bases(owner))) or (f"?self.{name}",)
 
     @staticmethod
     def _is_abstract(one: Meaning) -> bool:
@@ -180,39 +143,40 @@ class Meanings:
         function = one.routine.function if isinstance(one, Own) and one.routine is not None else None
         if function is None or one.kind != "function" or len(function.nodes) > _STUB:  # type: ignore[union-attr]
             return False
-        return not any(node.op == "return" and node.inputs or node.op == "yield" for node in function.nodes)
+        return not any((node.op == "return" and node.inputs) or node.op == "yield" for node in function.nodes)
 
     def heirs(self, owner: Routine) -> tuple[Routine, ...]:
         """The classes that are made of a class."""
-        return self._heirs.get(owner, ())
+        found: Mapping[Routine, list[Routine]] = self._memo.ask("heirs", self._all_heirs, _NOBODY)
+        return tuple(found.get(owner, ()))
 
-    @cached_property
-    def _heirs(self) -> Mapping[Routine, tuple[Routine, ...]]:
-        found: dict[Routine, tuple[Routine, ...]] = {}
+    def _all_heirs(self) -> Mapping[Routine, list[Routine]]:
+        found: dict[Routine, list[Routine]] = {}
         classes = [routine for routine in list(self.program.routines()) if routine.function.kind == "class"]
         for routine in classes:
             for base in self.ancestors(routine)[1:] if routine.function.bases else ():
-                found[base] = (*found.get(base, ()), routine)
+                found.setdefault(base, []).append(routine)
         for protocol in classes:
             if protocol.function.bases and self.bases(protocol) & _PROTOCOLS:
                 wanted = {method.function.name for method in self.program.methods(protocol)}
-                fitting = [
-                    one for one in classes if one is not protocol and wanted and wanted <= one.function.names.keys()
-                ]
-                found[protocol] = tuple(dict.fromkeys((*found.get(protocol, ()), *fitting)))[:_CALLERS]
+                fitting = (one for one in classes if one is not protocol and wanted <= one.function.names.keys())
+                first = itertools.islice(fitting, _FITTING if wanted else 0)
+                found[protocol] = list(dict.fromkeys((*found.get(protocol, ()), *first)))[:_FITTING]
         return found
 
-    def _declared(self, owner: Routine, name: str) -> frozenset[Meaning]:
+    def _declared(self, owner: Routine, name: str) -> tuple[Meaning, ...]:
         """What a field of a class is annotated as."""
         for number in owner.all_of("field"):
             node = owner.function.nodes[number]
             if node.name == name:
-                return frozenset(self.annotated(Ref(owner, node.inputs[0])))
-        return _NOTHING
+                return self.annotated(Ref(owner, node.inputs[0]))
+        return ()
 
     def kept(self, owner: Routine, name: str) -> list[Ref]:
         """Where methods of a class put something into an attribute of `self`."""
-        return [ref for ref in self.program.stores.get(name, ()) if self.is_self(ref.to(ref.node.inputs[0]), owner)]
+        return [
+            ref for ref in self.program.stores_in(owner.module, name) if self.is_self(ref.to(ref.node.inputs[0]), owner)
+        ]
 
     def is_self(self, ref: Ref, owner: Routine) -> bool:
         """Whether a node is the first parameter of a method of a class."""
@@ -227,25 +191,25 @@ class Meanings:
             around = above
         return False
 
-    def returned(self, routine: Routine) -> frozenset[Meaning]:
+    def returned(self, routine: Routine) -> tuple[Meaning, ...]:
         """What a function gives."""
         refs = [Ref(routine, node.inputs[0]) for node in routine.function.nodes if node.op == "return" and node.inputs]
-        found = _union(self.of(ref) for ref in refs)
+        found = union(self.of(ref) for ref in refs)
         if not found:
             yields = [
                 Ref(routine, node.inputs[0]) for node in routine.function.nodes if node.op == "yield" and node.inputs
             ]
-            found = _union(self.of(ref) for ref in yields)
+            found = union(self.of(ref) for ref in yields)
         if not found and routine.function.returns != NONE:
             around = self.program.parent(routine)
-            found = frozenset(self.annotated(Ref(around, routine.function.returns)))
+            found = self.annotated(Ref(around, routine.function.returns))
         return found
 
     def callers(self, routine: Routine) -> list[Ref]:
         """The calls that run a function, under its own name or another."""
-        return [*self._unnamed.get(routine, ()), *self._by_name(routine)]
+        return [*self._unnamed.get(routine, ()), *self.by_name(routine)]
 
-    def _by_name(self, routine: Routine) -> list[Ref]:
+    def by_name(self, routine: Routine) -> list[Ref]:
         """The calls that run a function under its own name."""
         owner = self.program.owner(routine)
         name = routine.function.name
@@ -253,7 +217,16 @@ class Meanings:
             name = owner.function.name
         if not name or (name.startswith("__") and name.endswith("__")):
             return []
-        return [call for call in self.program.calls.get(name, ()) if routine in self.routines(call)]
+        found: Mapping[Routine, list[Ref]] = self._memo.ask(("calls", name), lambda: self._calls_of(name), _NOBODY)
+        return found.get(routine, [])
+
+    def _calls_of(self, name: str) -> Mapping[Routine, list[Ref]]:
+        """The calls of a name by what they run."""
+        found: dict[Routine, list[Ref]] = {}
+        for call in self.program.calls.get(name, ()):
+            for routine in self.routines(call):
+                found.setdefault(routine, []).append(call)
+        return found
 
     @cached_property
     def _unnamed(self) -> Mapping[Routine, list[Ref]]:
@@ -272,17 +245,22 @@ class Meanings:
     def handed(self) -> Mapping[Routine, list[Ref]]:
         """The calls of somebody else's functions that are given a function of the repository to run."""
         found: dict[Routine, list[Ref]] = {}
-        for name in RUNNERS:
+        for name in sorted(RUNNERS):
             for call in self.program.calls.get(name, ()):
                 for number in call.node.inputs[1:]:
                     for one in self.of(call.to(number)):
                         if isinstance(one, Own) and one.kind in ("function", "instance"):
-                            for routine in self._run(one):
+                            for routine in self.run(one):
                                 found.setdefault(routine, []).append(call)
         return found
 
-    def annotated(self, ref: Ref) -> Iterator[Meaning]:
-        """Instances of what an annotation names."""
+    def annotated(self, ref: Ref) -> tuple[Meaning, ...]:
+        """Instances of what an annotation names. A name of a type may stand for itself: `A = Optional[A]`."""
+        question = "annotated", ref
+        found: tuple[Meaning, ...] = self._memo.ask(question, lambda: union((self._annotated(ref),)), ())
+        return found
+
+    def _annotated(self, ref: Ref) -> Iterator[Meaning]:
         node = ref.node
         if node.op == "item":
             yield from self._generic(ref, node)
@@ -334,149 +312,6 @@ class Meanings:
             elif one.kind == "class":
                 yield Own("instance", one.routine)
 
-    # What each kind of node may mean.
-
-    def _import(self, ref: Ref, node: Node) -> Iterator[Meaning]:
-        dotted = node.name
-        whole = self.program.resolve(ref.routine.path, dotted)
-        if whole is not None:
-            base, _, last = dotted.rpartition(".")
-            holder = self.program.resolve(ref.routine.path, base or ".") if last and base.strip(".") else None
-            inside = self.program.module(holder) if holder and holder.endswith("__init__.py") else None
-            if inside is not None and last in inside.functions[0].names and holder != ref.routine.path:
-                yield from self._named(holder or "", last)
-            else:
-                yield Own("module", path=whole)
-            return
-        base, _, last = dotted.rpartition(".")
-        level = len(dotted) - len(dotted.lstrip("."))
-        holder = (
-            self.program.resolve(ref.routine.path, base if base.strip(".") else "." * level) if base or level else None
-        )
-        if holder is None:
-            yield dotted.lstrip(".") if not level else f"?{last}"
-        else:
-            yield from self._named(holder, last)
-
-    def _named(self, path: str, name: str) -> Iterator[Meaning]:
-        """A name of a module."""
-        module = self.program.module(path)
-        if module is not None:
-            top = self.program.routine(module, 0)
-            refs = self.program.lookup(top, name)
-            if refs:
-                yield from _union(self.of(ref) for ref in (*refs, *self._handed_to(path, name)))
-                return
-        inner = self.program.at(package(path), name)
-        yield Own("module", path=inner) if inner is not None else f"?{name}"
-
-    def _handed_to(self, path: str, name: str) -> list[Ref]:
-        """What other modules put into a name of a module: `server.worker = Worker()`."""
-        stores = self.program.stores.get(name, ())[:_CALLERS]
-        return [
-            store.to(store.node.inputs[1])
-            for store in stores
-            if any(isinstance(one, Own) and one.path == path for one in self.of(store.to(store.node.inputs[0])))
-        ]
-
-    def _name(self, ref: Ref, node: Node) -> Iterable[Meaning]:
-        refs = self.program.lookup(ref.routine, node.name)
-        if refs and refs[0].routine.number == 0 and node.name in self.program.stores:
-            refs = [*refs, *self._handed_to(ref.routine.path, node.name)]
-        if refs:
-            return _union(self.of(found) for found in refs) or (f"?{node.name}",)
-        if node.name in _BUILTINS:
-            return (f"builtins.{node.name}",)
-        return (f"?{node.name}",)
-
-    def _param(self, ref: Ref, node: Node) -> Iterable[Meaning]:
-        routine = ref.routine
-        around = self.program.parent(routine)
-        parameters = routine.function.parameters
-        position, parameter = next(
-            ((number, one) for number, one in enumerate(parameters) if one.name == node.name), (0, None)
-        )
-        if parameter is None:
-            return ()
-        if around.function.kind == "class" and position == 0 and routine.function.kind == "function":
-            static = {
-                path.rpartition(".")[2]
-                for number in routine.function.decorators
-                for path in self.paths(Ref(around, number))
-            }
-            if "staticmethod" not in static:
-                return (
-                    Own("class" if static & {"classmethod", "validator", "root_validator"} else "instance", around),
-                )
-        found = set(self._given(routine, around, parameter))
-        if not found:
-            found = set(self._handed(routine, position, parameter))
-        return found or (f"?{node.name}",)
-
-    def _given(self, routine: Routine, around: Routine, parameter: Parameter) -> Iterator[Meaning]:
-        """By its annotation and its default."""
-        if parameter.annotation != NONE:
-            yield from self.annotated(Ref(around, parameter.annotation))
-        if parameter.default != NONE:
-            default = Ref(around, parameter.default)
-            if default.node.op == "call":
-                found = self.of(default)
-                yield from (one for one in found if not isinstance(one, Own) or one.kind != "function")
-                for one in found:  # Depends(get_model)
-                    if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                        yield from self.returned(one.routine)
-            elif default.node.op not in ("const", "items", "table"):
-                yield from self.of(default)
-
-    def _handed(self, routine: Routine, position: int, parameter: Parameter) -> Iterator[Meaning]:
-        """By those who call."""
-        shift = 1 if self.program.parent(routine).function.kind == "class" else 0
-        for call in self._by_name(routine)[:_CALLERS]:
-            number = call.node.argument(parameter.name, position - shift)
-            if number != NONE:
-                yield from self.of(call.to(number))
-
-    def _attr(self, ref: Ref, node: Node) -> Iterator[Meaning]:
-        base = ref.to(node.inputs[0])
-        for one in self.of(base) or (f"?{base.node.name}",):
-            if isinstance(one, str):
-                kept = self._put(one, ref, node.name)
-                yield from kept
-                if not kept and len(one) < _LENGTH:
-                    yield f"{one}.{node.name}"
-            elif one.kind == "module":
-                yield from self._named(one.path, node.name)
-            elif one.kind in ("instance", "class") and one.routine is not None:
-                yield from self._read(self.member(one.routine, node.name))
-            elif one.routine is not None:
-                made = self._decorated(one.routine)
-                yield from (f"{path}.{node.name}" for path in made or ("?",))
-
-    def _decorated(self, routine: Routine) -> list[str]:
-        """What its decorators make of a function: `@app.task` of Celery a task, on which one calls `delay`."""
-        around = self.program.parent(routine)
-        found: list[str] = []
-        for number in routine.function.decorators:
-            ref = Ref(around, number)
-            calls = ref.node.op == "call"
-            found += [
-                f"{path}()()" if calls else f"{path}()" for path in (self.called(ref) if calls else self.paths(ref))
-            ]
-        return found
-
-    def _read(self, found: frozenset[Meaning]) -> Iterator[Meaning]:
-        """An attribute as it is read: a property is what its function gives."""
-        for one in found:
-            if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                around = self.program.parent(one.routine)
-                ends = {
-                    self.written(Ref(around, number)).rpartition(".")[2] for number in one.routine.function.decorators
-                }
-                if ends & {"property", "cached_property"}:
-                    yield from self.returned(one.routine)
-                    continue
-            yield one
-
     def written(self, ref: Ref, *, inside: bool = False) -> str:
         """What a call calls, a name, or an attribute's whole chain, as written; empty for anything else.
 
@@ -486,9 +321,7 @@ class Meanings:
         named = ref.routine.named.get(ref.number) if inside or node.op != "call" else None
         if named is not None and node.op not in ("import", "def"):
             return named
-        if node.op in ("name", "param"):
-            return node.name
-        if node.op == "import":
+        if node.op in ("name", "param", "import"):
             return node.name.rpartition(".")[2]
         if node.op == "attr":
             base = self.written(ref.to(node.inputs[0]), inside=True)
@@ -500,168 +333,3 @@ class Meanings:
             earlier = (self.written(inner, inside=True) for inner in ref.inputs() if inner.number < ref.number)
             return next((name for name in earlier if name), "")
         return ""
-
-    def _put(self, base: str, ref: Ref, name: str) -> frozenset[Meaning]:
-        """What somebody put into an attribute of somebody else's object: `app.state.model = …`."""
-        if name not in self.program.stores:
-            return _NOTHING
-        last = base.rpartition(".")[2]
-        found: list[frozenset[Meaning]] = []
-        for store in self.program.stores[name][:_CALLERS]:
-            target = store.to(store.node.inputs[0])
-            if any(path == base or (last == "state" and path.endswith(".state")) for path in self.paths(target)):
-                found.append(self.of(store.to(store.node.inputs[1])))
-        return _union(found)
-
-    def _call(self, ref: Ref, node: Node) -> Iterator[Meaning]:
-        for one in self.of(ref.to(node.inputs[0])):
-            if isinstance(one, str):
-                yield from self._foreign(one, ref, node)
-            elif one.kind == "class":
-                yield Own("instance", one.routine)
-            elif one.routine is not None and one.kind == "function":
-                yield from self.returned(one.routine)
-            elif one.routine is not None and one.kind == "instance":
-                runs = list(self._run(one))
-                yield from (f"{base}()()" for base in self.bases(one.routine))
-                for routine in runs:
-                    yield from self.returned(routine)
-
-    def _foreign(self, path: str, ref: Ref, node: Node) -> Iterator[Meaning]:
-        base, _, last = path.rpartition(".")
-        if (last in _SAME and base.endswith((")", "]"))) or (last in _SAME and base.startswith("?")):
-            yield from self._self_of(ref, node, base)
-        elif path in _GIVES or path in _FIRST:
-            if len(node.inputs) > 1:
-                yield from self.of(ref.to(node.inputs[1]))
-        else:
-            for number in node.inputs[1:]:  # run_in_executor(None, predict, x)
-                for one in self.of(ref.to(number)):
-                    if isinstance(one, Own) and one.kind == "function" and one.routine is not None and last in RUNNERS:
-                        yield from self.returned(one.routine)
-            if len(path) < _LENGTH:
-                yield f"{path}()"
-
-    def _self_of(self, ref: Ref, node: Node, base: str) -> Iterator[Meaning]:
-        function = ref.to(node.inputs[0])
-        if function.node.op == "attr":
-            yield from self.of(function.to(function.node.inputs[0]))
-        else:
-            yield base
-
-    def _item(self, ref: Ref, node: Node) -> Iterator[Meaning]:
-        base, key = ref.to(node.inputs[0]), ref.to(node.inputs[1])
-        held = list(self._held(base, key))
-        if held:
-            yield from _union(self.of(one) for one in held)
-            return
-        for one in self.of(base):
-            if isinstance(one, str) and len(one) < _LENGTH:
-                yield f"{one}[]"
-            elif isinstance(one, Own) and one.kind == "class":
-                yield one
-
-    def _held(self, base: Ref, key: Ref) -> Iterator[Ref]:
-        """What stands under a key of a table that is written here, or put into one of the module's."""
-        places = [base]
-        if base.node.op == "name":
-            places = self.program.lookup(base.routine, base.node.name)
-        for place in places:
-            node = place.node
-            if node.op == "table":
-                for inner, held in zip(node.inputs[::2], node.inputs[1::2], strict=True):
-                    if inner != NONE and (place.to(inner).node.name == key.node.name or key.node.op != "const"):
-                        yield place.to(held)
-        if base.node.op == "name":
-            for number, routine in self.program_items(base):
-                made = routine.function.nodes[number]
-                same = routine.function.nodes[made.inputs[1]].name == key.node.name
-                if same or key.node.op != "const":
-                    yield Ref(routine, made.inputs[2])
-
-    def program_items(self, base: Ref) -> Iterator[tuple[int, Routine]]:
-        """Where the functions of a module put something under a key of a name of the module."""
-        for routine in (
-            self.program.routine(base.routine.module, n) for n in range(len(base.routine.module.functions))
-        ):
-            for number in routine.all_of("setitem"):
-                target = routine.function.nodes[routine.function.nodes[number].inputs[0]]
-                if target.op == "name" and target.name == base.node.name:
-                    yield number, routine
-
-    def _each(self, ref: Ref, node: Node) -> Iterator[Meaning]:
-        for one in self.of(ref.to(node.inputs[0])):
-            if isinstance(one, str) and len(one) < _LENGTH:
-                yield f"{one}[]"
-
-    def _definition(self, ref: Ref, node: Node) -> Iterator[Meaning]:
-        routine = self.program.routine(ref.routine.module, int(node.name))
-        yield Own("class" if routine.function.kind == "class" else "function", routine)
-
-    def _any(self, ref: Ref, _: Node) -> Iterable[Meaning]:
-        return _union(self.of(inner) for inner in ref.inputs())
-
-    def _choice(self, ref: Ref, node: Node) -> Iterable[Meaning]:
-        return _union(self.of(ref.to(number)) for number in node.inputs[1:])
-
-    def _first(self, ref: Ref, node: Node) -> Iterable[Meaning]:
-        return self.of(ref.to(node.inputs[0]))
-
-    def _piped(self, ref: Ref, node: Node) -> Iterator[Meaning]:
-        """`prompt | model | parser`: LangChain's chains are what their parts are; other operators make new values."""
-        if node.name == "|":
-            for one in self._any(ref, node):
-                if isinstance(one, str) and one.startswith("langchain"):
-                    yield one
-        elif node.name == "<<":
-            return
-
-    def _unpacked(self, ref: Ref, node: Node) -> Iterator[Meaning]:
-        base = ref.to(node.inputs[0])
-        routines = self.routines(base) if base.node.op == "call" else ()
-        for routine in routines:
-            for made in routine.function.nodes:
-                if made.op == "return" and made.inputs and node.name.isdigit():
-                    given = routine.function.nodes[made.inputs[0]]
-                    if given.op == "items" and int(node.name) < len(given.inputs):
-                        yield from self.of(Ref(routine, given.inputs[int(node.name)]))
-        if not routines:
-            yield from self._each(ref, node)
-
-
-_FINDERS: Final[Mapping[str, Callable[[Meanings, Ref, Node], Iterable[Meaning]]]] = {
-    "import": Meanings._import,
-    "name": Meanings._name,
-    "param": Meanings._param,
-    "attr": Meanings._attr,
-    "call": Meanings._call,
-    "item": Meanings._item,
-    "each": Meanings._each,
-    "part": Meanings._unpacked,
-    "def": Meanings._definition,
-    "join": Meanings._any,
-    "or": Meanings._any,
-    "and": Meanings._any,
-    "if": Meanings._choice,
-    "enter": Meanings._first,
-    "grown": Meanings._first,
-    "global": Meanings._first,
-    "binary": Meanings._piped,
-    "caught": Meanings._first,
-}
-
-
-def _union(sets: Iterable[Iterable[Meaning]]) -> frozenset[Meaning]:
-    found: set[Meaning] = set()
-    for one in sets:
-        found |= set(one)
-        if len(found) > _MOST:
-            break
-    return frozenset(found)
-
-
-def _few(found: Iterable[Meaning]) -> Iterator[Meaning]:
-    for number, one in enumerate(found):
-        if number == _MOST:
-            return
-        yield one

@@ -110,6 +110,9 @@ class Program:
         self.paths = facts.paths | self.modules.keys() | self._texts.keys()
         self.classify = facts.classify
         self._routines: dict[tuple[str, int], Routine] = {}
+        self._resolved: dict[tuple[str, str], str | None] = {}
+        self._puts: dict[str, dict[str, list[Ref]]] = {}  # of each module by name
+        self._within: dict[str, dict[int, list[Routine]]] = {}  # of each module its functions by the one around
         self._follow()
 
     def _follow(self) -> None:
@@ -169,17 +172,25 @@ class Program:
 
     def methods(self, owner: Routine) -> Iterator[Routine]:
         """The functions in a class's body."""
-        for number, function in enumerate(owner.module.functions):
-            if function.parent == owner.number and function.kind == "function" and number:
-                yield self.routine(owner.module, number)
+        return (one for one in self._children(owner) if one.function.kind == "function")
 
     def inside(self, routine: Routine) -> Iterator[Routine]:
         """The functions that are defined in one, and in those."""
-        for number, function in enumerate(routine.module.functions):
-            if number and function.parent == routine.number and number != routine.number:
-                inner = self.routine(routine.module, number)
-                yield inner
-                yield from self.inside(inner)
+        pending = self._children(routine)[::-1]
+        while pending:
+            inner = pending.pop()
+            yield inner
+            pending += self._children(inner)[::-1]
+
+    def _children(self, routine: Routine) -> list[Routine]:
+        """The functions and classes whose text stands in a function or class, and in none inside of it."""
+        module = routine.module
+        found = self._within.get(module.at.path)
+        if found is None:
+            found = self._within[module.at.path] = defaultdict(list)
+            for number, function in enumerate(module.functions[1:], 1):
+                found[function.parent].append(self.routine(module, number))
+        return found.get(routine.number, [])
 
     def lookup(self, routine: Routine, name: str) -> list[Ref]:
         """Every value that a name, read in a function that does not bind it, may have; empty for a builtin's."""
@@ -234,20 +245,50 @@ class Program:
                 found[routine.function.nodes[number].name].append(Ref(routine, number))
         return found
 
+    def stores_in(self, module: CodeModule, name: str) -> list[Ref]:
+        """Every `x.name = …` of a module."""
+        return self._stores_by_module.get((module.at.path, name), [])
+
+    @cached_property
+    def _stores_by_module(self) -> Mapping[tuple[str, str], list[Ref]]:
+        found: dict[tuple[str, str], list[Ref]] = defaultdict(list)
+        for name, stores in self.stores.items():
+            for store in stores:
+                found[store.routine.path, name].append(store)
+        return found
+
+    def puts_in(self, module: CodeModule, name: str) -> list[Ref]:
+        """Every `name[key] = …` of a module, where the name is of its scope around."""
+        if module.at.path not in self._puts:
+            found = self._puts[module.at.path] = defaultdict(list)
+            for number in range(len(module.functions)):
+                routine = self.routine(module, number)
+                for put in routine.all_of("setitem"):
+                    target = routine.function.nodes[routine.function.nodes[put].inputs[0]]
+                    if target.op == "name":
+                        found[target.name].append(Ref(routine, put))
+        return self._puts[module.at.path].get(name, [])
+
     def resolve(self, path: str, dotted: str) -> str | None:
         """The file, or the folder, of the repository that an import in a file names; None for somebody else's."""
+        key = posixpath.dirname(path), dotted
+        if key not in self._resolved:
+            self._resolved[key] = self._resolve(*key)
+        return self._resolved[key]
+
+    def _resolve(self, folder: str, dotted: str) -> str | None:
         name = dotted.lstrip(".")
         level = len(dotted) - len(name)
         if level:
-            folder = posixpath.dirname(path)
             for _ in range(level - 1):
                 folder = posixpath.dirname(folder)
             return self.at(folder, name)
         first = name.partition(".")[0]
-        for root in _roots(path):
-            if posixpath.join(root, first) in self._beginnings and (found := self.at(root, name)) is not None:
-                if first not in self.foreign or self._is_package(posixpath.join(root, first), path):
-                    return found
+        for root in _roots(folder):
+            base = posixpath.join(root, first)
+            found = self.at(root, name) if base in self._beginnings else None
+            if found is not None and (first not in self.foreign or self._is_package(base, folder)):
+                return found
         return self._installed(first, name)
 
     def _installed(self, first: str, name: str) -> str | None:
@@ -267,12 +308,12 @@ class Program:
                 found[last].append(folder)
         return found
 
-    def _is_package(self, base: str, path: str) -> bool:
-        """Whether a module or package is more than a folder with the name of a package that we know: a script in a folder
-        `gradio` that imports gradio means the other one.
+    def _is_package(self, base: str, folder: str) -> bool:
+        """Whether a module or package is more than a folder with the name of a package that we know: a script in a
+        folder `gradio` that imports gradio means the other one.
         """
         whole = f"{base}.py" in self.paths or posixpath.join(base, "__init__.py") in self.paths
-        return whole and not path.startswith(f"{base}/")
+        return whole and not f"{folder}/".startswith(f"{base}/")
 
     def at(self, folder: str, dotted: str) -> str | None:
         """The module or package of a dotted name below a folder."""
@@ -308,9 +349,8 @@ def package(path: str) -> str:
     return posixpath.dirname(path) if path.rpartition("/")[2] == "__init__.py" else path.removesuffix(".py")
 
 
-def _roots(path: str) -> Iterator[str]:
-    """Folders that Python may look in: the file's own, those around it, `src` in each."""
-    folder = posixpath.dirname(path)
+def _roots(folder: str) -> Iterator[str]:
+    """Folders that Python may look in for a file in a folder: that one, those around it, `src` in each."""
     while True:
         yield folder
         yield posixpath.join(folder, "src")

@@ -57,6 +57,7 @@ class Retries:
                 yield from self._around(policy, routine)
         for routine in self.attempts.asked.keys() | {call.routine for call, _ in self.code.calls("retry")}:
             yield from self._endless(routine)
+            yield from self._counted_loops(routine)
             yield from self._iterated(routine)
 
     def of(self, routine: Routine) -> list[Policy]:
@@ -193,7 +194,8 @@ class Retries:
             if asked is not None and self._succeeds(attempt, loop):
                 at = self._place(routine, loop)
                 steps = (Step(asked.at, f"`{self.code.written(asked)}(…)` is asked again and again"),)
-                yield RetryPolicy(at.at, "while True", "loop", ENDLESS, self.code.written(asked), 1, steps)
+                written = "while True" if routine.function.blocks[loop].kind == "while" else "for"
+                yield RetryPolicy(at.at, written, "loop", ENDLESS, self.code.written(asked), 1, steps)
 
     def _asks(self, call: Ref) -> bool:
         if call in self.attempts.asked.get(call.routine, ()):
@@ -203,13 +205,80 @@ class Retries:
 
     def _loop(self, attempt: Attempt) -> int:
         """The endless loop that a `try` stands in, with no other loop between."""
+        number = self._around_try(attempt)
+        block = attempt.routine.function.blocks[number] if number != NONE else None
+        if block is None or block.test == NONE:
+            return NONE
+        test = Ref(attempt.routine, block.test)
+        if block.kind == "for":
+            counts = test.node.op == "call" and "itertools.count" in self.code.meanings.called(test)
+            return number if counts else NONE
+        true = test.node.op == "const" and test.node.name in ("True", "1")
+        return number if true or self._is_flag(test, attempt) else NONE
+
+    @staticmethod
+    def _around_try(attempt: Attempt) -> int:
+        """The loop that a `try` stands in, with no other loop between."""
         blocks = attempt.routine.function.blocks
-        for number in attempt.routine.blocks[attempt.block][1:]:
-            if blocks[number].kind in ("while", "for"):
-                test = attempt.routine.function.nodes[blocks[number].test] if blocks[number].test != NONE else None
-                true = test is not None and test.op == "const" and test.name in ("True", "1")
-                return number if blocks[number].kind == "while" and true else NONE
-        return NONE
+        around = attempt.routine.blocks[attempt.block][1:]
+        return next((number for number in around if blocks[number].kind in ("while", "for")), NONE)
+
+    @staticmethod
+    def _is_flag(test: Ref, attempt: Attempt) -> bool:
+        """`while not done`, where nothing but the `try` says `done = True`."""
+        if test.node.op != "unary" or test.node.name != "not":
+            return False
+        found, pending = {test.node.inputs[0]}, [test.node.inputs[0]]
+        for number in pending:
+            node = test.to(number).node
+            inner = [one for one in node.inputs if one not in found] if node.op == "join" else []
+            found.update(inner)
+            pending += inner
+        values = [test.to(number).node for number in found if test.to(number).node.op != "join"]
+        true = [node for node in values if node.name == "True"]
+        blocks = attempt.routine.blocks
+        known = all(node.op == "const" and node.name in ("True", "False") for node in values)
+        return bool(true) and known and all(attempt.block in blocks[node.block] for node in true)
+
+    def _counted_loops(self, routine: Routine) -> Iterator[RetryPolicy]:
+        """`for _ in range(3): try: return ask() except: continue`, where the client that asks tries again itself."""
+        blocks = routine.function.blocks
+        for attempt in self.attempts.of(routine):
+            number = self._around_try(attempt)
+            leaves = {blocks[handler].leaves for handler in attempt.handlers}
+            if number == NONE or blocks[number].kind != "for" or leaves & {"raise", "return", "break", "exit"}:
+                continue
+            at = self._place(routine, number)
+            count = self._times(at) if self._succeeds(attempt, number) else None
+            for call in attempt.calls(attempt.block) if count and count > 1 else ():
+                for asked, factors in self._tried(call):
+                    product = (count or 1) * math.prod(factor.attempts for factor in factors)
+                    first = Step(at.at, f"the loop makes {count} attempts")
+                    steps = (first, *(Step(one.at.at, f"{one.what} makes {one.attempts} attempts") for one in factors))
+                    written = self.code.written(asked)
+                    yield RetryPolicy(at.at, "for", "loop", count or 1, written, product, steps)
+                    break
+
+    def _tried(self, call: Ref) -> Iterator[tuple[Ref, list[Factor]]]:
+        """The calls that one comes to, with what tries them again on the way."""
+        own = self.code.meanings.routines(call) if self.code.own_class(call) is None else ()
+        inside = [(one, inner) for one in own for inner in self.serving.reached(one)]
+        asked = [call] if call in self.attempts.asked.get(call.routine, ()) else []
+        within = [factor for one, _ in inside[:1] for factor in self._factors(one)]
+        for each in (*asked, *(found for _, inner in inside for found in self.attempts.asked.get(inner, ()))):
+            factors = [*within, *self._client(each)]
+            if factors:
+                yield each, factors
+
+    def _times(self, iterated: Ref) -> int | None:
+        """How often `range(3)` or `range(1, 4)` goes round."""
+        if iterated.node.op != "call" or self.code.written(iterated) != "range":
+            return None
+        ends = [self.number(iterated.to(number)) for number in iterated.node.inputs[1:]]
+        if len(ends) == 1:
+            return ends[0]
+        first, last = (*ends, None, None)[:2]
+        return last - first if len(ends) == 2 and first is not None and last is not None else None  # noqa: PLR2004
 
     def _bounded(self, attempt: Attempt, loop: int) -> bool:
         """Whether a handler may leave the loop, or anything in the loop waits as long as it takes, or counts."""
@@ -232,7 +301,7 @@ class Retries:
         """Whether the `try` leaves the loop when it is done: what never ends is a service, no retry."""
         routine = attempt.routine
         blocks, nodes = routine.function.blocks, routine.function.nodes
-        if blocks[attempt.block].leaves in ("return", "break"):
+        if blocks[attempt.block].leaves in ("return", "break") or self._is_flag(self._place(routine, loop), attempt):
             return True
         if any(node.op == "return" and attempt.block in routine.blocks[node.block] for node in nodes):
             return True

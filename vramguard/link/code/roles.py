@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from vramguard import data
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Row = dict[str, Any]
+_BEGINNING: Final = re.compile(r"\w+")
 
 
 class Table:
@@ -23,14 +24,22 @@ class Table:
 
     def __init__(self, rows: Iterable[Row], key: str = "call") -> None:
         self.rows = [row for row in rows if row.get(key)]
-        self._patterns = [(re.compile(pattern(text)), row) for row in self.rows for text in _listed(row[key])]
+        self._patterns: dict[str, list[tuple[int, re.Pattern[str], Row]]] = {}  # by the package that they begin with
+        for number, (text, row) in enumerate((text, one) for one in self.rows for text in _listed(one[key])):
+            for first in _firsts(text):
+                self._patterns.setdefault(first, []).append((number, re.compile(pattern(text)), row))
         self._known: dict[str, Row | None] = {}
         self._sets: dict[frozenset[str], Row | None] = {}
 
     def row(self, path: str) -> Row | None:
         """The first row that speaks of a path."""
         if path not in self._known:
-            self._known[path] = next((row for found, row in self._patterns if found.fullmatch(path)), None)
+            beginning = _BEGINNING.match(path)
+            listed = self._patterns.get(beginning[0], []) if beginning is not None else []
+            rows = (
+                (number, row) for number, found, row in (*listed, *self._patterns.get("", ())) if found.fullmatch(path)
+            )
+            self._known[path] = min(rows, key=lambda found: found[0], default=(0, None))[1]
         return self._known[path]
 
     def among(self, paths: Iterable[str]) -> Row | None:
@@ -40,6 +49,12 @@ class Table:
             rows = (self.row(path) for path in sorted(key, key=lambda one: (one.startswith("?"), one)))
             self._sets[key] = next((row for row in rows if row is not None), None)
         return self._sets[key]
+
+
+def _firsts(text: str) -> list[str]:
+    """The whole words that paths which fit a pattern begin with; empty for any."""
+    match = re.match(r"(?:\{([\w,]+)\}|(\w+))(?=[^\w*{]|$)", text)
+    return (match[1] or match[2]).split(",") if match is not None else [""]
 
 
 def pattern(text: str) -> str:

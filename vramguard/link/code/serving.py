@@ -23,8 +23,13 @@ _NAMES: Final = 100  # behind names
 # What runs a function while nobody waits for it.
 _BESIDE: Final = frozenset({"add_task", "Thread", "Process", "Timer", "apply_async", "delay"})
 _INCLUDES: Final = {
-    **{"include_router": 0, "register_blueprint": 0, "mount": 1, "blueprint": 0, "add_blueprint": 0},
-    **{"add_namespace": 0, "init_app": 0},
+    "include_router": 0,
+    "register_blueprint": 0,
+    "mount": 1,
+    "blueprint": 0,
+    "add_blueprint": 0,
+    "add_namespace": 0,
+    "init_app": 0,
 }
 # What starts something and gives what one may wait for: dropped, nobody does.
 _STARTED: Final = frozenset({"submit", "run_in_executor", "create_task", "ensure_future", "run_coroutine_threadsafe"})

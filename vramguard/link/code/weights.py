@@ -38,12 +38,14 @@ _REGISTRIES: Final = re.compile(
 _COMMANDS: Final = re.compile(
     r"\b(aws s3 (cp|sync)|gsutil( -m)? (cp|rsync)|gcloud storage cp|wget|curl|azcopy|s5cmd|rclone (copy|sync)|mc cp)\b"
 )
-_PICKLES: Final = ("pickle.", "joblib.", "cloudpickle.", "dill.", "pandas.", "torch.")
+_PICKLES: Final = ("pickle.", "joblib.", "cloudpickle.", "dill.", "pandas.")
 _DATA: Final = frozenset({
     "df", "data", "dataset", "datasets", "frame", "rows", "records", "labels", "samples", "corpus", "documents", "docs",
     "metadata", "history", "results", "metrics", "features", "columns", "config", "cache",
 })  # fmt: skip
-_WEIGHTS: Final = frozenset({"model", "weights", "checkpoint", "ckpt", "clf", "pipeline", "bundle", "artifact"})
+_WEIGHTS: Final = frozenset(
+    {"model", "weights", "checkpoint", "ckpt", "clf", "pipeline", "bundle", "artifact", "snapshot", "state"}
+)
 _WRITING: Final = ("write", "write_bytes", "copyfileobj")
 _FAR: Final = 4  # functions between a download and a load
 _MOST: Final = 150  # downloads that are followed
