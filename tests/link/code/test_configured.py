@@ -64,3 +64,14 @@ def test_a_function_that_is_said_to_reach_people(tmp_path: Path) -> None:
 def test_a_word_that_nobody_knows_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="output, validator, sink"):
         found(tmp_path, '[[call]]\ncall = "a.b"\nmeans = "guard"\n')
+
+
+def test_values_that_feed_each_other_in_a_loop_end(tmp_path: Path) -> None:
+    (tmp_path / "app.py").write_text(
+        "import numpy as np\nimport torch\nfrom fastapi import FastAPI\napp = FastAPI()\n"
+        "@app.get('/x')\ndef x(r: list[int]):\n    t = torch.tensor(np.zeros(3))\n"
+        "    for i in r:\n        t = t if i else t.x\n    return t\n",
+        "utf-8",
+    )
+    tree = WorkTree(tmp_path)
+    assert [one.id for one in engine.check(tree, engine.load_policy(tree, select=("VG316",))).findings] == ["VG316"]

@@ -154,3 +154,13 @@ def test_what_a_breaker_falls_back_to(body: str, kinds: list[str]) -> None:
         "@circuit(fallback_function=instead)\ndef guarded(x):\n    return client.responses.create(input=x)\n"
     )
     assert [one.kind for one in fallbacks(facts({"app.py": text}))] == kinds
+
+
+def test_a_loop_of_events_that_did_not_run() -> None:
+    first = "def ask(x):\n    try:\n        return asyncio.get_event_loop().run_until_complete(answer(x))\n"
+    made = "    except RuntimeError:\n        loop = asyncio.new_event_loop()\n"
+    then = f"{made}        return loop.run_until_complete(answer(x))\n"
+    head = HEAD + "import asyncio\nasync def answer(x):\n    return client.responses.create(model='a', input=x)\n"
+    assert not fallbacks(facts({"app.py": head + first + then}))
+    other = then.replace("loop = asyncio.new_event_loop()", "loop = asyncio.get_event_loop()")
+    assert fallbacks(facts({"app.py": head + first + other}))

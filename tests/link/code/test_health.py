@@ -159,3 +159,58 @@ def test_work_beside_the_request_counts_as_the_applications_model() -> None:
     )
     (found,) = health_routes(facts({"app.py": text}))
     assert found.model is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [("/api/v1/status", True), ("/status", True), ("/rate-limit/status", False), ("/jobs/status", False)],
+)
+def test_the_status_of_something_else(path: str, *, known: bool) -> None:
+    found = health_routes(facts({"app.py": route('return {"status": "ok"}', path, "told")}))
+    assert bool(found) is known
+
+
+PRICE = """
+import joblib
+from flask_restx import Namespace, Resource
+api = Namespace("price")
+model = joblib.load("m")
+@api.route("/ask")
+class Price(Resource):
+    def post(self):
+        return float(model.predict([[1]])[0])
+"""
+WHOLE = """
+from flask_restx import Api
+from price import api as prices
+api = Api()
+api.add_namespace(prices)
+"""
+CREATED = """
+from flask import Flask
+from whole import api
+def create():
+    app = Flask(__name__)
+    api.init_app(app)
+    @app.route("/health")
+    def health():
+        return "well", 200
+    return app
+"""
+
+
+def test_resources_of_namespaces_belong_to_the_application() -> None:
+    (found,) = health_routes(facts({"app.py": CREATED, "whole.py": WHOLE, "price.py": PRICE}))
+    assert found.constant
+    assert found.model is not None
+    assert found.model.at.path == "price.py"
+
+
+def test_an_application_that_is_handed_to_what_defines_its_routes() -> None:
+    text = (
+        "import joblib\nfrom flask import Flask\nmodel = joblib.load('m')\ndef serve():\n    app = Flask(__name__)\n"
+        "    answers(app)\n    @app.route('/health')\n    def health():\n        return 'well'\n"
+        "def answers(app):\n    @app.route('/price')\n    def price():\n        return float(model.predict([[1]])[0])\n"
+    )
+    (found,) = health_routes(facts({"app.py": text}))
+    assert found.model is not None

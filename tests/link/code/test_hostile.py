@@ -13,14 +13,45 @@ from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Table
 
 HEAD = "import joblib\nm = joblib.load('m')\n"
+TYPES = """from typing import Optional
+A = Optional[B]
+B = Optional[A]
+def f(x: A):
+    return x.predict(1)
+"""
+ALIKE = """class C{n}:
+    def predict(self, q):
+        self.q = q
+        return q.predict(self.q)
+"""
+PUTS = """def s{n}(x):
+    D['{n}'] = m
+    return D['{n}1'].predict(x)
+"""
+
+
+def each(text: str, count: int) -> str:
+    """A text for each number; `{m}` is the one after."""
+    return "".join(text.format(n=n, m=n + 1) for n in range(count))
+
+
+def calling(number: int) -> str:
+    others = " or ".join(f"f{(number + 7 * step) % 300}(x)" for step in range(1, 9))
+    return f"def f{number}(x):\n    return {others} or m.predict(x)\n"
+
+
 MANY = {
-    "a class below a thousand": "class K0(joblib.M): ...\n" + "".join(f"class K{n + 1}(K{n}): ...\n" for n in range(1000)) + "K1000().predict(1)\n",
-    "types that stand for themselves": "from typing import Optional\nA = Optional[B]\nB = Optional[A]\ndef f(x: A):\n    return x.predict(1)\n",
-    "diamonds of classes": "class A0: ...\nclass B0: ...\n" + "".join(f"class A{n + 1}(A{n}, B{n}): ...\nclass B{n + 1}(A{n}, B{n}): ...\n" for n in range(40)) + "A40().predict(1)\n",
-    "functions that all call each other": "".join(f"def f{n}(x):\n    return {' or '.join(f'f{(n + k * 7) % 300}(x)' for k in range(1, 9))} or m.predict(x)\n" for n in range(300)),
-    "many that are called alike": "".join(f"class C{n}:\n    def predict(self, q):\n        self.q = q\n        return q.predict(self.q)\n" for n in range(600)),
-    "many puts and reads of a table": "D = {}\n" + "".join(f"def s{n}(x):\n    D['{n}'] = m\n    return D['{n + 1}'].predict(x)\n" for n in range(1500)),
-}  # fmt: skip
+    "a class below a thousand": "class K0(joblib.M): ...\n"
+    + each("class K{m}(K{n}): ...\n", 1000)
+    + "K1000().predict(1)\n",
+    "types that stand for themselves": TYPES,
+    "diamonds of classes": "class A0: ...\nclass B0: ...\n"
+    + each("class A{m}(A{n}, B{n}): ...\nclass B{m}(A{n}, B{n}): ...\n", 40)
+    + "A40().predict(1)\n",
+    "functions that all call each other": "".join(map(calling, range(300))),
+    "many that are called alike": each(ALIKE, 600),
+    "many puts and reads of a table": "D = {}\n" + each(PUTS, 800),
+}
 
 
 @pytest.mark.parametrize("name", MANY)
@@ -68,8 +99,9 @@ def test_meanings_hang_on_no_order(order: str) -> None:
 CUT = """
 import sys
 from programs import code, call
-text = "import " + ", ".join(f"p{n}" for n in range(30)) + "\\nm = " + " or ".join(f"p{n}.load()" for n in range(30)) + "\\nm.predict(1)\\n"
-program = code(text)
+packages = [f"p{n}" for n in range(30)]
+loads = " or ".join(f"{name}.load()" for name in packages)
+program = code(f"import {', '.join(packages)}\\nm = {loads}\\nm.predict(1)\\n")
 sys.stdout.write(" ".join(sorted(program.meanings.called(call(program, "m.predict")))))
 """
 
@@ -89,17 +121,20 @@ def test_the_same_meanings_are_kept_of_too_many() -> None:
     assert found.pop()
 
 
-def test_a_guard_within_guards_is_gone_through_once() -> None:
-    checks = "".join(
-        f"def ok{n}(y):\n    return {' and '.join(f'ok{(n + k) % 40}(y)' for k in range(1, 40))} and y > 0\n"
-        f"def no{n}(y):\n    if y < {n}:\n        raise ValueError\n" + "".join(f"    no{(n + k) % 40}(y)\n" for k in range(1, 40))
-        for n in range(40)
-    )  # fmt: skip
-    program = code(
-        HEAD
-        + checks
-        + "def f(x):\n    y = m.predict(x)\n    no0(y)\n    if not ok0(y):\n        raise ValueError\n    return y\n"
+def fan(number: int) -> str:
+    """A function that asks, and one that refuses, each by way of every other."""
+    others = [(number + step) % 40 for step in range(1, 40)]
+    asks = " and ".join(f"ok{one}(y)" for one in others)
+    refuses = "".join(f"    no{one}(y)\n" for one in others)
+    return (
+        f"def ok{number}(y):\n    return {asks} and y > 0\n"
+        f"def no{number}(y):\n    if y < {number}:\n        raise ValueError\n{refuses}"
     )
+
+
+def test_a_guard_within_guards_is_gone_through_once() -> None:
+    end = "    no0(y)\n    if not ok0(y):\n        raise ValueError\n    return y\n"
+    program = code(HEAD + "".join(map(fan, range(40))) + f"def f(x):\n    y = m.predict(x)\n{end}")
     source = call(program, "m.predict")
     last = source.to(next(source.routine.all_of("return")))
     start = time.process_time()
@@ -131,7 +166,7 @@ def test_a_condition_of_many_joins_is_no_recursion() -> None:
         ("{a,b}x.c", "bx.c", True),
     ],
 )
-def test_rows_are_found_by_their_first_word_too(pattern: str, path: str, fits: bool) -> None:
+def test_rows_are_found_by_their_first_word_too(pattern: str, path: str, *, fits: bool) -> None:
     assert (Table([{"call": pattern}]).row(path) is not None) is fits
 
 

@@ -127,3 +127,26 @@ def test_a_retry_within_a_retry() -> None:
     outer = "@retry(stop=stop_after_attempt(2))\ndef outer(x):\n    return inner(x)\n"
     products = {one.written: one.product for one in retry_policies(facts({"app.py": HEAD + inner + outer}))}
     assert products == {"@backoff.on_exception of inner": 3, "@retry of outer": 6}
+
+
+def test_loops_that_end_when_it_works() -> None:
+    head = HEAD + "import itertools\n" + ASK
+    flag = "def f(x):\n    done = False\n    while not done:\n        try:\n            y = ask(x)\n"
+    caught = "        except Exception:\n            pass\n    return y\n"
+    (found,) = retry_policies(facts({"app.py": head + flag + "            done = True\n" + caught}))
+    assert (found.attempts, found.form) == (0, "loop")
+    assert not retry_policies(facts({"app.py": head + flag + caught.replace("pass", "done = True")}))
+    count = "def f(x):\n    for n in itertools.count():\n        try:\n            return ask(x)\n"
+    (found,) = retry_policies(facts({"app.py": head + count + caught}))
+    assert found.attempts == 0
+
+
+@pytest.mark.parametrize(
+    ("times", "client", "product"),
+    [("3", "eager", 9), ("1, 3", "eager", 6), ("3", "client", 0), ("1", "eager", 0), ("x", "eager", 0)],
+)
+def test_a_loop_around_a_client_that_tries_itself(times: str, client: str, product: int) -> None:
+    loop = f"def f(x):\n    for _ in range({times}):\n        try:\n"
+    asked = f"            return {client}.responses.create(input=x)\n        except Exception:\n            continue\n"
+    found = retry_policies(facts({"app.py": HEAD + loop + asked}))
+    assert [one.product for one in found] == ([product] if product else [])

@@ -218,3 +218,36 @@ def test_a_threshold_that_nothing_reads(use: str, count: int) -> None:
 def test_a_clock_alone_promises_nothing() -> None:
     body = "began = time.perf_counter()\ny = model.predict(x)\nreturn y, time.perf_counter() - began"
     assert latency_guards(facts({"app.py": handler(body, "import time\n")})) == ()
+
+
+@pytest.mark.parametrize(
+    ("use", "count"),
+    [
+        ("pool.submit(ask, x)\nreturn 1", 0),
+        ("task = asyncio.create_task(asyncio.to_thread(ask, x))\ntask.add_done_callback(print)\nreturn 1", 0),
+        ("task = asyncio.create_task(asyncio.to_thread(ask, x))\nreturn await task", 1),
+        ("jobs[x] = asyncio.ensure_future(loop.run_in_executor(None, ask, x))\nreturn 1", 0),
+    ],
+)
+def test_what_is_started_and_dropped(use: str, count: int) -> None:
+    assert len(slow_answers(facts({"app.py": handler(use, "jobs = {}\nloop = asyncio.get_event_loop()")}))) == count
+
+
+APP = "from fastapi import FastAPI\nfrom typing import Protocol\napp = FastAPI()\n"
+KEPT = "class Kept:\n    def predict(self, x):\n        return 2 * x\n"
+PROTOCOL = "class Model(Protocol):\n    def predict(self, x): ...\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("def of(kept, x):\n    return kept['model'].predict(x)", 1),
+        ("def of(kept, x):\n    return kept.scorer.predict_proba(x)", 1),
+        ("def of(client, x):\n    return client.predict(x)", 0),
+        (f"{KEPT}def of(_, x):\n    return Kept().predict(x)", 0),
+        (f"{PROTOCOL}def of(kept: Model, x):\n    return kept.predict(x)", 1),
+    ],
+)
+def test_what_is_known_by_its_method(code: str, count: int) -> None:
+    text = f'{APP}{code}\n@app.get("/x")\ndef f(x, kept):\n    return of(kept, x)\n'
+    assert len(slow_answers(facts({"app.py": text}))) == count

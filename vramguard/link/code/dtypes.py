@@ -84,6 +84,8 @@ def _is_typed(code: Code, call: Ref) -> bool:
     pending, seen = [call.number], set[int]()
     while pending and len(seen) < _DEEP:
         number = pending.pop()
+        if number in seen:
+            continue
         seen.add(number)
         for user in call.routine.users.get(number, ()):
             node = call.routine.function.nodes[user]

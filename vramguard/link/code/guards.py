@@ -15,7 +15,7 @@ from vramguard.source import Location
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from vramguard.link.code.meaning import Meanings
     from vramguard.link.code.program import Routine
@@ -49,6 +49,7 @@ class Guards:
         self.meanings = meanings
         self.program = meanings.program
         self._known: dict[Routine, tuple[Guard, ...]] = {}
+        self._endings: dict[Routine, Mapping[tuple[int, bool], str]] = {}
 
     def around(self, ref: Ref) -> Iterator[Condition]:
         """The conditions under which a node runs, the nearest first."""
@@ -80,15 +81,17 @@ class Guards:
 
     def _other(self, ref: Ref, condition: Condition) -> str:
         """How the way ends on which a condition does not hold."""
-        blocks = ref.routine.function.blocks
-        for block in blocks:
-            if (
-                block.test == condition.test.number
-                and block.holds is not condition.holds
-                and block.kind in ("if", "else")
-            ):
-                return block.leaves
-        return ""
+        return self._leaves(ref.routine).get((condition.test.number, not condition.holds), "")
+
+    def _leaves(self, routine: Routine) -> Mapping[tuple[int, bool], str]:
+        """How the first branch on a test ends, by what the test was."""
+        if routine not in self._endings:
+            found: dict[tuple[int, bool], str] = {}
+            for block in routine.function.blocks:
+                if block.kind in ("if", "else"):
+                    found.setdefault((block.test, block.holds), block.leaves)
+            self._endings[routine] = found
+        return self._endings[routine]
 
     def _guard(self, condition: Condition, values: frozenset[int], leaves: str) -> Guard:
         question = Question(self.meanings, values, condition.test)

@@ -55,9 +55,12 @@ class Retries:
         for routine in self.code.routines:
             for policy in self.of(routine):
                 yield from self._around(policy, routine)
+        for routine in self.code.routines:
+            kinds = {block.kind for block in routine.function.blocks}
+            if "except" in kinds and kinds & {"while", "for"}:
+                yield from self._endless(routine)
+                yield from self._counted_loops(routine)
         for routine in self.attempts.asked.keys() | {call.routine for call, _ in self.code.calls("retry")}:
-            yield from self._endless(routine)
-            yield from self._counted_loops(routine)
             yield from self._iterated(routine)
 
     def of(self, routine: Routine) -> list[Policy]:

@@ -31,8 +31,11 @@ _INCLUDES: Final = {
     "add_namespace": 0,
     "init_app": 0,
 }
+_EXTENSIONS: Final = ("Api", "Admin", "SocketIO")  # flask-restx: Api(app), or Api(blueprint)
 # What starts something and gives what one may wait for: dropped, nobody does.
-_STARTED: Final = frozenset({"submit", "run_in_executor", "create_task", "ensure_future", "run_coroutine_threadsafe"})
+_STARTED: Final = frozenset(
+    {"submit", "run_in_executor", "to_thread", "create_task", "ensure_future", "run_coroutine_threadsafe"}
+)
 _KEPT: Final = frozenset({"add_done_callback", "add", "append", "discard", "set_name", "done", "cancel"})
 _APPS: Final = frozenset({"FastAPI", "Flask", "Sanic", "Quart", "Litestar", "Starlette", "APIRouter", "Blueprint"})
 
@@ -83,7 +86,9 @@ class Serving:
                 starts = node.op == "call" and called(call.to(user)) in _STARTED | _KEPT
                 watched = node.op == "attr" and node.name in _KEPT
                 held = node.op in ("setitem", "store", "grown", "global") or (node.op == "join" and user > number)
-                if not (starts or watched or held) or (starts and node.inputs[0] == number):
+                if not (starts or watched or held) or (
+                    starts and node.inputs[0] == number and nodes[number].name not in _KEPT
+                ):
                     return False
                 if (starts or watched or node.op == "join") and user not in seen:
                     seen.add(user)
@@ -205,7 +210,7 @@ class Serving:
 
     def _join(self) -> None:
         """Routers belong to the application that includes them."""
-        for name in ("Api", "Admin", "SocketIO"):  # flask-restx: Api(app), or Api(blueprint)
+        for name in _EXTENSIONS:
             for call in self.code.program.calls.get(name, ()):
                 given = self.code.argument(call, "app", 0)
                 for whole in self.origins(given)[:1] if given is not None else ():
@@ -214,14 +219,16 @@ class Serving:
             for call in self.code.program.calls.get(name, ()):
                 function = call.to(call.node.inputs[0])
                 given = self.code.argument(call, "router", position)
-                if function.node.op != "attr" or given is None:
-                    continue
-                base = function.to(function.node.inputs[0])
-                whole, parts = self.origins(base) or [base], self.origins(given)
-                if name == "init_app":  # `api.init_app(app)`: of the two, the argument is the whole
-                    whole, parts = parts, whole
-                for part in parts if whole else ():
-                    self._apps.join(_key(whole[0]), _key(part))
+                if function.node.op == "attr" and given is not None:
+                    self._include(name, function.to(function.node.inputs[0]), given)
+
+    def _include(self, name: str, base: Ref, given: Ref) -> None:
+        """`app.include_router(router)`; of `api.init_app(app)` the argument is the whole."""
+        wholes, parts = self.origins(base) or [base], self.origins(given)
+        if name == "init_app":
+            wholes, parts = parts, wholes
+        for part in parts if wholes else ():
+            self._apps.join(_key(wholes[0]), _key(part))
 
 
 def called(call: Ref) -> str:

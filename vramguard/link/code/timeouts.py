@@ -194,7 +194,15 @@ class Waits:
     def _clients(self) -> Iterator[tuple[Ref, Row]]:
         """Calls of the methods of clients such as boto3's."""
         rows = [row for row in table("fetch").rows if row.get("kind") == "client"]
-        known = Table([{**row, "call": [f"{one}().*" for one in row["call"]]} for row in rows])
+        known = Table(
+            [
+                {
+                    **row,
+                    "call": [f"{one}.{row['methods']}" if "methods" in row else f"{one}().*" for one in row["call"]],
+                }
+                for row in rows
+            ]
+        )
         for routine in self.waited:
             for number in routine.all_of("call"):
                 call = Ref(routine, number)
