@@ -14,7 +14,7 @@ from vramguard.link.code.flow import Flow
 from vramguard.link.code.guards import Guards
 from vramguard.link.code.meaning import RUNNERS, Meanings, Own
 from vramguard.link.code.program import Program, Ref
-from vramguard.link.code.roles import Table, packages, table
+from vramguard.link.code.roles import Table, packages, silent, table
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -79,8 +79,13 @@ class Code:
     @cached_property
     def _called(self) -> list[tuple[Ref, frozenset[str]]]:
         found = []
+        quiet = frozenset[str]() if self._configured else silent()
         for routine in self.routines:
+            nodes = routine.function.nodes
             for number in routine.all_of("call"):
+                function = nodes[nodes[number].inputs[0]]
+                if function.op == "attr" and function.name in quiet:
+                    continue
                 call = Ref(routine, number)
                 paths = self.meanings.called(call)
                 if paths or self._configured:

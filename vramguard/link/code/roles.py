@@ -92,6 +92,39 @@ def packages() -> frozenset[str]:
     return frozenset(name for match in names if match for name in (match[1] or match[2]).split(","))
 
 
+# Methods of texts, lists, tables, arrays and loggers: of every other call one has to ask what it calls.
+_COMMON = frozenset().union(*map(dir, (str, list, dict, set))) | {
+    *("info", "debug", "warning", "error", "exception", "critical"),
+    *(
+        "view",
+        "reshape",
+        "permute",
+        "transpose",
+        "unsqueeze",
+        "squeeze",
+        "contiguous",
+        "expand",
+        "size",
+        "dim",
+        "repeat",
+    ),
+    *("flatten", "chunk", "detach", "numpy", "tolist", "mean", "sum", "max", "min", "arange", "masked_fill", "softmax"),
+    *("log_softmax", "gather", "scatter_", "cumsum", "argmax", "zeros", "ones", "randn", "cat", "stack"),
+    *("parse_args", "add_argument", "set_defaults", "exists", "isdir", "makedirs", "dirname", "basename", "group"),
+    *("strftime", "register"),
+}
+
+
+@cache
+def silent() -> frozenset[str]:
+    """Names of methods of which no row speaks, so that nobody has to find out whose they are."""
+    ends = {
+        text.rpartition(".")[2] for kind in rows().values() for row in kind for text in _listed(row.get("call", []))
+    }
+    known = [re.compile(pattern(end)) for end in ends if end.strip("*()[]")]
+    return frozenset(name for name in _COMMON if not any(one.fullmatch(name) for one in known))
+
+
 @cache
 def rows() -> Mapping[str, list[Row]]:
     """Every row of `data/code*.toml`, by its kind."""

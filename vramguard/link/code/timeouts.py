@@ -198,7 +198,7 @@ class Waits:
             [
                 {
                     **row,
-                    "call": [f"{one}.{row['methods']}" if "methods" in row else f"{one}().*" for one in row["call"]],
+                    "call": [one if one.endswith("**") else f"{one}().*" for one in row["call"]],
                 }
                 for row in rows
             ]
