@@ -5,8 +5,8 @@ from __future__ import annotations
 import textwrap
 
 import pytest
-
 from judged import problems
+
 from vramguard.checks import Severity
 from vramguard.checks.saves import LeakyTrainer, UncheckedSave
 

@@ -17,13 +17,16 @@ MARKS: Final = frozenset({"source", "date", "call", "kind", "weak"})
 
 # What a row of each table may say beside MARKS.
 KEYS: Final[dict[str, set[str]]] = {
-    "output": {"remote", "bounded_by", "constructor_bounded_by", "default_timeout_s", "default_retries", "object"},
+    "output": {
+        "remote", "bounded_by", "constructor_bounded_by", "default_timeout_s", "default_retries", "object", "unless",
+    },
     "handler": {
         "framework", "decorator", "base", "methods", "own", "functions", "files", "classes", "function", "key",
         "arguments", "beside", "response_keyword", "annotation", "stream",
     },
     "sink": {"gives", "assigned", "within", "receiver"},
     "response": {"bypass", "serialises_nan", "body", "stream", "stream_if", "file"},
+    "aside": {"aside"},
     "finite": {"passes_when", "checks_nan", "checks_inf", "method", "raises"},
     "mask": {"arguments", "method"},
     "mask_if": {"arguments", "method", "value", "within"},
@@ -59,7 +62,7 @@ KEYS: Final[dict[str, set[str]]] = {
     "execute": {"of"},
     "parse": {"of"},
     "promote": {"when", "unless", "registers"},
-    "schedule": {"decorator", "assigned", "names", "job", "schedule", "schedule_if", "default_from"},
+    "schedule": {"needs", "decorator", "assigned", "names", "job", "schedule", "schedule_if", "default_from"},
     "monitor": {"drift"},
     "gate": {"decorator", "argument", "timeout_keyword", "approves_by_default"},
     "commit": {"words"},
@@ -76,8 +79,8 @@ KINDS: Final = {
     "fit": {"estimator", "network", "job"},
     "execute": {"code", "shell", "sql", "tool"},
 }
-FOUND_BY: Final = ("call", "decorator", "base", "functions", "classes", "assigned", "argument")
-HOLDS_PATTERNS: Final = ("call", "decorator", "base", "object", "assigned", "callback_base")
+FOUND_BY: Final = ("call", "aside", "decorator", "base", "functions", "classes", "assigned", "argument")
+HOLDS_PATTERNS: Final = ("call", "aside", "decorator", "base", "object", "assigned", "callback_base")
 
 # A name, or one of several, with wildcards; `()` and `[]` behind it any number of times; segments between dots.
 NAME: Final = r"(?:[\w?*-]|\{[\w.()]+(?:,[\w.()]+)+\})+(?:\(\)|\[\])*(?:\*\*)?"

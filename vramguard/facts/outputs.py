@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from vramguard.source import Location
 
-
 MEANS = ("output", "validator", "sink")
 ANSWERS = ("number", "text", "label", "vector", "media")
 ASKS = ("finite", "bounds", "closed", "schema")
@@ -48,7 +47,10 @@ class ModelOutput:
 
 @dataclass(frozen=True, slots=True)
 class UserSink:
-    """A place where values reach people. `kind`: http, rpc, ui, bot, batch; page, message, queue, cache, database, file."""
+    """A place where values reach people.
+
+    `kind`: http, rpc, ui, bot, batch; page, message, queue, cache, database, file.
+    """
 
     at: Location
     kind: str

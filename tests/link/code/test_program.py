@@ -1,5 +1,6 @@
 """Meanings across files, who calls whom, where values go, and what guards say of bad values."""
 
+# ruff: noqa: E501 - a program is a line
 from __future__ import annotations
 
 import pytest
