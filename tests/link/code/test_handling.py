@@ -7,6 +7,7 @@ from __future__ import annotations
 import pytest
 from programs import facts
 
+from vramguard.checks.outputs import UnvalidatedOutput
 from vramguard.link.code.handling import bypasses, executions
 from vramguard.link.code.outputs import exposures
 from vramguard.link.code.swallowed import swallowed
@@ -244,3 +245,23 @@ def f():
     return value
 """
     assert [layer.what for one in exposures(facts({"app.py": text})) for layer in one.layers] == ["'NaN' in str(value)"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ("state.intent not in KNOWN", ["VG301"]),  # says nothing of the answer
+        ("state.answer not in KNOWN", []),
+        ("not state.answer.startswith('{')", []),
+    ],
+)
+def test_a_guard_of_something_else_in_the_same_object(asked: str, found: list[str]) -> None:
+    text = (
+        "from fastapi import FastAPI, HTTPException\nfrom openai import OpenAI\nKNOWN = {'a'}\napp = FastAPI()\n"
+        "client = OpenAI(timeout=5)\nclass State:\n    intent = ''\n    answer = ''\n"
+        "@app.get('/x')\ndef x(q: str):\n    state = State()\n    state.intent = q\n"
+        "    state.answer = client.responses.create(input=q).output_text\n"
+        f"    if {asked}:\n        raise HTTPException(422)\n    return {{'answer': state.answer}}\n"
+    )
+    problems = list(UnvalidatedOutput().find(facts({"app.py": text})))
+    assert ["VG301"] * len(problems) == found

@@ -17,6 +17,7 @@ from vramguard.link.code.masks import Masks
 from vramguard.link.code.models import Models
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table, table
+from vramguard.link.code.siblings import asks_a_sibling, keys
 from vramguard.link.code.spelling import spelled
 from vramguard.link.code.surfaces import Surface, surfaces
 from vramguard.source.graph import NONE
@@ -232,11 +233,15 @@ class Outputs:
     def guards(self, way: Way) -> Iterator[Guard]:
         """The conditions on a way, in each function those that hold where the answer leaves it."""
         path = way.path
+        names = frozenset((*self.fields(way), *(key for ref in path for key in keys(ref))))
         for number, (ref, after) in enumerate(pairwise(path)):
             last = number + 2 == len(path)
             if last or after.routine is not ref.routine or path[number + 2].routine is not ref.routine:
-                leave = after if after.routine is ref.routine else ref
-                yield from self.code.guards.of(leave, way.reached.values(ref.routine))
+                leave, values = after if after.routine is ref.routine else ref, way.reached.values(ref.routine)
+                for guard in self.code.guards.of(leave, values):
+                    here = guard.test.routine is ref.routine
+                    if not (here and asks_a_sibling(self.code, guard, values, names)):
+                        yield guard
 
     def _at(self, way: Way, after: Ref) -> Iterator[Layer]:
         """What a place on the way does to the value."""
