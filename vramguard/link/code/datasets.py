@@ -17,7 +17,7 @@ from vramguard.link.code.roles import rows
 from vramguard.link.code.words import text, texts, tokens, values
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from vramguard.facts import Facts
     from vramguard.facts.datasets import DataValidation
@@ -225,9 +225,7 @@ class Sources:
             if not wrote or any_of([path], _MINE) or self._is_reviewed(call):
                 continue
             first = self.learning.first(call)
-            found = next(
-                ((output, one) for one in wrote for output in self._outputs if self._reaches(output, one)), None
-            )
+            found = next(((self._answers[one], one) for one in wrote if one in self._answers), None)
             if first is not None and found is not None:
                 output, wrote_at = found
                 middle = Step(wrote_at.at, f"`{self.code.written(wrote_at)}(…)` writes it to {path}")
@@ -268,8 +266,16 @@ class Sources:
         rows_ = self.code.calls("output")
         return [call for call, row in rows_ if row["kind"] != "vector" and not row.get("remote")]
 
-    def _reaches(self, output: Ref, write: Ref) -> bool:
-        return any(edge.user == write for edge in self.code.flow.forward(output).edges)
+    @cached_property
+    def _answers(self) -> Mapping[Ref, Ref]:
+        """For each call that writes data the model's answer that it is given."""
+        writes = {write for write, _ in self._writes}
+        found: dict[Ref, Ref] = {}
+        for output in self._outputs:
+            for edge in self.code.flow.forward(output).edges:
+                if edge.user in writes:
+                    found.setdefault(edge.user, output)
+        return found
 
     def _is_reviewed(self, call: Ref) -> bool:
         """Whether the function that reads asks of the rows what a person said of them."""
