@@ -54,7 +54,7 @@ class Code:
     def calls(self, kind: str) -> Iterator[tuple[Ref, Row]]:
         """Every call of which a row of that kind speaks, or the configuration."""
         if kind not in self._by_kind:
-            rows = ((call, self._row(kind, call, paths)) for call, paths in self._called)
+            rows = ((call, self._row(kind, call, paths)) for call, paths in self.called)
             self._by_kind[kind] = [(call, row) for call, row in rows if row is not None]
         return iter(self._by_kind[kind])
 
@@ -77,7 +77,8 @@ class Code:
         return self._said(kind, call) if found is None and kind in self._configured else found
 
     @cached_property
-    def _called(self) -> list[tuple[Ref, frozenset[str]]]:
+    def called(self) -> list[tuple[Ref, frozenset[str]]]:
+        """Every call with the access paths of what it calls, but for methods of which no row speaks."""
         found = []
         quiet = frozenset[str]() if self._configured else silent()
         for routine in self.routines:

@@ -70,13 +70,11 @@ def _decorated(code: Code) -> Iterator[Surface]:
 def _passed(code: Code) -> Iterator[Surface]:
     """Functions that are handed to a framework: `add_url_rule(view_func=…)`, `gr.Interface(fn=…)`."""
     table = Table([row for row in _rows("call") if row.get("function") is not None])
-    for routine in code.routines:
-        for number in routine.all_of("call"):
-            call = Ref(routine, number)
-            row = table.among(code.meanings.called(call))
-            if row is not None:
-                for target in _functions(code, call, row):
-                    yield Surface(target, row, call)
+    for call, paths in code.called:
+        row = table.among(paths)
+        if row is not None:
+            for target in _functions(code, call, row):
+                yield Surface(target, row, call)
 
 
 def _functions(code: Code, call: Ref, row: Row) -> Iterator[Routine]:

@@ -102,7 +102,7 @@ class Swallowing:
             for word in ([row["keyword"]] if isinstance(row["keyword"], str) else row["keyword"])
         }
         found = []
-        for call, paths in self.code._called:  # noqa: SLF001 - the index of all calls
+        for call, paths in self.code.called:
             if wanted & set(call.node.keywords) or (1 in wanted and call.node.keywords == ("", "")):
                 mine = [row for one, row in tables if one.among(paths) is not None]
                 found += [(call, mine)] if mine else []
