@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vramguard.checks import Evidence, Problem, Severity, check
+from vramguard.checks import Problem, Severity, check
+from vramguard.checks.shared import evidence
 from vramguard.facts import PathClass
+from vramguard.facts.values import UNREAD
 from vramguard.link.code.dtypes import wide_tensors
 from vramguard.link.code.refusals import refusals
 
@@ -16,9 +18,7 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Facts
     from vramguard.facts.boundaries import Refusal
-    from vramguard.facts.outputs import Step
 
-_UNJUDGED: Final = (PathClass.TEST, PathClass.VENDORED, PathClass.GENERATED)
 _WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
 
 
@@ -44,11 +44,11 @@ class RefusalWithoutConsequence:
         for refusal in refusals(facts):
             found = facts.classify(refusal.at.path)
             why = self._why(refusal)
-            if found in _UNJUDGED or not why:
+            if found in UNREAD or not why:
                 continue
             values = {"guard": refusal.guard, "call": refusal.call, "function": refusal.function, "what": why}
             severity = Severity.WARNING if found in self.warnings else None
-            yield Problem(refusal.at, values, _evidence(refusal.steps), severity, subject=refusal.function)
+            yield Problem(refusal.at, values, evidence(refusal.steps), severity, subject=refusal.function)
 
     def _why(self, refusal: Refusal) -> str:
         if (
@@ -74,11 +74,7 @@ class UndeclaredDtype:
     def find(self, facts: Facts) -> Iterator[Problem]:
         for wide in wide_tensors(facts):
             found = facts.classify(wide.at.path)
-            if found not in _UNJUDGED:
+            if found not in UNREAD:
                 values = {"call": wide.call, "origin": wide.origin}
                 severity = Severity.WARNING if found in self.warnings else None
-                yield Problem(wide.at, values, _evidence(wide.steps), severity, subject=wide.call)
-
-
-def _evidence(steps: tuple[Step, ...]) -> tuple[Evidence, ...]:
-    return tuple(Evidence(step.at, step.what) for step in steps)
+                yield Problem(wide.at, values, evidence(wide.steps), severity, subject=wide.call)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vramguard.checks import Evidence, Problem, Severity, check
-from vramguard.checks.shared import weight
+from vramguard.checks import Problem, Severity, check
+from vramguard.checks.shared import evidence, weight
 from vramguard.facts import PathClass
 from vramguard.link.code.fallbacks import fallbacks
 from vramguard.link.code.latency import latency_guards
@@ -14,17 +14,12 @@ from vramguard.link.code.retries import retry_policies
 from vramguard.link.code.timeouts import outbound_calls, slow_answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from vramguard.facts import Facts
-    from vramguard.facts.outputs import Step
 
 _JUDGED: Final = (PathClass.SERVING, PathClass.TRAINING)
 _WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
-
-
-def _evidence(steps: Iterable[Step]) -> tuple[Evidence, ...]:
-    return tuple(Evidence(step.at, step.what) for step in steps)
 
 
 @check("unbounded-inference")
@@ -47,7 +42,7 @@ class UnboundedInference:
             judged, severity = weight(self, facts, answer.at.path)
             if judged and answer.framework in self.frameworks:
                 values = {"call": answer.call, "model": answer.model, "handler": answer.handler}
-                yield Problem(answer.at, values, _evidence(answer.steps), severity, subject=answer.handler)
+                yield Problem(answer.at, values, evidence(answer.steps), severity, subject=answer.handler)
 
 
 @check("missing-timeout")
@@ -67,7 +62,7 @@ class MissingTimeout:
             if judged and not 0 < call.default_s <= self.longest:
                 waits = f"{call.default_s:g} seconds or more" if call.default_s else "for ever"
                 values = {"client": call.client, "call": call.call, "waits": waits}
-                yield Problem(call.at, values, _evidence(call.steps), severity, subject=f"{call.client} {call.call}")
+                yield Problem(call.at, values, evidence(call.steps), severity, subject=f"{call.client} {call.call}")
 
 
 @check("unread-latency")
@@ -89,7 +84,7 @@ class UnreadLatency:
                     if guard.kind == "breaker"
                     else f"the time of `{guard.call}` is taken, and `{guard.what}` is compared with nothing"
                 )
-                yield Problem(guard.at, {"said": said}, _evidence(guard.steps), severity, subject=guard.what)
+                yield Problem(guard.at, {"said": said}, evidence(guard.steps), severity, subject=guard.what)
 
 
 @check("fallback")
@@ -114,7 +109,7 @@ class FallbackOf:
                 }[fallback.kind]
                 values = {"call": fallback.call, "primary": fallback.primary, "leads": leads}
                 weaker = severity if fallback.same else Severity.WARNING
-                yield Problem(fallback.at, values, _evidence(fallback.steps), weaker, subject=fallback.call)
+                yield Problem(fallback.at, values, evidence(fallback.steps), weaker, subject=fallback.call)
 
 
 @check("unbounded-retry")
@@ -135,7 +130,7 @@ class UnboundedRetry:
             often = f"{retry.attempts} times" if retry.attempts else "without end"
             values = {"retry": retry.written, "often": often, "call": retry.around}
             weaker = Severity.WARNING if retry.attempts else severity
-            yield Problem(retry.at, values, _evidence(retry.steps), weaker, subject=retry.written)
+            yield Problem(retry.at, values, evidence(retry.steps), weaker, subject=retry.written)
 
 
 @check("retry-amplification")
@@ -152,4 +147,4 @@ class RetryAmplification:
             judged, severity = weight(self, facts, retry.at.path)
             if judged and retry.product > max(self.most, retry.attempts):
                 values = {"retry": retry.written, "calls": retry.product, "call": retry.around}
-                yield Problem(retry.at, values, _evidence(retry.steps), severity, subject=retry.written)
+                yield Problem(retry.at, values, evidence(retry.steps), severity, subject=retry.written)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from vramguard.checks import Evidence, Problem, Severity, check
+from vramguard.checks import Problem, Severity, check
+from vramguard.checks.shared import evidence
 from vramguard.facts import PathClass
 from vramguard.link.code.datachecks import blind_validators
 from vramguard.link.code.datasets import data_sources, latest_data, own_outputs
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Facts
     from vramguard.facts.datasets import DataSource
-    from vramguard.facts.outputs import Step
 
 _LIGHT = (PathClass.EXAMPLE, PathClass.DOCS)
 
@@ -25,10 +25,6 @@ _LIGHT = (PathClass.EXAMPLE, PathClass.DOCS)
 def _severity(facts: Facts, path: str, classes: tuple[PathClass, ...]) -> Severity | None:
     """A warning where nobody runs it for customers: an example, a page of documentation, a notebook."""
     return Severity.WARNING if facts.classify(path) in classes or path.endswith(".ipynb") else None
-
-
-def _evidence(steps: tuple[Step, ...]) -> tuple[Evidence, ...]:
-    return tuple(Evidence(step.at, step.what) for step in steps)
 
 
 @check("unchecked-web-data")
@@ -53,7 +49,7 @@ class UncheckedWebData:
             yield Problem(
                 found.at,
                 values,
-                _evidence(found.steps),
+                evidence(found.steps),
                 severity,
                 subject=f"{found.function} {found.call} {found.sink}",
             )
@@ -78,7 +74,7 @@ class UnvalidatedTrainingData:
             yield Problem(
                 source.at,
                 self._values(source),
-                _evidence(source.steps),
+                evidence(source.steps),
                 severity,
                 subject=f"{source.function} {source.call}",
             )
@@ -117,7 +113,7 @@ class OwnOutputsAsTrainingData:
             yield Problem(
                 found.at,
                 values,
-                _evidence(found.steps),
+                evidence(found.steps),
                 _severity(facts, found.at.path, self.warnings),
                 subject=found.of,
             )
@@ -131,7 +127,7 @@ class ChangingDataset:
     def find(self, facts: Facts) -> Iterator[Problem]:
         for source in latest_data(facts):
             values = {"call": source.call, "of": source.latest}
-            yield Problem(source.at, values, _evidence(source.steps), subject=f"{source.function} {source.latest}")
+            yield Problem(source.at, values, evidence(source.steps), subject=f"{source.function} {source.latest}")
 
 
 @check("swallowed-loader-error")
@@ -142,4 +138,4 @@ class SwallowedLoaderError:
     def find(self, facts: Facts) -> Iterator[Problem]:
         for found in swallowed_errors(facts):
             values = {"how": found.how, "what": found.what, "function": found.function}
-            yield Problem(found.at, values, _evidence(found.steps), subject=f"{found.function} {found.how}")
+            yield Problem(found.at, values, evidence(found.steps), subject=f"{found.function} {found.how}")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vramguard.checks import Evidence, Problem, Severity, check
+from vramguard.checks import Problem, Severity, check
+from vramguard.checks.shared import evidence
 from vramguard.facts import PathClass
+from vramguard.facts.values import UNREAD
 from vramguard.link.code.handling import bypasses, executions
 from vramguard.link.code.swallowed import swallowed
 
@@ -14,10 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vramguard.facts import Facts
-    from vramguard.facts.outputs import Step
     from vramguard.source import Location
 
-_UNREAD: Final = (PathClass.TEST, PathClass.VENDORED, PathClass.GENERATED)
 _LED: Final = {
     "response": "`{act}` is sent as it is",
     "undeclared": "`response_model=None` switches it off",
@@ -38,10 +38,6 @@ _DONE: Final = {
 }
 
 
-def _evidence(steps: tuple[Step, ...]) -> tuple[Evidence, ...]:
-    return tuple(Evidence(step.at, step.what) for step in steps)
-
-
 def _weighed(facts: Facts, at: Location, warnings: tuple[PathClass, ...], *, weak: bool = False) -> Severity | None:
     """Less where a path is an example's."""
     lower = weak or facts.classify(at.path) in warnings or at.path.endswith(".ipynb")
@@ -57,14 +53,14 @@ class ValidationBypassed:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in bypasses(facts):
-            if facts.classify(one.at.path) not in _UNREAD:
+            if facts.classify(one.at.path) not in UNREAD:
                 values = {
                     "call": one.output.call,
                     "model": one.model,
                     "how": _LED[one.form].format(act=one.act),
                 }
                 severity = _weighed(facts, one.at, self.warnings, weak=one.output.weak)
-                yield Problem(one.at, values, _evidence(one.steps), severity, subject=f"{one.model} {one.act}")
+                yield Problem(one.at, values, evidence(one.steps), severity, subject=f"{one.model} {one.act}")
 
 
 @check("swallowed-validation-error")
@@ -76,7 +72,7 @@ class SwallowedValidationError:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in swallowed(facts):
-            if facts.classify(one.at.path) not in _UNREAD:
+            if facts.classify(one.at.path) not in UNREAD:
                 values = {
                     "caught": one.caught,
                     "validator": one.validator,
@@ -85,7 +81,7 @@ class SwallowedValidationError:
                 }
                 severity = _weighed(facts, one.at, self.warnings)
                 subject = f"{one.function} {one.validator} {one.caught}"
-                yield Problem(one.at, values, _evidence(one.steps), severity, subject=subject)
+                yield Problem(one.at, values, evidence(one.steps), severity, subject=subject)
 
 
 @check("executed-model-output")
@@ -98,7 +94,7 @@ class ExecutedModelOutput:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in executions(facts):
-            if facts.classify(one.at.path) not in _UNREAD:
+            if facts.classify(one.at.path) not in UNREAD:
                 values = {"call": one.output.call, "done": _DONE[one.kind], "act": one.act}
                 severity = _weighed(facts, one.at, self.warnings, weak=one.kind in self.weaker)
-                yield Problem(one.at, values, _evidence(one.steps), severity, subject=f"{one.act} {one.output.call}")
+                yield Problem(one.at, values, evidence(one.steps), severity, subject=f"{one.act} {one.output.call}")

@@ -6,8 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vramguard.checks import Evidence, Problem, Severity, check
+from vramguard.checks import Problem, Severity, check
+from vramguard.checks.shared import evidence
 from vramguard.facts import PathClass
+from vramguard.facts.values import UNREAD
 from vramguard.link.code.outputs import exposures
 
 if TYPE_CHECKING:
@@ -38,13 +40,8 @@ def judged(facts: Facts, classes: tuple[PathClass, ...]) -> Iterator[tuple[Expos
     """The ways of answers to people, and whether the path's class weighs them as warnings."""
     for exposure in exposures(facts):
         found = facts.classify(exposure.at.path)
-        if found not in (PathClass.TEST, PathClass.VENDORED, PathClass.GENERATED):
+        if found not in UNREAD:
             yield exposure, found in classes or exposure.at.path.endswith(".ipynb")
-
-
-def evidence(exposure: Exposure) -> tuple[Evidence, ...]:
-    """The way, step by step."""
-    return tuple(Evidence(step.at, step.what) for step in exposure.steps)
 
 
 @check("unvalidated-output")
@@ -86,7 +83,7 @@ class UnvalidatedOutput:
             "near": _near(near),
         }
         subject = f"{exposure.output.function} {exposure.output.call} {sink.name}"
-        return Problem(exposure.at, values, evidence(exposure), severity, subject=subject)
+        return Problem(exposure.at, values, evidence(exposure.steps), severity, subject=subject)
 
 
 def _near(layers: list[Layer]) -> str:
@@ -125,7 +122,9 @@ class LeakyGuard:
                 continue
             seen.add(guard.at)
             values = {"guard": guard.what, "call": exposure.output.call, "sink": exposure.sink.name}
-            yield Problem(guard.at, values, evidence(exposure), Severity.WARNING if weak else None, subject=guard.what)
+            yield Problem(
+                guard.at, values, evidence(exposure.steps), Severity.WARNING if weak else None, subject=guard.what
+            )
 
 
 def _spells_nan(layer: Layer) -> bool:
@@ -147,7 +146,7 @@ class MaskedNan:
                     seen.add(layer.at)
                     values = {"mask": layer.what, "call": exposure.output.call, "sink": exposure.sink.name}
                     severity = Severity.WARNING if weak else None
-                    yield Problem(layer.at, values, evidence(exposure), severity, subject=layer.what)
+                    yield Problem(layer.at, values, evidence(exposure.steps), severity, subject=layer.what)
 
 
 @check("assert-as-validator")
@@ -166,4 +165,4 @@ class AssertAsValidator:
             if layers[0].at not in seen:
                 seen.add(layers[0].at)
                 values = {"guard": layers[0].what, "call": exposure.output.call, "sink": exposure.sink.name}
-                yield Problem(layers[0].at, values, evidence(exposure), subject=layers[0].what)
+                yield Problem(layers[0].at, values, evidence(exposure.steps), subject=layers[0].what)

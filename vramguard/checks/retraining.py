@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from vramguard.checks import Evidence, Problem, Severity, check
+from vramguard.checks import Problem, Severity, check
+from vramguard.checks.shared import evidence
 from vramguard.facts import PathClass
+from vramguard.facts.values import UNREAD
 from vramguard.link.code.commits import pushed
 from vramguard.link.code.comparators import comparators
 from vramguard.link.code.promotions import promotions
@@ -17,11 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vramguard.facts import Facts
-    from vramguard.facts.outputs import Step
     from vramguard.facts.retraining import Promotion, RetrainTrigger
     from vramguard.source import Location
 
-_UNREAD: Final = (PathClass.TEST, PathClass.VENDORED, PathClass.GENERATED)
 _WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
 _HOW: Final = {
     "clock": "by the clock",
@@ -46,12 +46,7 @@ def severity(facts: Facts, at: Location, warnings: tuple[PathClass, ...], *, wea
 
 def judged(facts: Facts, at: Location) -> bool:
     """Whether a path is the repository's own, and no test."""
-    return facts.classify(at.path) not in _UNREAD
-
-
-def evidence(steps: tuple[Step, ...]) -> tuple[Evidence, ...]:
-    """The chain, step by step."""
-    return tuple(Evidence(step.at, step.what) for step in steps)
+    return facts.classify(at.path) not in UNREAD
 
 
 @check("autonomous-training")

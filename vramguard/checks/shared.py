@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 from packaging.utils import canonicalize_name
 
 from vramguard import data
-from vramguard.checks import Severity
+from vramguard.checks import Evidence, Severity
 from vramguard.facts import PathClass
 from vramguard.schema import suggestion
 
@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from vramguard.facts import Facts, LockedPackage, Requirement
+    from vramguard.facts.outputs import Step
 
 _NAMED = 3  # how many of a list are named before "and N more"
 JUDGED = (PathClass.SERVING, PathClass.TRAINING)
 WEAKER = (PathClass.EXAMPLE, PathClass.TEST, PathClass.DOCS)  # run by people, not by customers: a warning
+
+
+def evidence(steps: Iterable[Step]) -> tuple[Evidence, ...]:
+    """A way, step by step."""
+    return tuple(Evidence(step.at, step.what) for step in steps)
 
 
 class Judging(Protocol):

@@ -27,6 +27,10 @@ class PathClass(StrEnum):
     GENERATED = "generated"
 
 
+# Classes whose code is nobody's to mend, or says nothing of what serves.
+UNREAD = (PathClass.TEST, PathClass.VENDORED, PathClass.GENERATED)
+
+
 @dataclass(frozen=True, slots=True)
 class Word:
     """One word of a command line, the value of a variable, or the text of a script; and where it stands.

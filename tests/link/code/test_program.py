@@ -151,3 +151,28 @@ def f():
     (last,) = [Ref(source.routine, number) for number in source.routine.all_of("return")]
     found = [one.excludes for one in program.guards.of(last, reached.values(source.routine))]
     assert frozenset().union(*found) == excluded
+
+
+@pytest.mark.parametrize(
+    ("body", "handlers"),
+    [
+        ("try:\n        here()\n    except A:\n        pass\n    except B:\n        pass", 2),
+        ("try:\n        try:\n            here()\n        except A:\n            pass\n    except B:\n        pass", 2),
+        ("try:\n        x()\n    except A:\n        return\n    here()", 0),  # behind it
+        ("try:\n        here()\n    except A:\n        raise\n    try:\n        x()\n    except B:\n        return", 1),
+        ("try:\n        with x():\n            pass\n        here()\n    except A:\n        pass", 1),
+        ("try:\n        x()\n    except A:\n        here()", 0),
+    ],
+)
+def test_the_handlers_around_a_place(body: str, handlers: int) -> None:
+    place = call(code(f"import torch\ndef f():\n    {body}\n"), "here")
+    assert len(place.routine.handlers(place.node.block)) == handlers
+
+
+@pytest.mark.parametrize("helper", ["deep/svc/helper.py", "deep/helper.py", "deep/src/helper.py"])
+def test_a_module_beside_the_file_or_above_it(helper: str) -> None:
+    program = code({
+        helper: "import joblib\ndef load():\n    return joblib.load('m')\n",
+        "deep/svc/app.py": "from helper import load\nload().predict(1)\n",
+    })  # fmt: skip
+    assert "joblib.load().predict" in program.meanings.called(call(program, "load.predict"))

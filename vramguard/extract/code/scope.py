@@ -173,10 +173,3 @@ class Scope:
         if made.op == "join" and (other in made.inputs or other == one):
             return one
         return self.add("join", "", (one, other), at)
-
-    def looped(self, name: str, number: int) -> None:
-        """A loop's join also has what its body left in the name."""
-        start = self.names[name]
-        made = self.nodes[start]
-        if made.op == "join" and number != start and number not in made.inputs:
-            self.nodes[start] = made._replace(inputs=(*made.inputs, number))

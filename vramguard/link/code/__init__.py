@@ -9,7 +9,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from vramguard.facts import KnownCall, PathClass
+from vramguard.facts import KnownCall
+from vramguard.facts.values import UNREAD
 from vramguard.link.code.flow import Flow
 from vramguard.link.code.guards import Guards
 from vramguard.link.code.meaning import RUNNERS, Meanings, Own
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from vramguard.facts import Facts
     from vramguard.link.code.program import Routine
     from vramguard.link.code.roles import Row
-
-_UNREAD = (PathClass.TEST, PathClass.VENDORED, PathClass.GENERATED)
 
 
 class Code:
@@ -46,7 +45,7 @@ class Code:
         for routine in self.program.routines():
             path = routine.path
             if path not in judged:
-                judged[path] = self.facts.classify(path) not in _UNREAD
+                judged[path] = self.facts.classify(path) not in UNREAD
             if judged[path]:
                 found.append(routine)
         return tuple(found)

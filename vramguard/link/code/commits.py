@@ -14,7 +14,7 @@ from vramguard.facts.retraining import Pushed
 from vramguard.link.code import program
 from vramguard.link.code.roles import rows
 from vramguard.link.code.triggers import starting
-from vramguard.link.code.words import calls, texts
+from vramguard.link.code.words import texts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,12 +64,12 @@ class Commits:
     def _lines(self) -> dict[Routine, list[tuple[Ref, str]]]:
         """What each function says to git: command lines, and the methods of GitPython in the same words."""
         found: dict[Routine, list[tuple[Ref, str]]] = {}
-        for call, row in calls(self.code, "execute"):
+        for call, row in self.code.calls("execute"):
             said = " ".join(texts(self.code, call)) if row["kind"] == "shell" else ""
             if "git" in said:
                 found.setdefault(call.routine, []).append((call, said))
         if rows().get("commit"):
-            for call, _ in calls(self.code, "commit"):
+            for call, _ in self.code.calls("commit"):
                 last = self.code.written(call).rpartition(".")[2]
                 if last in ("add", "commit", "push"):
                     found.setdefault(call.routine, []).append((call, f"git {last} {' '.join(texts(self.code, call))}"))

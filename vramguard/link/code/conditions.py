@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import table
-from vramguard.link.code.words import calls, text, tokens, within
+from vramguard.link.code.words import text, tokens, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -237,7 +237,7 @@ class Conditions:
     @cached_property
     def _fits(self) -> dict[Routine, list[Ref]]:
         found: dict[Routine, list[Ref]] = {}
-        for call, _ in calls(self.code, "fit"):
+        for call, _ in self.code.calls("fit"):
             found.setdefault(call.routine, []).append(call)
         return found
 

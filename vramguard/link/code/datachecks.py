@@ -16,13 +16,12 @@ from vramguard.link.code.words import text, texts, tokens, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from vramguard.facts import Facts
     from vramguard.link.code import Code
     from vramguard.link.code.flow import Reached
     from vramguard.link.code.program import Routine
-    from vramguard.source.graph import Block
 
 # What is known of data without looking into it.
 _OUTSIDE: Final = frozenset({
@@ -94,7 +93,7 @@ class DataChecks:
                 block.kind in ("if", "else")
                 and block.leaves in ("raise", "exit")
                 and block.test != NONE
-                and not _caught(routine, number, blocks)
+                and not routine.caught(number)
             ):
                 yield Ref(routine, block.test)
 
@@ -297,14 +296,6 @@ class DataChecks:
             if all("null" in written or "exist" in written or "type" in written for _, written in found):
                 call, written = found[0]
                 yield BlindValidator(call.at, written, name, self.code.name(call.routine))
-
-
-def _caught(routine: Routine, number: int, blocks: Iterable[Block]) -> bool:
-    """Whether what a block raises is caught in the same function by a handler that goes on."""
-    listed = list(blocks)
-    tries = {one for one in routine.blocks[number] if listed[one].kind == "try"}
-    parents = {listed[one].parent for one in tries}
-    return any(block.kind == "except" and not block.leaves and block.parent in parents for block in listed)
 
 
 def data_checks(facts: Facts) -> DataChecks:

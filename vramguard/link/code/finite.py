@@ -282,7 +282,7 @@ class Finite(Reader):
                 if said is False:
                     yield test, "raise"
             elif said is block.holds and (asks(test) or block.leaves in ("raise", "exit")):
-                caught = block.leaves == "raise" and self._caught(routine, number)
+                caught = block.leaves == "raise" and routine.caught(number)
                 yield test, "" if caught else block.leaves or self._later(routine, number)
 
     def _spoken(self, test: Ref) -> set[str]:
@@ -304,13 +304,6 @@ class Finite(Reader):
                 if inside & {name for one in (asked, *asked.inputs()) for name in self.names(one)}:
                     return block.leaves
         return ""
-
-    @staticmethod
-    def _caught(routine: Routine, number: int) -> bool:
-        """Whether what is raised in a block is caught in the same function by a handler that goes on."""
-        blocks = routine.function.blocks
-        tries = {blocks[one].parent for one in routine.blocks[number] if blocks[one].kind == "try"}
-        return any(one.kind == "except" and not one.leaves and one.parent in tries for one in blocks)
 
 
 def asks(test: Ref, depth: int = 0) -> bool:

@@ -139,19 +139,8 @@ class Guards:
                 continue
             if block.kind == "assert":
                 yield self._guard(Condition(test, True, "assert"), values, "raise")
-            elif _refuses(block) and not self._caught(routine, number):
+            elif _refuses(block) and not routine.caught(number):
                 yield self._guard(Condition(test, not block.holds, "call"), values, block.leaves)
-
-    @staticmethod
-    def _caught(routine: Routine, number: int) -> bool:
-        """Whether what a block raises is caught in the same function by a handler that goes on."""
-        blocks = routine.function.blocks
-        chain = routine.blocks[number]
-        tries = {one for one in chain if blocks[one].kind == "try"}
-        return any(
-            block.kind == "except" and not block.leaves and any(blocks[one].parent == block.parent for one in tries)
-            for block in blocks
-        )
 
     def derived(self, routine: Routine, values: frozenset[int]) -> frozenset[int]:
         """All nodes of a function that are made of some of its values, comparisons aside."""

@@ -299,10 +299,8 @@ class Handling:
     def _caught(self, ref: Ref) -> bool:
         """Whether a handler stands around a use that knows of missing keys or of wrong types."""
         function = ref.routine.function
-        chain = ref.routine.blocks[ref.node.block]
-        parents = {function.blocks[one].parent for one in chain if function.blocks[one].kind == "try"}
-        for block in function.blocks:
-            if block.kind == "except" and block.parent in parents and block.test != NONE:
+        for block in (function.blocks[one] for one in ref.routine.handlers(ref.node.block)):
+            if block.test != NONE:
                 test = function.nodes[block.test]
                 names = [test, *(function.nodes[one] for one in test.inputs if one != NONE)]
                 if any(one.name.rpartition(".")[2] in _KEYS for one in names):

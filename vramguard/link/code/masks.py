@@ -64,12 +64,7 @@ class Masks:
     def swallowed(self, ref: Ref) -> Iterator[Layer]:
         """Handlers around a place that answer with nothing, or with zero, as if it were the model's answer."""
         function = ref.routine.function
-        around = {
-            function.blocks[one].parent
-            for one in ref.routine.blocks[ref.node.block]
-            if function.blocks[one].kind == "try"
-        }
-        handlers = {n for n, block in enumerate(function.blocks) if block.kind == "except" and block.parent in around}
+        handlers = frozenset(ref.routine.handlers(ref.node.block))
         for number, node in enumerate(function.nodes if handlers else ()):
             if handlers.isdisjoint(ref.routine.blocks[node.block]) or node.op not in _GIVES:
                 continue

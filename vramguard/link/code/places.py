@@ -127,9 +127,3 @@ def same(one: str, other: str) -> bool:
 def any_of(found: Iterable[str], wanted: re.Pattern[str]) -> bool:
     """Whether one of some words matches."""
     return any(wanted.search(one) for one in found)
-
-
-def blocks_around(ref: Ref) -> Iterator[str]:
-    """The kinds of the blocks around a node, the nearest first."""
-    blocks = ref.routine.function.blocks
-    return (blocks[number].kind for number in ref.routine.blocks[ref.node.block])

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.extract.code import parsed
 from vramguard.facts import CodeModule, PathClass, PythonText
+from vramguard.link.roots import roots
 from vramguard.source import Location
 from vramguard.source.graph import NONE
 
@@ -66,6 +67,36 @@ class Routine:
         for number, block in enumerate(self.function.blocks):
             found[number] = (number, *found.get(block.parent, ()))
         return found
+
+    @cached_property
+    def _handlers(self) -> Mapping[int, tuple[int, ...]]:
+        """For each `try` its handlers."""
+        found: dict[int, tuple[int, ...]] = {}
+        last: dict[int, int] = {}  # the latest `try` in each block
+        for number, block in enumerate(self.function.blocks):
+            if block.kind == "try":
+                last[block.parent] = number
+            elif block.kind == "except" and block.parent in last:
+                found[last[block.parent]] = (*found.get(last[block.parent], ()), number)
+        return found
+
+    def handlers(self, block: int) -> tuple[int, ...]:
+        """The handlers of every `try` that a block stands in; not of one that it only stands behind."""
+        found: tuple[int, ...] = ()
+        behind = 0
+        for number in self.blocks[block]:
+            kind = self.function.blocks[number].kind
+            if kind == "after":
+                behind += 1
+            elif kind in ("try", "with") and behind:
+                behind -= 1
+            elif kind == "try":
+                found += self._handlers.get(number, ())
+        return found
+
+    def caught(self, block: int) -> bool:
+        """Whether what a block raises is caught in the same function by a handler that goes on."""
+        return any(not self.function.blocks[one].leaves for one in self.handlers(block))
 
     def all_of(self, op: str) -> Iterator[int]:
         """The nodes of a kind."""
@@ -284,7 +315,7 @@ class Program:
                 folder = posixpath.dirname(folder)
             return self.at(folder, name)
         first = name.partition(".")[0]
-        for root in _roots(folder):
+        for root in roots(folder):
             base = posixpath.join(root, first)
             found = self.at(root, name) if base in self._beginnings else None
             if found is not None and (first not in self.foreign or self._is_package(base, folder)):
@@ -347,13 +378,3 @@ def _tests(facts: Facts, path: str) -> bool:
 def package(path: str) -> str:
     """The folder in which the modules of a package stand: of a module that is no package, what would be its folder."""
     return posixpath.dirname(path) if path.rpartition("/")[2] == "__init__.py" else path.removesuffix(".py")
-
-
-def _roots(folder: str) -> Iterator[str]:
-    """Folders that Python may look in for a file in a folder: that one, those around it, `src` in each."""
-    while True:
-        yield folder
-        yield posixpath.join(folder, "src")
-        if not folder:
-            return
-        folder = posixpath.dirname(folder)

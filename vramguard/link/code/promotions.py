@@ -17,7 +17,7 @@ from vramguard.link.code import program
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table
 from vramguard.link.code.triggers import starting, steps_of
-from vramguard.link.code.words import calls, text, texts, tokens, values
+from vramguard.link.code.words import text, texts, tokens, values
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class Promotions:
 
     def all(self) -> Iterator[Promoting]:
         """Every call that promotes, or would if its argument said so."""
-        for call, row in calls(self.code, "promote"):
+        for call, row in self.code.calls("promote"):
             if row.get("registers") or self._is_unless(call, row):
                 continue
             target, serving = self._target(call, row)

@@ -151,12 +151,7 @@ class Consequences:
     def _handled(self, ref: Ref) -> bool:
         """Whether a handler around a place has a consequence."""
         function = ref.routine.function
-        around = [
-            function.blocks[one].parent
-            for one in ref.routine.blocks[ref.node.block]
-            if function.blocks[one].kind == "try"
-        ]
-        handlers = {n for n, block in enumerate(function.blocks) if block.kind == "except" and block.parent in around}
+        handlers = frozenset(ref.routine.handlers(ref.node.block))
         nodes = function.nodes if handlers else ()
         return any(
             not handlers.isdisjoint(ref.routine.blocks[node.block]) and self._is_one(ref.to(number))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from vramguard.link.code.conditions import Conditions
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref, Routine
-from vramguard.link.code.words import calls, constants, literal, texts, tokens
+from vramguard.link.code.words import constants, literal, texts, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -109,11 +109,11 @@ class Starts:
     # ---- acts
 
     def _acts(self) -> Iterator[Start]:
-        for call, row in calls(self.code, "fit"):
+        for call, row in self.code.calls("fit"):
             if self._is_fit(call, row):
                 yield Start(call, None, "fit" if row["kind"] != "job" else "job", not row.get("weak"))
-        updated = {call.routine.path for call, row in calls(self.code, "step") if row["kind"] == "update"}
-        for call, row in calls(self.code, "step"):
+        updated = {call.routine.path for call, row in self.code.calls("step") if row["kind"] == "update"}
+        for call, row in self.code.calls("step"):
             named = any(_UPDATES.search(path) for path in self.code.meanings.called(call))
             stepped = row["kind"] == "gradient" and call.routine.path in updated
             if (stepped or named) and call.routine.function.name not in ("backward", "forward"):
@@ -245,7 +245,7 @@ class Starts:
         """The scripts that command lines run, each with the calls; and command lines that train by what they say."""
         launched: dict[str, list[Ref]] = defaultdict(list)
         named: list[Start] = []
-        for call, row in calls(self.code, "execute"):
+        for call, row in self.code.calls("execute"):
             if row["kind"] != "shell" or call.routine not in self._judged:
                 continue
             for place, words in self.commands(call):

@@ -21,7 +21,7 @@ from vramguard.link.code.program import Ref
 from vramguard.link.code.reading import Reader
 from vramguard.link.code.roles import Table, rows
 from vramguard.link.code.starts import Start, Starts
-from vramguard.link.code.words import calls, literal, text, texts, tokens, values, within
+from vramguard.link.code.words import literal, text, texts, tokens, values, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ class Triggers:
 
     def _called(self) -> Iterator[RetrainTrigger]:
         """`schedule.every().day.do(train)`, `scheduler.add_job(train, "cron")`."""
-        for call, row in calls(self.code, "schedule"):
+        for call, row in self.code.calls("schedule"):
             for routine in self._jobs(call, row) if row.get("job") else ():
                 start = self._plain(routine)
                 if start is not None and self._repeats(call, routine):

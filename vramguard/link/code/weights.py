@@ -15,7 +15,7 @@ from vramguard.facts.outputs import Step
 from vramguard.facts.retraining import FetchedWeights
 from vramguard.link.code import program
 from vramguard.link.code.program import Ref
-from vramguard.link.code.words import calls, text, texts, tokens, values
+from vramguard.link.code.words import text, texts, tokens, values
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Weights:
 
     def _by_themselves(self) -> Iterator[FetchedWeights]:
         """`torch.hub.load_state_dict_from_url(url)` with `check_hash` left false."""
-        for call, row in calls(self.code, "load"):
+        for call, row in self.code.calls("load"):
             keyword = row.get("hash_keyword")
             if not row.get("fetches") or keyword is None:
                 continue
@@ -92,7 +92,7 @@ class Weights:
     def _downloaded(self) -> Iterator[FetchedWeights]:
         if not self._loads:
             return
-        for call, row in list(calls(self.code, "download"))[:_MOST]:
+        for call, row in list(self.code.calls("download"))[:_MOST]:
             paths = self.code.meanings.called(call)
             if any(_REGISTRIES.search(path) for path in paths) or self._is_checked(call, row) or self._is_writing(call):
                 continue
@@ -192,7 +192,7 @@ class Weights:
     def _loads(self) -> dict[Ref, Row]:
         """Calls that load weights, or what may be: an array or a table only where its name says so."""
         found: dict[Ref, Row] = {}
-        for call, row in calls(self.code, "load"):
+        for call, row in self.code.calls("load"):
             paths = self.code.meanings.called(call)
             arrays = any(path.startswith(("numpy.", "h5py.", "pandas.", "shelve.")) for path in paths)
             if row.get("fetches") or any(path.startswith("tensorflow_hub") for path in paths):
@@ -220,7 +220,7 @@ class Weights:
         if not self._loads:
             return
         unlike = ("browser", "store", "grpc", "connection", "document", "table")
-        asked = [call for call, row in calls(self.code, "fetch") if row.get("kind") not in unlike]
+        asked = [call for call, row in self.code.calls("fetch") if row.get("kind") not in unlike]
         for call in [call for call in asked if self._is_about_models(call)][:_MOST]:
             if self.code.written(call).endswith(("urlretrieve", "client", "resource", "post", "put", "delete")):
                 continue
@@ -264,7 +264,7 @@ class Weights:
 
     def _commanded(self) -> Iterator[FetchedWeights]:
         """`aws s3 cp s3://…/models/ …` where the program loads weights."""
-        for call, row in calls(self.code, "execute") if self._loads else ():
+        for call, row in self.code.calls("execute") if self._loads else ():
             command = self.code.argument(call, "args", 0) or self.code.argument(call, "command", 0)
             if row["kind"] != "shell" or command is None:
                 continue
@@ -327,7 +327,7 @@ class Weights:
 
     @cached_property
     def _digests(self) -> dict[Ref, bool]:
-        found = {call: True for call, _ in calls(self.code, "digest")}
+        found = {call: True for call, _ in self.code.calls("digest")}
         for name in (
             "verify_checksum",
             "check_sha256",

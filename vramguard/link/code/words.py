@@ -13,16 +13,10 @@ if TYPE_CHECKING:
 
     from vramguard.link.code import Code
     from vramguard.link.code.program import Ref
-    from vramguard.link.code.roles import Row
     from vramguard.source.graph import Node
 
 _MOST: Final = 80  # nodes of an expression that are looked at
 _DEEP: Final = 4  # names that lead to other names
-
-
-def calls(code: Code, kind: str) -> tuple[tuple[Ref, Row], ...]:
-    """Every call of which a row of a kind speaks, found once for all who ask."""
-    return code.facts.once(f"calls of {kind}", lambda _: tuple(code.calls(kind)))
 
 
 def within(ref: Ref) -> Iterator[Ref]:

@@ -12,11 +12,12 @@ from vramguard.facts import Unknown
 from vramguard.link.python.needed import modules
 from vramguard.link.python.operations import PLAIN
 from vramguard.link.python.settings import Settings
+from vramguard.link.roots import roots
 from vramguard.source.expression import Call, written
 from vramguard.source.program import MODULE, PythonModule
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from vramguard.facts import Facts
     from vramguard.source.program import Called, Import
@@ -152,17 +153,9 @@ class Repository:
             return self._at(folder, dotted)
         if dotted.partition(".")[0] in KNOWN:
             return None
-        return next((found for root in self._roots(path) if (found := self._at(root, dotted)) is not None), None)
-
-    def _roots(self, path: str) -> Iterator[str]:
-        """Folders that Python may look in: the file's own, those around it, `src` in each."""
-        folder = posixpath.dirname(path)
-        while True:
-            yield folder
-            yield posixpath.join(folder, "src")
-            if not folder:
-                return
-            folder = posixpath.dirname(folder)
+        return next(
+            (found for root in roots(posixpath.dirname(path)) if (found := self._at(root, dotted)) is not None), None
+        )
 
     def _at(self, root: str, dotted: str) -> Folder | None:
         base = posixpath.join(root, *dotted.split(".")) if dotted else root
