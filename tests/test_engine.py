@@ -222,3 +222,56 @@ def test_the_same_bytes_whatever_the_order_the_hash_seed_and_the_folder(repo: Re
         outputs.add(done.stdout)
     (output,) = outputs
     assert {item["id"] for item in json.loads(output)["findings"]} >= {"VG101", "VG202", "VG005", "VG103"}
+
+
+SERVED = """\
+from fastapi import FastAPI
+import joblib
+
+from .names import LIMIT
+
+app = FastAPI()
+model = joblib.load("m{n}.pkl")
+
+
+@app.post("/price")
+def price(rows: list) -> float:
+    return float(model.predict(rows)[0])
+
+
+def learn(path):
+    import pandas as pd
+    from sklearn.linear_model import LinearRegression
+
+    data = pd.read_csv(path)
+    return LinearRegression().fit(data[["a"]], data["b"])
+"""
+
+
+def test_many_processes_find_what_one_finds(repo: Repo, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processes read, and rules are judged beside each other; with what is accepted in between."""
+    from vramguard.link import code
+    from vramguard.link.code.program import Program
+
+    files: dict[str, str | bytes | None] = {f"p{n}/app.py": SERVED.replace("{n}", str(n)) for n in range(40)}
+    files |= {f"p{n}/names.py": "LIMIT = 1\n" for n in range(40)}
+    accepted = "    # vramguard: ignore[VG301,VG401] seen\n    return float"
+    files["p3/app.py"] = SERVED.replace("    return float", accepted)
+    files["p4/run.py"] = 'from vllm import LLM\nllm = LLM("org/m")\nprint(llm.generate("ä"))\n'
+    tree = WorkTree(repo(files))
+    policy = engine.load_policy(tree)
+    joined: list[Program] = []
+
+    def program(*given: Any) -> Program:  # noqa: ANN401 - as given
+        joined.append(Program(*given))
+        return joined[-1]
+
+    monkeypatch.setattr(code, "Program", program)
+    monkeypatch.setattr(engine, "_WORTH_PROCESSES", 30)
+    one, several = (engine.check(tree, policy, jobs=jobs) for jobs in (1, 2))
+    assert {"VG301", "VG401", "VG522"} <= {finding.id for finding in one.findings}
+    assert one.findings == several.findings
+    assert [item.finding for item in one.suppressed] == [item.finding for item in several.suppressed] != []
+    assert list(one.facts) == list(several.facts)
+    assert (one.not_judged, one.proofs, one.files) == (several.not_judged, several.proofs, several.files)
+    assert len(joined) == 2, "the program of a repository is joined once by each check"

@@ -10,7 +10,7 @@ import pytest
 from vramguard.source import Document, read
 from vramguard.source.expression import Call, Literal, Opaque, dotted, written
 from vramguard.source.notebook import Notebook
-from vramguard.source.python import Source
+from vramguard.source.python import Source, every
 
 
 def expression(text: str) -> object:
@@ -118,3 +118,69 @@ def test_places_in_a_notebook_are_those_of_the_file() -> None:
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"cells": 1}', '{"cells": [{"cell_type": "code", "source": [1]}]}'])
 def test_a_broken_notebook_is_empty(text: str) -> None:
     assert Notebook(text).text == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ('x = f"{a["b"]}"; load("y")', "load"),
+        ("x = f'{a['b']:>{w['n']}}'; load('y')", "load"),
+        ('x = f"{f"{f"{a["b"]}"}"}"; load("y")', "load"),
+        ('x = f"{"\\n".join(y)}{\'it\\\'s\'}"; load("y")', "load"),
+        ('x = f"{{a}}" if""else f"{a["b"]}"; load("y")', "load"),
+        ("def f[T: (int, str)](x: T) -> T: ...\nload('y')", "load"),
+        ("class A[T](B): ...\ntype X[T] = list[T]\nload('y')", "load"),
+        ("%pip install x\nload('y')", "load"),
+    ],
+)
+def test_newer_python_keeps_its_places(text: str, name: str) -> None:
+    call = expression(text)
+    assert isinstance(call, Call)
+    assert dotted(call.function) == name
+    rows = text.split("\n")
+    assert call.span[:2] == (len(rows), rows[-1].index("load(") + 1)
+
+
+def test_a_field_on_several_lines_keeps_its_lines() -> None:
+    call = expression('x = f"{\n    a["b"]\n}"\nload("y")')
+    assert isinstance(call, Call)
+    assert call.span[:2] == (4, 1)
+
+
+@pytest.mark.parametrize(
+    "text", ['f"{' * 50_000, 'f"{' + "a:{" * 50_000, "'" * 99_999, "type x[" * 50_000, "f'{\"\\" * 50_000]
+)
+def test_what_is_no_python_has_no_tree(text: str) -> None:
+    assert Source(text).tree is None
+
+
+WALKED = """\
+@d(1)
+class K(B, m=M):
+    x: int = 3
+
+    def f(self, a=1, *b, c: str = "x", **e) -> int:
+        global g
+        with o() as p, q():
+            pass
+        for i, *j in k:
+            del l[1:2]
+        else:
+            n += -1
+        try:
+            raise E from None
+        except (A, B) as e:
+            assert a < b <= c, f"{x!r:>{w}}"
+        finally:
+            pass
+        match s:
+            case {"k": v, **r} | C(1, y=[*z]) if t:
+                return {**u, 1: (yield)}
+        return [lambda h: (h := 2) if x else w for y in z if not y]
+"""
+
+
+def test_the_quick_walk_sees_what_the_librarys_does_but_for_signs_and_contexts() -> None:
+    tree = ast.parse(WALKED)
+    left_out = (ast.expr_context, ast.operator, ast.unaryop, ast.boolop, ast.cmpop)
+    assert every(tree) == [node for node in ast.walk(tree) if not isinstance(node, left_out)]

@@ -37,9 +37,12 @@ looked up around it by `link/code`. Blocks say under which conditions a node run
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import marshal
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from functools import partial
+from operator import attrgetter
+from typing import Any, NamedTuple
 
 from vramguard.source import Location
 
@@ -134,3 +137,36 @@ class CodeModule:
     functions: tuple[Function, ...]
     stars: tuple[str, ...] = ()
     notebook: bool = False
+
+    def __reduce__(self) -> tuple[Callable[..., CodeModule], tuple[Any, ...]]:
+        """On the way between processes a module is one table of plain values: a fifth of the time of its objects."""
+        rows = [
+            (*_PLAIN(one), _columns(one.nodes), _columns(one.blocks), dict(one.names), _parameters(one))
+            for one in self.functions
+        ]
+        return _arrived, (self.at, marshal.dumps(rows), self.stars, self.notebook)
+
+
+_PLAIN = attrgetter("kind", "name", "parent", "line", "decorators", "bases", "returns", "is_async")
+
+
+def _columns(rows: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Any, ...], ...]:
+    return tuple(zip(*rows, strict=True))
+
+
+def _parameters(function: Function) -> list[tuple[str, int, int, int]]:
+    return [(one.name, one.default, one.annotation, one.stars) for one in function.parameters]
+
+
+def _arrived(at: Location, data: bytes, stars: tuple[str, ...], notebook: bool) -> CodeModule:  # noqa: FBT001 - pickle's
+    """What `CodeModule.__reduce__` sent."""
+    return CodeModule(at, tuple(_function(*row) for row in marshal.loads(data)), stars, notebook)  # noqa: S302 - ours
+
+
+def _function(*row: Any) -> Function:  # noqa: ANN401 - as sent
+    *head, decorators, bases, returns, is_async, nodes, blocks, names, parameters = row
+    node, block = partial(tuple.__new__, Node), partial(tuple.__new__, Block)  # past a named tuple's own, which is slow
+    own = tuple(map(node, zip(*nodes, strict=True))), tuple(map(block, zip(*blocks, strict=True)))
+    taken = tuple(Parameter(*one) for one in parameters)
+    parts: list[Any] = [*head, *own, names, taken, decorators, bases, returns, is_async]
+    return Function(*parts)

@@ -120,6 +120,8 @@ class Notebook(Source):
         row, start, raw = self._cells[1][line - 1]
         return row, start + _raw_length(raw, self._cells[2][line - 1][1] + column - 1)
 
+    wide = None  # what the parser sees is not the file
+
     def _character(self, line: int, column: int) -> tuple[int, int]:
         row, start, raw = self._cells[1][line - 1] if line <= len(self._cells[1]) else (1, 1, "")
         before = self._cells[2][line - 1][1] if line <= len(self._cells[2]) else 0

@@ -32,6 +32,7 @@ from vramguard.source.expression import (
     Table,
     short,
 )
+from vramguard.source.newer import older
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -63,12 +64,8 @@ class Source:
         """The module, None where it does not parse, or is too long or too deep to be written by a person."""
         if len(self.text) > MAX_CHARACTERS:
             return None
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # escapes that Python will refuse one day
-                return ast.parse(_without_magics(self.text) if self.text.startswith(DATABRICKS) else self.text)
-        except (SyntaxError, ValueError, RecursionError, MemoryError):
-            return None
+        text = _without_magics(self.text) if self.text.startswith(DATABRICKS) else self.text
+        return _parsed(text) or _parsed(older(_without_magics(self.text)))
 
     @cached_property
     def _lines(self) -> list[str]:
@@ -85,8 +82,18 @@ class Source:
             column = len(row.encode()[:column].decode(errors="ignore"))
         return line, column + 1
 
+    @cached_property
+    def wide(self) -> frozenset[int] | None:
+        """The lines on which the parser's columns, in bytes, are not the file's; None where none need be."""
+        if self._plain:
+            return frozenset()
+        return frozenset(number for number, line in enumerate(self._lines, 1) if not line.isascii())
+
     def span(self, node: ast.expr | ast.stmt | ast.arg | ast.keyword) -> Span:
         """Where a node stands."""
+        wide, line, last = self.wide, node.lineno, node.end_lineno or node.lineno
+        if wide is not None and line not in wide and last not in wide:
+            return Span(line, node.col_offset + 1, last, (node.end_col_offset or node.col_offset) + 1)
         end = self._character(node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
         return Span(*self._character(node.lineno, node.col_offset), *end)
 
@@ -107,6 +114,43 @@ class Source:
             return Opaque(self.span(node), self.written(node))
         found = build(self, node, depth + 1)
         return found or Opaque(self.span(node), self.written(node))
+
+
+def _parsed(text: str) -> ast.Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # escapes that Python will refuse one day
+            return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+# Fields of the parser's nodes in which no node stands that anybody asks for.
+_BARE = frozenset({
+    "ctx", "op", "ops", "id", "attr", "arg", "kind", "conversion", "is_async", "simple", "level", "module", "name",
+    "asname", "type_comment", "type_ignores",
+})  # fmt: skip
+
+
+# The fields of each kind of node in which others may stand: signs and contexts, half of all nodes, are left out.
+INNER: Mapping[type, tuple[str, ...]] = {
+    kind: () if kind is ast.Constant else tuple(name for name in kind._fields if name not in _BARE)
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.AST)
+}
+
+
+def every(*roots: ast.AST) -> list[ast.AST]:
+    """Nodes and all that stand in them, in the order of the standard library's walk, in a third of its time."""
+    found = list(roots)
+    for node in found:
+        for name in INNER[type(node)]:
+            value = getattr(node, name, None)
+            if isinstance(value, ast.AST):
+                found.append(value)
+            elif isinstance(value, list):
+                found += [inner for inner in value if isinstance(inner, ast.AST)]
+    return found
 
 
 def _without_magics(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from vramguard.extract.code import extract, may_matter, module_of
@@ -141,3 +143,23 @@ def test_what_is_no_python_3_is_said() -> None:
     (said,) = extract(document)
     assert isinstance(said, Unreadable)
     assert said.template
+
+
+def test_a_module_is_the_same_after_its_way_between_processes() -> None:
+    text = (
+        "from a import *\nimport b.c\n\n@b.d(1)\nclass K(b.E, metaclass=M):\n    x: 'T' = \"ä\\ud800\"\n\n"
+        "    async def f(self, a, *r, k: int = 3, **o) -> int:\n        try:\n            return await a(k, *r)\n"
+        "        except E as e:\n            raise\n\n\ndef empty(): ...\n"
+    )
+    made = module_of("p/m.py", Source(text))
+    again = pickle.loads(pickle.dumps(made))  # noqa: S301 - ours
+    assert again == made
+    assert {type(node) for function in again.functions for node in function.nodes} == {Node}
+    assert again.functions[-1].name == "empty"
+
+
+def test_places_count_characters_on_the_lines_that_have_wide_ones() -> None:
+    text = 'a = "ä" + f(1)\nb = g(2)\nc = h(\n    "ö", i(3))\n'
+    (module,) = module_of("m.py", Source(text)).functions
+    places = {module.nodes[n.inputs[0]].name: n[4:8] for n in module.nodes if n.op == "call"}
+    assert places == {"f": (1, 11, 1, 15), "g": (2, 5, 2, 9), "h": (3, 5, 4, 15), "i": (4, 10, 4, 14)}

@@ -35,13 +35,16 @@ _IMPORTED = re.compile(r"^[ \t]*(?:from|import)[ \t]+(\w+)", re.MULTILINE)
 # Modules of the standard library that load, fetch, run or answer; the others say nothing of a model.
 _TELLING = frozenset({"urllib", "http", "pickle", "subprocess", "sched", "socketserver", "xmlrpc", "smtplib"})
 # What else a module has that could matter: a model, its training, a health check, a declared response.
-_WORDS = re.compile(r"predict|[Tt]rain|BaseModel|[Hh]ealth|[Mm]odel\(|promot|retrain|langchain|git push")
+_WORDS = (
+    *("predict", "train", "Train", "BaseModel", "health", "Health", "model(", "Model(", "promot", "langchain"),
+    "git push",
+)
 
 
 def extract(document: Document) -> Iterator[Fact]:
     """The module's graphs, if it could matter."""
-    if not may_matter(document.text):
-        return
+    if not may_matter(document.text) and not may_load(document.text):
+        return  # what may load is kept by `extract/python` as a module, and so not as text
     source: Source = document.value
     if source.tree is not None:
         yield module_of(document.path, source, notebook=document.kind == "notebook")
@@ -51,7 +54,7 @@ def extract(document: Document) -> Iterator[Fact]:
 
 def may_matter(text: str) -> bool:
     """Whether a module has a word of what is followed, or imports a package that we know."""
-    return _WORDS.search(text) is not None or not _known().isdisjoint(_IMPORTED.findall(text))
+    return any(word in text for word in _WORDS) or not _known().isdisjoint(_IMPORTED.findall(text))
 
 
 @cache

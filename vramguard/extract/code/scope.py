@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from vramguard.source.python import Source
 
+_new = tuple.__new__  # past a named tuple's own, which takes longer than the rest: there are very many nodes
 _MOST_BEGINNINGS = 16  # that a value is followed back to
 Placed = ast.expr | ast.stmt | ast.arg | ast.excepthandler | ast.pattern | ast.alias
 Defined = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
@@ -41,17 +42,18 @@ class Scope:
         self.names: dict[str, int] = {}
         self.every: dict[str, list[int]] = {}
         self.outside: set[str] = set()  # what the function declares global or nonlocal
-        self._plain = module.source.text.isascii() and type(module.source).__name__ == "Source"
+        self._wide = module.source.wide
+        self._parts = False  # whether an attribute or an item has ever got a value
 
     def add(self, op: str, name: str, inputs: tuple[int, ...], at: Placed) -> int:
         """A new node, in the block of this point."""
-        if self._plain:
-            start, stop = at.col_offset + 1, (at.end_col_offset or at.col_offset) + 1
-            place = at.lineno, start, at.end_lineno or at.lineno, stop
+        nodes, wide, line, last = self.nodes, self._wide, at.lineno, at.end_lineno or at.lineno
+        if wide is not None and line not in wide and last not in wide:  # as of `span`, without its call
+            place = line, at.col_offset + 1, last, (at.end_col_offset or at.col_offset) + 1
         else:
             place = self.module.source.span(at)  # type: ignore[arg-type]
-        self.nodes.append(Node(op, name, inputs, self.block, *place))
-        return len(self.nodes) - 1
+        nodes.append(_new(Node, (op, name, inputs, self.block, *place)))
+        return len(nodes) - 1
 
     def open(self, kind: str, line: int, test: int = NONE, *, holds: bool = True, parent: int | None = None) -> int:
         """A new block inside of the present one, and from now on the present one."""
@@ -67,7 +69,7 @@ class Scope:
 
     def held(self, node: ast.expr) -> int | None:
         """What the text put into an attribute or an item before this point, if it did here."""
-        name = path(node)
+        name = path(node) if self._parts else ""
         return self.names.get(name) if name else None
 
     def bind(self, name: str, number: int) -> None:
@@ -113,6 +115,7 @@ class Scope:
         else:
             if name:
                 self.names[name] = number
+                self._parts = True
             self._root(target, number)
 
     def _root(self, target: ast.expr, number: int) -> None:
@@ -122,7 +125,8 @@ class Scope:
             root = root.value
         if isinstance(root, ast.Name) and root.id in self.names and root.id not in ("self", "cls"):
             held = self.names[root.id]
-            grown = self.add("grown", ".", (held, number), target)
+            name = target.attr if isinstance(target, ast.Attribute) and target.value is root else ""
+            grown = self.add("grown", f".{name}", (held, number), target)
             self.names[root.id] = grown
             self.every.setdefault(root.id, []).append(grown)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.extract.code.expressions import path, sign, value
 from vramguard.source.graph import NONE
+from vramguard.source.python import every
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -118,15 +119,17 @@ def _if(scope: Scope, node: ast.If) -> str:
 
 def _bound(body: Sequence[ast.stmt]) -> Iterator[str]:
     """Names that statements bind."""
-    for statement in body:
-        for node in ast.walk(statement):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                yield node.id
-            elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
-                yield path(node)
-                yield path(node.value)
-            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                yield path(node.func.value)
+    for node in every(*body):
+        kind = type(node)
+        if kind is ast.Name:
+            if isinstance(node.ctx, ast.Store):  # type: ignore[attr-defined]
+                yield node.id  # type: ignore[attr-defined]
+        elif kind is ast.Call:
+            if isinstance(node.func, ast.Attribute):  # type: ignore[attr-defined]
+                yield path(node.func.value)  # type: ignore[attr-defined]
+        elif isinstance(node, ast.Attribute | ast.Subscript) and isinstance(node.ctx, ast.Store):
+            yield path(node)
+            yield path(node.value)
 
 
 def _loop(scope: Scope, node: ast.For | ast.AsyncFor | ast.While) -> str:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from vramguard.extract.fields.names import dotted, named
 from vramguard.facts.fields import ModuleNames, ResponseModel
 from vramguard.source import Location
+from vramguard.source.python import INNER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -267,7 +269,7 @@ def _read(body: Iterable[ast.AST], *, knows: bool) -> tuple[set[str], bool]:
             pending += node.body  # type: ignore[attr-defined] # what decorates it is no part of what it does
         elif kind is not ast.Constant:
             predicts = predicts or (kind is ast.Call and _is_of_model(node, knows=knows))  # type: ignore[arg-type]
-            for name in node._fields:
+            for name in INNER[kind]:
                 value = getattr(node, name, None)
                 if isinstance(value, ast.AST):
                     pending.append(value)
@@ -289,10 +291,18 @@ def _is_of_model(call: ast.Call, *, knows: bool) -> bool:
     last = function.attr if isinstance(function, ast.Attribute) else getattr(function, "id", "")
     if len(last) > _MAX_NAME:
         return False
-    if _PREDICTS.fullmatch(last) or (knows and _LEANS.fullmatch(last)):
-        return True
-    if last in _BARE or (knows and _MODEL.fullmatch(last)):
-        return bool(call.args or call.keywords)
+    asks, is_model = _said(last, knows)
+    if asks or is_model:
+        return asks or bool(call.args or call.keywords)
+    if last not in _VAGUE:
+        return False
     on = function.value if isinstance(function, ast.Attribute) else None
     held = on.attr if isinstance(on, ast.Attribute) else getattr(on, "id", "")
-    return last in _VAGUE and len(held) <= _MAX_NAME and (_MODEL.fullmatch(held) is not None or held in _CLIENTS)
+    return len(held) <= _MAX_NAME and (_MODEL.fullmatch(held) is not None or held in _CLIENTS)
+
+
+@lru_cache(maxsize=1 << 16)  # names recur
+def _said(name: str, knows: bool) -> tuple[bool, bool]:  # noqa: FBT001 - a key
+    """Whether a name asks a model, and whether it is one."""
+    asks = _PREDICTS.fullmatch(name) or (knows and _LEANS.fullmatch(name))
+    return bool(asks), name in _BARE or (knows and _MODEL.fullmatch(name) is not None)

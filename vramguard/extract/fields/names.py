@@ -26,6 +26,14 @@ def words(name: str) -> list[str]:
     return [part.lower() for part in _WORD.findall(name)]
 
 
+# Where statements stand in each kind of node: in most of them nowhere.
+_STATEMENTS: Mapping[type, tuple[str, ...]] = {
+    kind: tuple(name for name in _BODIES if name in kind._fields)
+    for kind in vars(ast).values()
+    if isinstance(kind, type) and issubclass(kind, ast.AST)
+}
+
+
 class Module:
     """One module's tree, with its imports and what its own scope binds."""
 
@@ -46,7 +54,10 @@ class Module:
         while pending:
             node = pending.pop()
             found.append(node)
-            inner = [item for name in _BODIES for item in getattr(node, name, ())]
+            bodies = _STATEMENTS[type(node)]
+            if not bodies:
+                continue
+            inner = [item for name in bodies for item in getattr(node, name)]
             inner = [item for one in inner for item in (one.body if isinstance(one, _BRANCHES) else (one,))]
             pending += [item for item in reversed(inner) if isinstance(item, ast.stmt)]
         return found

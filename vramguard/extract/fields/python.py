@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vramguard.source import Document
     from vramguard.source.python import Source
 
-_CLASS: Final = re.compile(r"\bclass \w")
+_CLASS: Final = re.compile(r"class (?<=\bclass )\w")  # a text to look for in front is found at once
 _NUMBER: Final = re.compile(r"[Ff]loat|Decimal|decimal|\bint\b|Int\b|conint|Integer")
 _SCHEMAS: Final = (
     "pydantic", "sqlmodel", "msgspec", "marshmallow", "dataclass", "TypedDict", "NamedTuple", "attr", "BaseModel",
@@ -24,11 +24,14 @@ _HANDLER: Final = re.compile(
     r"@[\w.]+\.(?:get|post|put|patch|delete|route|api_route|websocket|api|endpoint|output|response)\b"
     r"|@(?:get|post|put|patch|delete|route|fastapi_endpoint|web_endpoint)\(|response_model|BasePredictor|LitAPI"
 )
-_MODEL: Final = re.compile(
-    r"predict|\bgenerate|infer|forecast|classif|embed|transcribe|completion|invoke|pipeline|(?:models?|network|pipe|llm|regressor)[])]*\(|recommend|estimate_"
-)
+# What a model is asked for, or with; plain words are found much sooner.
+_ASKED: Final = (
+    "predict", "infer", "forecast", "classif", "embed", "transcribe", "completion", "invoke", "pipeline", "recommend",
+    "estimate_",
+)  # fmt: skip
+_MODEL: Final = re.compile(r"\bgenerate|(?:models?|network|pipe|llm|regressor)[])]*\(")
 # A class of the repository's own base, which only other modules can tell to be a schema.
-_DERIVED: Final = re.compile(r"\bclass \w{1,80}\([^()\n]{0,200}(?:Base|Model|Schema|Response|Output|Result)")
+_DERIVED: Final = re.compile(r"class (?<=\bclass )\w{1,80}\([^()\n]{0,200}(?:Base|Model|Schema|Response|Output|Result)")
 _MAX: Final = 1 << 20
 
 
@@ -53,7 +56,7 @@ def extract(document: Document) -> Iterator[Fact]:
         yield from classes.of_module(module)
     if handlers:
         yield from found.responses(module)
-    yield found.names_of(module, deep=handlers or _MODEL.search(text) is not None)
+    yield found.names_of(module, deep=handlers or _asks(text))
 
 
 def _may_declare(text: str) -> bool:
@@ -67,4 +70,9 @@ def _may_declare(text: str) -> bool:
 def _may_predict(path: str, text: str) -> bool:
     if path.endswith("__init__.py"):
         return "import" in text
-    return _MODEL.search(text) is not None and ("def " in text or "=" in text)
+    return _asks(text) and ("def " in text or "=" in text)
+
+
+def _asks(text: str) -> bool:
+    """Whether a text has a word of asking a model."""
+    return any(word in text for word in _ASKED) or _MODEL.search(text) is not None

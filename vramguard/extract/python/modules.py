@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vramguard.source import Location, Span
 from vramguard.source.expression import Argument, Call, Expression, Items, Literal, Opaque, Operation, Table
 from vramguard.source.program import MODULE, Binding, Called, Condition, Import, Parameter, PythonModule, Scope
+from vramguard.source.python import INNER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +52,7 @@ _GROWS = {ast.Add: "+", ast.BitOr: "|"}
 _GROWING = ("update", "setdefault", "append", "extend")
 _Under = tuple[Condition, ...]
 _Pending = tuple[ast.stmt, int, _Under]
-_LEAVES = frozenset({ast.Constant, ast.Name, ast.Load, ast.Store})
+_LEAVES = frozenset({ast.Constant, ast.Name})
 _MAX_CONDITIONS = 8
 _MAYBE: _Under = ((None, True),)
 
@@ -267,7 +268,7 @@ class _Walk:
                 if isinstance(found, Call):
                     self.calls.append(Called(found, scope))
             if kind not in _LEAVES:  # the standard library's own walk takes most of the time
-                for name in child._fields:
+                for name in INNER[kind]:
                     value = getattr(child, name)
                     if isinstance(value, ast.AST):
                         pending.append(value)
