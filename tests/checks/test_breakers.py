@@ -47,7 +47,7 @@ def test_an_application_with_every_fault() -> None:
     (health,) = ShallowHealthCheck().find(found)
     assert (health.at.line, health.values["route"], len(health.evidence)) == (10, "/health", 1)
     (slow,) = UnboundedInference().find(found)
-    assert (slow.at.line, slow.values["handler"]) == (15, "price")
+    assert (slow.at.line, slow.values["handler"], slow.evidence[-1].at.line) == (13, "price", 15)
     assert {one.values["client"]: one.values["waits"] for one in MissingTimeout().find(found)} == {
         "requests.get": "for ever",
         "OpenAI": "600 seconds or more",

@@ -19,10 +19,12 @@ MARKS: Final = frozenset({"source", "date", "call", "kind", "weak"})
 KEYS: Final[dict[str, set[str]]] = {
     "output": {
         "remote", "bounded_by", "constructor_bounded_by", "default_timeout_s", "default_retries", "object", "unless",
+        "addresses", "carries", "structured",
     },
     "handler": {
         "framework", "decorator", "base", "methods", "own", "functions", "files", "classes", "function", "key",
         "arguments", "beside", "response_keyword", "annotation", "stream",
+        "hands", "having",
     },
     "sink": {"gives", "assigned", "within", "receiver"},
     "response": {"bypass", "serialises_nan", "body", "stream", "stream_if", "file"},
@@ -79,7 +81,7 @@ KINDS: Final = {
     "fit": {"estimator", "network", "job"},
     "execute": {"code", "shell", "sql", "tool"},
 }
-FOUND_BY: Final = ("call", "aside", "decorator", "base", "functions", "classes", "assigned", "argument")
+FOUND_BY: Final = ("having", "call", "aside", "decorator", "base", "functions", "classes", "assigned", "argument")
 HOLDS_PATTERNS: Final = ("call", "aside", "decorator", "base", "object", "assigned", "callback_base")
 
 # A name, or one of several, with wildcards; `()` and `[]` behind it any number of times; segments between dots.
@@ -116,8 +118,9 @@ def matchers(name: str, key: str) -> list[tuple[re.Pattern[str], Row]]:
 
 
 def speaking(name: str, path: str, key: str = "call") -> Row | None:
-    """The first row of a table that speaks of a path."""
-    return next((row for pattern, row in matchers(name, key) if pattern.fullmatch(path)), None)
+    """The first row of a table that speaks of a path, whatever address is asked."""
+    rows = (row for pattern, row in matchers(name, key) if pattern.fullmatch(path))
+    return next((row for row in rows if not row.get("addresses")), None)
 
 
 ROWS: Final = [

@@ -32,7 +32,7 @@ class UnboundedInference:
 
     frameworks: tuple[str, ...] = (
         *("fastapi", "starlette", "flask", "django", "litestar", "aiohttp", "tornado", "bottle", "falcon", "?"),
-        *("ray-serve", "cog", "gradio", "chainlit", "dash"),
+        *("ray-serve", "cog", "gradio", "chainlit", "dash", "bot", "telegram"),
     )
     classes: tuple[PathClass, ...] = _JUDGED
     warnings: tuple[PathClass, ...] = _WEAKER

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ShallowHealthCheck:
     """Routes of an application's health answer a constant, and none of them asks the model or reads any state.
 
-    Only where a route of the same application asks a model, or is named for its answers. Once for each application.
+    Only where a route of the same application asks a model, or is named for its answers. Once for each route.
     """
 
     classes: tuple[PathClass, ...] = (PathClass.SERVING, PathClass.TRAINING)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 from vramguard.checks import Problem, Severity, check
 from vramguard.checks.shared import evidence
 from vramguard.facts import PathClass
+from vramguard.facts.fields import NumberField, SchemaClass
 from vramguard.facts.values import UNREAD
-from vramguard.link.code.outputs import exposures
+from vramguard.link.code.masked import masked
+from vramguard.link.code.outputs import REFUSING, exposures
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
     from vramguard.facts.outputs import Exposure, Layer
 
 _NUMBERS: Final = ("number", "any")
-# Layers that can refuse a value, whatever they ask of it.
-_REFUSING: Final = ("finite", "bounds", "member", "text", "schema")
 _ASKED: Final = {
     "number": "a number",
     "any": "a number or a label",
@@ -33,7 +33,7 @@ _ASKED: Final = {
 
 def refusing(exposure: Exposure) -> list[Layer]:
     """The layers that can refuse the answer."""
-    return [layer for layer in exposure.layers if layer.kind in _REFUSING]
+    return [layer for layer in exposure.layers if layer.kind in REFUSING]
 
 
 def judged(facts: Facts, classes: tuple[PathClass, ...]) -> Iterator[tuple[Exposure, bool]]:
@@ -63,7 +63,7 @@ class UnvalidatedOutput:
         for exposure, weak in judged(facts, self.warnings):
             if exposure.output.kind not in self.kinds or exposure.stream is not self.stream or refusing(exposure):
                 continue
-            if exposure.output.kind in _NUMBERS and any(layer.kind == "model" for layer in exposure.layers):
+            if exposure.output.kind in _NUMBERS and self._is_declared(exposure, facts):
                 continue
             key = exposure.at, exposure.sink.name if exposure.sink.framework else ""
             if key in seen:
@@ -71,6 +71,19 @@ class UnvalidatedOutput:
             seen.add(key)
             weaker = weak or exposure.output.kind in self.weaker or exposure.output.weak
             yield self._problem(exposure, Severity.WARNING if weaker else None)
+
+    @staticmethod
+    def _is_declared(exposure: Exposure, facts: Facts) -> bool:
+        """Whether a declared model holds the answer, of whose fields another rule speaks: not where it is put into a
+        cache or a queue, which no handler declares, and any number is let through.
+        """
+        models = {layer.what for layer in exposure.layers if layer.kind == "model"}
+        if exposure.sink.kind not in ("cache", "queue"):
+            return bool(models)
+        asked = [one for one in facts.of(NumberField) if one.model in models and one.kind != "int"]
+        asks = [one for one in facts.of(SchemaClass) if one.name in models and (one.finite is not None or one.guards)]
+        plain = [one for one in asked if one.finite is None and not (one.lower or one.upper or one.guards)]
+        return bool(models) and (bool(asks) or not asked or plain != asked)
 
     @staticmethod
     def _problem(exposure: Exposure, severity: Severity | None) -> Problem:
@@ -147,6 +160,12 @@ class MaskedNan:
                     values = {"mask": layer.what, "call": exposure.output.call, "sink": exposure.sink.name}
                     severity = Severity.WARNING if weak else None
                     yield Problem(layer.at, values, evidence(exposure.steps), severity, subject=layer.what)
+        for exposure in masked(facts):
+            layer = exposure.layers[0]
+            if layer.at not in seen and facts.classify(layer.at.path) not in UNREAD:
+                seen.add(layer.at)
+                values = {"mask": layer.what, "call": exposure.output.call, "sink": exposure.sink.name}
+                yield Problem(layer.at, values, evidence(exposure.steps), Severity.WARNING, subject=layer.what)
 
 
 @check("assert-as-validator")

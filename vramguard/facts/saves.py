@@ -65,3 +65,21 @@ class Trainer:
     leaks: str
     steps: tuple[Step, ...] = ()
     unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredCallback:
+    """A callback of a trainer as YAML makes it. `settings`: its plain arguments, by name."""
+
+    at: Location
+    path: str  # of the class: `lightning.pytorch.callbacks.ModelCheckpoint`
+    settings: tuple[tuple[str, object], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TrainerSettings:
+    """The `trainer:` of a configuration that Lightning's command line reads. `settings`: its plain values, by name."""
+
+    at: Location
+    settings: tuple[tuple[str, object], ...]
+    callbacks: tuple[ConfiguredCallback, ...] = ()

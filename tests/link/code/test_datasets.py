@@ -232,13 +232,97 @@ rows = load_rows()
         (LINES.format("continue"), ["except: continue"]),
         (LINES.format("pass"), ["except: pass"]),
         (LINES.format("raise"), []),
-        (LINES.format("print(line)"), []),
+        (LINES.format("print(line)"), ["except: pass"]),
+        (LINES.format("print(f'{line} is bad')\n            continue"), ["except: continue"]),
+        (LINES.format("if rows:\n                print(len(line))"), ["except: pass"]),
+        (LINES.format("rows.append(None)"), []),
+        (LINES.format("skipped = 1\n            print(skipped)"), []),
+        (LINES.format("with open('bad.txt', 'a') as f:\n                f.write(line)"), []),
         (f"{ROWS}{FIT}", ["except: an empty collection"]),
         (f"{ROWS}print(rows)", []),
+        (f"{ROWS}{FIT}".replace("[]", "pd.DataFrame()"), ["except: an empty collection"]),
+        (
+            f"{READ}promo = pd.to_numeric(rows['a'], errors='coerce').eq(1)\nLinearRegression().fit(promo, rows['b'])",
+            [],
+        ),
     ],
 )
 def test_what_vanishes(text: str, how: list[str]) -> None:
     assert [one.how for one in swallowed_errors(program(text))] == how
+
+
+BATCHES = """
+class TextDataLoader:
+    def __init__(self, path, tokenizer):
+        self.file, self.tokenizer, self.tokens = open(path), tokenizer, []
+
+    def get_batch(self):
+        while len(self.tokens) < 64:
+            line = self.file.readline()
+            try:
+                text = json.loads(line)["text"]
+            except ValueError:
+                {}
+            try:
+                ids = self.tokenizer(text)
+            except ValueError as error:
+                print(error)
+                continue
+            self.tokens.extend(ids)
+        return torch.tensor(self.tokens)
+"""
+ITEM = """
+from PIL import Image
+class Pairs(torch.utils.data.Dataset):
+    def __getitem__(self, number):
+        try:
+            return Image.open(self.files[number])
+        except {}:
+            {}
+def train(rows):
+    LinearRegression().fit(rows)
+"""
+PAGES = """
+def collect(urls, path):
+    rows = []
+    for url in urls:
+        try:
+            page = requests.get(url)
+            page.raise_for_status()
+            rows.append(page.text)
+        except requests.RequestException as error:
+            {}
+    with open(path, "w") as file:
+        writer = csv.writer(file)
+        for row in rows:
+            writer.writerow([row])
+def train(rows):
+    LinearRegression().fit(rows)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        (BATCHES.format("continue"), ["except: continue", "except: continue"]),
+        (BATCHES.format("raise"), ["except: continue"]),
+        (ITEM.format("OSError", "return torch.zeros(3)"), ["except: something else"]),
+        (ITEM.format("OSError", "print(number)\n            return self[number + 1]"), ["except: something else"]),
+        (ITEM.format("IndexError", "return None"), []),
+        (ITEM.format("OSError", "self.bad.append(number)\n            return torch.zeros(3)"), []),
+        (ITEM.format("OSError", "raise"), []),
+        (PAGES.format("print(error)"), ["except: pass"]),
+        (PAGES.format("raise"), []),
+    ],
+)
+def test_loaders_that_say_it_and_go_on(text: str, how: list[str]) -> None:
+    assert [one.how for one in swallowed_errors(program(text))] == how
+
+
+@pytest.mark.parametrize(("name", "found"), [("collect_blocks", 1), ("collect_estates", 1), ("collect_logs", 0)])
+def test_words_that_hold_another_word(name: str, found: int) -> None:
+    text = f"def {name}(file):\n    json.dump(requests.get('http://x.example/a').json(), file)\n"
+    assert len(web_data(program(text.replace("file)", "data_file)")))) == found
 
 
 def test_a_table_that_another_program_has_held_against_a_schema() -> None:
@@ -246,3 +330,74 @@ def test_a_table_that_another_program_has_held_against_a_schema() -> None:
     read = f"import sys\nrows = pd.read_csv(sys.argv[1])\n{FIT}"
     assert trained(read, clean=clean) == [("read_csv", "LinearRegression.fit", True)]
     assert trained(f"{READ}{FIT}", clean=clean) == [("read_csv", "LinearRegression.fit", False)]
+
+
+def test_what_comes_too_late_or_watches_something_else() -> None:
+    late = f"{READ}{FIT}\npa.DataFrameSchema({{}}).validate(rows)\n"
+    assert trained(late) == [("read_csv", "LinearRegression.fit", False)]
+    early = f"{READ}pa.DataFrameSchema({{}}).validate(rows)\n{FIT}"
+    assert trained(early) == [("read_csv", "LinearRegression.fit", True)]
+    check = "def check():\n    rows = pd.read_csv('p.csv')\n    if rows['a'].isna().any():\n        raise ValueError\n"
+    files = {"train.py": HEAD + f"{READ}{FIT}", "monitoring/drift.py": HEAD + check}
+    assert [one.validated for one in data_sources(facts(files))] == [False]
+    files = {"train.py": HEAD + f"{READ}{FIT}", "ingest/rows.py": HEAD + check}
+    assert [one.validated for one in data_sources(facts(files))] == [True]
+
+
+def test_a_pipeline_whose_model_a_function_makes() -> None:
+    make = "def model():\n    return LinearRegression()\n"
+    make += "def build():\n    return Pipeline([('s', StandardScaler()), {}])\n"
+    text = f"{make}{READ}build().fit(rows[['a']], rows['b'])"
+    assert len(trained(text.replace("{}", "('m', model())"))) == 1
+    assert trained(text.replace("{}", "('m', StandardScaler())")) == []
+
+
+KEPT = """
+class Kept:
+    def __init__(self):
+        self.pipeline = Pipeline([("m", LinearRegression())])
+    def load(self):
+        self.pipeline = joblib.load("train_data.pkl")["pipeline"]
+    def fit(self, rows):
+        self.pipeline.fit({})
+"""
+
+
+def test_a_pipeline_that_is_loaded_is_no_data() -> None:
+    assert trained(KEPT.format("rows")) == []
+    assert [call for call, _, _ in trained(KEPT.format("pd.read_csv('p.csv')"))] == ["read_csv"]
+
+
+STAGE = f"""
+{READ}
+rows["a"] = pd.to_numeric(rows["a"], errors="coerce")
+rows = rows.dropna()
+rows.to_csv(f"{{folder}}/clean.csv")
+"""
+
+
+@pytest.mark.parametrize(
+    ("clean", "more", "count"),
+    [
+        (STAGE, {"learn": f"rows = pd.read_csv('data/clean.csv')\n{FIT}"}, 1),
+        (STAGE, {"learn": f"rows = pd.read_csv('data/other.csv')\n{FIT}"}, 0),
+        (STAGE, {"show": "print(pd.read_csv('data/clean.csv'))"}, 0),
+        (
+            STAGE.replace("rows.dropna()", "rows.loc[rows['a'].notna()]"),
+            {"learn": f"rows = pd.read_csv('data/clean.csv')\n{FIT}"},
+            0,
+        ),
+        (
+            STAGE,
+            {
+                "features": "pd.read_csv('data/clean.csv').to_csv('data/features.csv')",
+                "learn": f"rows = pd.read_csv('data/features.csv')\n{FIT}",
+            },
+            1,
+        ),
+    ],
+)
+def test_what_is_lost_before_a_file_from_which_another_program_learns(
+    clean: str, more: dict[str, str], count: int
+) -> None:
+    assert len(swallowed_errors(program(clean, **more))) == count

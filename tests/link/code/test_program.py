@@ -176,3 +176,15 @@ def test_a_module_beside_the_file_or_above_it(helper: str) -> None:
         "deep/svc/app.py": "from helper import load\nload().predict(1)\n",
     })  # fmt: skip
     assert "joblib.load().predict" in program.meanings.called(call(program, "load.predict"))
+
+
+def test_a_package_gathers_by_stars_what_its_modules_have() -> None:
+    files = {
+        "settings/__init__.py": "from .data import *\nfrom .pipeline import *\n",
+        "settings/data.py": "from . import *\nRAW = 1\n",
+        "settings/pipeline.py": "import joblib\nMODEL = joblib.load('m')\n",
+        "app.py": "from settings import *\nMODEL.predict(1)\nUNKNOWN.predict(2)\n",
+    }
+    program = code(files)
+    assert program.meanings.called(call(program, "MODEL.predict")) == {"joblib.load().predict"}
+    assert program.meanings.called(call(program, "UNKNOWN.predict")) == {"?UNKNOWN.predict"}

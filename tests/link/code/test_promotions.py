@@ -187,3 +187,67 @@ def run():
 )
 def test_a_job_that_pushes(text: str, count: int) -> None:
     assert len(pushed(facts({"app.py": text}))) == count
+
+
+DECIDE = """
+def decide(new):
+    try:
+        old = client.get_model_version_by_alias("prices", "champion")
+    except {}:
+        return {}
+    if new > old.score:
+        return "champion", "better"
+    return "challenger", "worse"
+
+def run():
+    new = train()
+    alias, why = decide(new)
+    client.set_registered_model_alias("prices", alias, 1)
+"""
+
+
+@pytest.mark.parametrize(
+    ("caught", "answer", "chains", "expected"),
+    [
+        ("LookupError", "'champion', 'none there'", ["", "chain"], [("absent",)]),
+        ("Exception", "'champion', 'failed'", ["", "chain"], [("error",)]),
+        ("Exception", "'challenger', 'failed'", ["", "chain"], []),
+        ("Exception", "None", ["", "chain"], []),
+    ],
+)
+def test_an_alias_that_a_function_answers(
+    caught: str, answer: str, chains: list[str], expected: list[tuple[str, ...]]
+) -> None:
+    text = DECIDE.format(caught, answer)
+    assert by(text) == chains
+    assert [one.faults for one in comparators(facts({"app.py": HEAD + text}))] == expected
+
+
+def test_an_alias_that_is_never_the_one_in_use() -> None:
+    assert by(DECIDE.format("Exception", "None").replace("champion", "canary")) == [""]
+
+
+SETTINGS = """
+from sagemaker.workflow.parameters import ParameterString
+status = ParameterString(name="ModelApproval", default_value="{}")
+"""
+REGISTERED = """
+from sagemaker import PipelineModel
+from sagemaker.sklearn.estimator import SKLearn
+from settings import *
+
+
+def run():
+    SKLearn(role=1).fit(rows)
+    return PipelineModel(models=[]).register(approval_status=status)
+"""
+
+
+@pytest.mark.parametrize(("default", "how"), [("Approved", ["chain"]), ("PendingManualApproval", [])])
+def test_an_approval_that_is_a_parameter_of_a_pipeline_elsewhere(default: str, how: list[str]) -> None:
+    files = {
+        "settings/__init__.py": "from .pipeline import *\n",
+        "settings/pipeline.py": SETTINGS.format(default),
+        "app.py": REGISTERED,
+    }
+    assert [one.by for one in promotions(facts(files)) if one.kind == "approval"] == how

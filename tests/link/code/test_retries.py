@@ -90,6 +90,7 @@ LOOPS = {
     "while True:\n    try:\n        save(requests.get(x))\n    except Exception:\n        pass": 0,
     # with a pause
     "while True:\n    try:\n        return requests.get(x)\n    except Exception:\n        pass\n    time.sleep(30)": 0,
+    "while True:\n    try:\n        return requests.get(x)\n    except Exception:\n        time.sleep(0.1)": 1,
     # nobody is asked
     "while True:\n    try:\n        return int(input())\n    except ValueError:\n        pass": 0,
 }

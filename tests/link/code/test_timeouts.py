@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from programs import facts
 
+from vramguard.checks.breakers import UnboundedInference
 from vramguard.link.code.latency import latency_guards
 from vramguard.link.code.timeouts import outbound_calls, slow_answers
 
@@ -105,6 +106,9 @@ app = Flask(__name__)
 bare = OpenAI()
 limited = OpenAI(timeout=2)
 own = OpenAI(http_client=httpx.Client(timeout=2))
+proxied = OpenAI(http_client=httpx.Client(trust_env=False))
+transport = httpx.AsyncClient(**options)
+handed = OpenAI(http_client=transport)
 spread = OpenAI(**options)
 queue = boto3.client("kinesis")
 quick = boto3.client("kinesis", config=Config(read_timeout=1))
@@ -126,6 +130,7 @@ def route(body: str) -> str:
         ("return requests.get(x, timeout=None)", "requests.get", 0),
         ("return session.post(x, json={})", "session.post", 0),
         ("return bare.chat.completions.create(model='m')", "OpenAI", 600),
+        ("return proxied.chat.completions.create(model='m')", "OpenAI", 600),
         ("return bare.responses.create(model='m', timeout=None)", "bare.responses.create", 0),
         ("c = anthropic.Anthropic()\nreturn c.messages.create()", "anthropic.Anthropic", 600),
         ("return queue.put_record(Data=x)", "boto3.client", 60),
@@ -148,6 +153,7 @@ def test_clients_without_a_timeout(body: str, client: str, default: float) -> No
         "return limited.chat.completions.create(model='m')",
         "return bare.chat.completions.create(model='m', timeout=1)",
         "return own.chat.completions.create(model='m')",
+        "return handed.chat.completions.create(model='m')",
         "return spread.chat.completions.create(model='m')",
         "return quick.put_record(Data=x)",
         "return http.get(x)",
@@ -251,3 +257,190 @@ PROTOCOL = "class Model(Protocol):\n    def predict(self, x): ...\n"
 def test_what_is_known_by_its_method(code: str, count: int) -> None:
     text = f'{APP}{code}\n@app.get("/x")\ndef f(x, kept):\n    return of(kept, x)\n'
     assert len(slow_answers(facts({"app.py": text}))) == count
+
+
+WEB = "from fastapi import Depends, FastAPI, Request\napp = FastAPI()\n"
+MAKERS = [
+    (  # a factory that gives a tuple, in a class's base
+        (
+            "from openai import OpenAI\nclass Base:\n    def __init__(self):\n"
+            "        self.name, self.client = self._make()\n"
+            "    def _make(self):\n        return 'a', self._client()\n    def _client(self):\n"
+            "        return OpenAI(api_key='k')\n"
+            "class Agent(Base):\n    def run(self, x):\n        return self.client.chat.completions.create(x)\n"
+            "agent = Agent()\n"
+            "@app.get('/a')\ndef a(x):\n    return agent.run(x)\n"
+        ),
+        "OpenAI",
+    ),
+    (  # a tuple that is handed on
+        (
+            "import boto3\ndef make():\n    return boto3.client('bedrock-runtime'), 1\ndef ask(pair, x):\n"
+            "    client, size = pair\n    return client.converse(x)\n@app.get('/a')\ndef a(x):\n"
+            "    return ask(make(), x)\n"
+        ),
+        "boto3.client",
+    ),
+    (  # an attribute of the application's state, by its name as a text
+        (
+            "from openai import OpenAI\nclass Writer:\n    def __init__(self):\n        self.client = OpenAI()\n"
+            "    def write(self, x):\n        return self.client.responses.create(x)\napp.state.writer = Writer()\n"
+            "@app.get('/a')\ndef a(request: Request, x):\n    writer = getattr(request.app.state, 'writer', None)\n"
+            "    return writer.write(x)\n"
+        ),
+        "OpenAI",
+    ),
+    (  # what `**` spreads is written elsewhere
+        (
+            "from openai import OpenAI\nOPTIONS = {'api_key': 'k'}\ndef make():\n    options = OPTIONS.copy()\n"
+            "    return OpenAI(**options)\n@app.get('/a')\ndef a(x):\n    return make().responses.create(x)\n"
+        ),
+        "OpenAI",
+    ),
+    (  # a node of a graph
+        (
+            "from langgraph.graph import StateGraph\nfrom langchain_openai import ChatOpenAI\nmodel = ChatOpenAI()\n"
+            "def node(state):\n    return model.invoke(state)\nbuilder = StateGraph(dict)\n"
+            "builder.add_node('n', node)\n"
+            "graph = builder.compile()\n@app.get('/a')\nasync def a(x):\n    return await graph.ainvoke(x)\n"
+        ),
+        "ChatOpenAI",
+    ),
+    (  # an agent that was made of a model
+        (
+            "from langchain.agents import create_agent\nfrom langchain_openai import ChatOpenAI\n"
+            "@app.get('/a')\nasync def a(x):\n    agent = create_agent(model=ChatOpenAI().bind_tools([]), tools=[])\n"
+            "    return await agent.ainvoke(x)\n"
+        ),
+        "ChatOpenAI",
+    ),
+    (  # an entry of a registry
+        (
+            "from openai import OpenAI\nclass One:\n    def reply(self, x):\n"
+            "        return OpenAI().responses.create(x)\n"
+            "@app.get('/a')\ndef a(x):\n    return load(x)[x].reply(x)\n"
+        ),
+        "OpenAI",
+    ),
+    (  # a callback that was put into a list
+        (
+            "import boto3\nclass Sends:\n    def __init__(self):\n        self.client = boto3.client('kinesis')\n"
+            "    def put(self, x):\n        self.client.put_record(Data=x)\nclass Server:\n"
+            "    def __init__(self, callbacks):\n"
+            "        self.callbacks = callbacks\n    def answer(self, x):\n        for callback in self.callbacks:\n"
+            "            callback(x)\ncallbacks = []\ncallbacks.append(Sends().put)\nserver = Server(callbacks)\n"
+            "@app.get('/a')\ndef a(x):\n    return server.answer(x)\n"
+        ),
+        "boto3.client",
+    ),
+    (  # handed to a pool
+        (
+            "import requests\nfrom concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor()\n"
+            "@app.get('/a')\ndef a(x):\n    return pool.submit(requests.post, x).result()\n"
+        ),
+        "pool.submit",
+    ),
+    (
+        (
+            "import aiohttp\n@app.get('/a')\nasync def a(x):\n"
+            "    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None)) as session:\n"
+            "        return await session.post(x)\n"
+        ),
+        "aiohttp.ClientSession",
+    ),
+]
+
+
+@pytest.mark.parametrize(("text", "client"), MAKERS)
+def test_where_a_client_was_made(text: str, client: str) -> None:
+    (found,) = outbound_calls(facts({"app.py": WEB + text}))
+    assert found.client == client
+
+
+def test_every_maker_of_a_client() -> None:
+    text = (
+        "from anthropic import Anthropic\nfrom openai import OpenAI\ndef make(kind):\n    if kind:\n"
+        "        return Anthropic()\n    return OpenAI(timeout=2)\n@app.get('/a')\ndef a(x):\n    client = make(x)\n"
+        "    client.messages.create(x)\n    return client.chat.completions.create(x)\n"
+    )
+    assert [one.client for one in outbound_calls(facts({"app.py": WEB + text}))] == ["Anthropic"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        (
+            "from openai import OpenAI\nOPTIONS = {'timeout': 2}\ndef make():\n"
+            "    options = dict(OPTIONS, api_key='k')\n"
+            "    return OpenAI(**options)\n@app.get('/a')\ndef a(x):\n    return make().responses.create(x)\n"
+        ),
+        (
+            "import aiohttp\n@app.get('/a')\nasync def a(x):\n"
+            "    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(sock_read=5)) as session:\n"
+            "        return await session.post(x)\n"
+        ),
+        (
+            "from langchain.agents import create_agent\nfrom langchain_openai import ChatOpenAI\n"
+            "@app.get('/a')\nasync def a(x):\n    agent = create_agent(model=ChatOpenAI(timeout=2), tools=[])\n"
+            "    return await agent.ainvoke(x)\n"
+        ),
+        (
+            "from openai import OpenAI\nclass Job:\n    def get(self, x):\n"
+            "        return OpenAI().responses.create(x)\n"
+            "@app.get('/a')\ndef a(x):\n    return load(x).get(x)\n"
+        ),  # so many things have a `get`
+        (
+            "import requests\nfrom concurrent.futures import ThreadPoolExecutor\npool = ThreadPoolExecutor()\n"
+            "@app.get('/a')\ndef a(x):\n    return pool.submit(requests.post, x, timeout=1).result()\n"
+        ),
+    ],
+)
+def test_clients_that_were_made_with_one(text: str) -> None:
+    assert outbound_calls(facts({"app.py": WEB + text})) == ()
+
+
+def test_a_module_whose_folder_is_put_on_the_path() -> None:
+    client = "from openai import OpenAI\ndef ask(x):\n    return OpenAI().responses.create(x)\n"
+    route = f"{WEB}from bots.writer import ask\n@app.get('/a')\ndef a(x):\n    return ask(x)\n"
+    (found,) = outbound_calls(facts({"server/app.py": route, "library/bots/writer.py": client}))
+    assert found.at.path == "library/bots/writer.py"
+    two = {"server/app.py": route, "library/bots/writer.py": client, "other/bots/writer.py": client}
+    assert outbound_calls(facts(two)) == ()
+
+
+def test_a_module_that_only_hands_on_what_it_imports() -> None:
+    files = {
+        "app.py": f"{WEB}from networks import CrossEncoderModel\n@app.get('/a')\ndef a(x):\n"
+        "    return CrossEncoderModel()(x)\n",
+        "networks/__init__.py": "from .scores import CrossEncoderModel\n",
+        "networks/scores.py": (
+            "from sentence_transformers import CrossEncoder\nclass CrossEncoderModel:\n    def __init__(self):\n"
+            "        self.model = CrossEncoder('m')\n    def __call__(self, x):\n        return self.model.predict(x)\n"
+        ),
+    }
+    (found,) = slow_answers(facts(files))
+    assert (found.handler, found.model) == ("a", "self.model.predict")
+
+
+BOT = """
+import joblib
+from telegram.ext import Application, CommandHandler
+model = joblib.load("m")
+
+
+async def price(update, context):
+    await update.message.reply_text(str(ask(update)))
+
+
+def ask(x):
+    return {}
+
+
+Application.builder().token("t").build().add_handler(CommandHandler("price", price))
+"""
+
+
+@pytest.mark.parametrize(("answer", "count"), [("model.predict([x])", 1), ("limit(model.predict, x)", 0)])
+def test_whoever_writes_to_a_bot_waits_for_its_model(answer: str, count: int) -> None:
+    problems = list(UnboundedInference().find(facts({"bot.py": BOT.format(answer)})))
+    assert [one.values["handler"] for one in problems] == ["price"] * count

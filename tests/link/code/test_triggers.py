@@ -135,10 +135,52 @@ def test_what_only_looks_like_a_score(text: str) -> None:
     assert found(text) == []
 
 
-def test_a_score_that_a_clock_looks_at_is_the_score() -> None:
-    assert found("def check():\n    if measured_drift() > 1:\n        train()\nschedule.every().day.do(check)") == [
-        ("score", False)
-    ]
+def test_a_clock_that_looks_at_a_score_is_a_weaker_one() -> None:
+    text = "def check():\n    if measured_drift() > 1:\n        train()\nschedule.every().day.do(check)"
+    assert found(text) == [("score", False), ("clock", False)]
+    assert [one.sure for one in triggers(facts({"app.py": MODEL + text}))] == [True, False]
+
+
+def test_a_score_decides_once_for_all_that_it_starts() -> None:
+    text = "def check():\n    if not measured_drift() > 1:\n        return\n    train()\n    train()\n"
+    assert found(text) == [("score", False)]
+
+
+DEPLOY = "def main(cron):\n    subprocess.run(['prefect', 'deploy', 'flows/train.py:nightly', {}])\n"
+FLOW = """
+from prefect import flow
+from sklearn.linear_model import Ridge
+@flow
+def nightly(rows):
+    Ridge().fit(rows)
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "kinds"),
+    [
+        (DEPLOY.format("'--cron', cron"), [("clock", False)]),
+        (DEPLOY.format("'--pool', 'p'"), []),
+        (DEPLOY.format("'--cron', cron").replace("nightly'", "other'"), []),
+        ("subprocess.run('prefect deploy flows/train.py:nightly --interval 60', shell=True)", [("clock", False)]),
+    ],
+)
+def test_a_flow_that_a_command_line_schedules(command: str, kinds: list[tuple[str, bool]]) -> None:
+    assert found(command, flows__train=FLOW) == kinds
+
+
+WAKE = """
+import boto3
+ec2 = boto3.client("ec2")
+def lambda_handler(event, context):
+    print("{}")
+    ec2.start_instances(InstanceIds=["i-1"])
+"""
+
+
+@pytest.mark.parametrize(("said", "kinds"), [("retraining starts", [("event", False)]), ("hello", [])])
+def test_a_machine_that_an_event_wakes_to_train(said: str, kinds: list[tuple[str, bool]]) -> None:
+    assert found(WAKE.format(said)) == kinds
 
 
 def test_a_person_who_is_asked() -> None:

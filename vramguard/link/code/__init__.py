@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING
 
 from vramguard.facts import KnownCall
 from vramguard.facts.values import UNREAD
+from vramguard.link.code.addresses import addressed
 from vramguard.link.code.flow import Flow
 from vramguard.link.code.guards import Guards
 from vramguard.link.code.meaning import RUNNERS, Meanings, Own
 from vramguard.link.code.program import Program, Ref
 from vramguard.link.code.roles import Table, packages, silent, table
+from vramguard.link.code.surfaces import relays
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -33,9 +35,15 @@ class Code:
         self.facts = facts
         self.program = Program(facts, packages())
         self.meanings = Meanings(self.program)
-        self.flow = Flow(self.meanings)
+        self.flow = Flow(self.meanings, lambda: relays(self))
         self.guards = Guards(self.meanings)
+        self._known_addresses: dict[tuple[str, Ref], Row | None] = {}
         self._by_kind: dict[str, list[tuple[Ref, Row]]] = {}
+
+    def hand_on(self, facts: Facts) -> None:
+        """Be the program of further facts, which are these and some that no code says: nothing is joined again."""
+        self.facts = facts
+        facts.once("code", lambda _: self)
 
     @cached_property
     def routines(self) -> tuple[Routine, ...]:
@@ -73,7 +81,16 @@ class Code:
 
     def _row(self, kind: str, call: Ref, paths: frozenset[str]) -> Row | None:
         found = table(kind).among(paths)
+        if found is not None and "addresses" in found:
+            return self._addressed(kind, call, found)
         return self._said(kind, call) if found is None and kind in self._configured else found
+
+    def _addressed(self, kind: str, call: Ref, row: Row) -> Row | None:
+        """A call of an HTTP client, by the address that it asks."""
+        key = kind, call
+        if key not in self._known_addresses:
+            self._known_addresses[key] = addressed(self, call, row)
+        return self._known_addresses[key]
 
     @cached_property
     def called(self) -> list[tuple[Ref, frozenset[str]]]:
@@ -118,6 +135,17 @@ class Code:
         parts = routine.path.removesuffix(".py").removesuffix("/__init__").split("/")
         name = self.name(routine).replace(".__init__", "()").replace(".__call__", "()")
         return frozenset(".".join((*parts[start:], name)) for start in range(len(parts)))
+
+    def published(self, routine: Routine) -> str | None:
+        """The name of a function or class of a library that we know, where the repository is that library: a package of
+        that name stands in it.
+        """
+        parts = routine.path.removesuffix(".py").removesuffix("/__init__").split("/")
+        for start, first in enumerate(parts[:-1]):
+            if f"{'/'.join(parts[: start + 1])}/__init__.py" in self.program.paths:
+                known = first in self.program.foreign
+                return ".".join((*parts[start:], self.name(routine))) if known else None
+        return None
 
     def decorators(self, routine: Routine) -> Iterator[tuple[Ref, frozenset[str]]]:
         """The decorators of a function or class, each with its access paths; `()` after one that is called."""

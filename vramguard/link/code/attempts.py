@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.link.code.program import Ref
+from vramguard.link.code.serving import called
 from vramguard.link.code.timeouts import waits
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from vramguard.link.code.roles import Row
 
 _MOST: Final = 200  # tries of one function
+_PIPES: Final = frozenset({"pipeline", "pipe"})  # of Redis as well
 _ASKED: tuple[str | None, ...] = (None, "grpc", "client", "document", "crawl")  # kinds of fetches
 
 
@@ -58,7 +60,8 @@ class Attempts:
     @cached_property
     def models(self) -> Mapping[Ref, Row]:
         """The calls of models."""
-        return {call: row for call, row in self.code.calls("output") if row["kind"] != "vector"}
+        found = ((call, row) for call, row in self.code.calls("output") if row["kind"] != "vector")
+        return {call: row for call, row in found if not row.get("weak") or called(call) not in _PIPES}
 
     @cached_property
     def asked(self) -> Mapping[Routine, list[Ref]]:

@@ -67,19 +67,53 @@ class Bounds:
         pending, seen = [ref], {ref}
         while pending and len(seen) < _USES:
             place = pending.pop()
-            node = place.node
-            if node.op == "table" and NONE not in node.inputs[::2]:
-                found |= {place.to(number).node.name.strip("'\"") for number in node.inputs[::2]}
-            elif node.op in ("join", "grown") and node.inputs:
-                if node.op == "grown":
-                    found |= {place.to(number).node.name.strip("'\"") for number in node.inputs[1:2]}
-                held = node.inputs if node.op == "join" else node.inputs[:1]
-                inner = [one for number in held if (one := place.to(number)) not in seen]
-                seen.update(inner)
-                pending += inner
-            else:
+            inner = self._keyed(place, found)
+            if inner is None:
                 return None
+            fresh = [one for one in inner if one not in seen]
+            seen.update(fresh)
+            pending += fresh
         return None if pending else found
+
+    def _keyed(self, place: Ref, found: set[str]) -> list[Ref] | None:
+        """Puts the keys that stand at a place of a table into `found`, and gives what else it is made of; None where
+        nobody can tell.
+        """
+        node = place.node
+        if node.op == "table":
+            keys = [place.to(number).node for number in node.inputs[::2] if number != NONE]
+            found |= {key.name.strip("'\"") for key in keys}
+            spread = zip(node.inputs[::2], node.inputs[1::2], strict=True)
+            return [place.to(value) for key, value in spread if key == NONE]
+        if node.op == "grown" and node.inputs:
+            found |= {place.to(number).node.name.strip("'\"") for number in node.inputs[1:2]}
+            return [place.to(node.inputs[0])]
+        if node.op == "call":
+            return self._called(place, found)
+        return list(place.inputs()) if node.op == "join" else self._named(place) or None
+
+    @staticmethod
+    def _called(call: Ref, found: set[str]) -> list[Ref] | None:
+        """`config.copy()`, `dict(config, model=name)`."""
+        function = call.to(call.node.inputs[0]).node
+        if function.op == "attr" and function.name == "copy":
+            return [call.to(function.inputs[0])]
+        if function.op != "name" or function.name != "dict":
+            return None
+        found |= {word for word, _ in call.node.arguments() if word not in ("", "*", "**")}
+        return [call.to(number) for word, number in call.node.arguments() if word in ("", "**")]
+
+    def _named(self, ref: Ref) -> list[Ref]:
+        """What a name of a module stands for, where it is a table that is written there."""
+        program = self.code.program
+        if ref.node.op == "name":
+            return program.lookup(ref.routine, ref.node.name)
+        if ref.node.op != "import":
+            return []
+        base, _, last = ref.node.name.rpartition(".")
+        path = program.resolve(ref.routine.path, base) if base.strip(".") else None
+        module = program.module(path) if path is not None else None
+        return program.lookup(program.routine(module, 0), last) if module is not None else []
 
     def _within(self, call: Ref) -> bool:
         blocks = call.routine.function.blocks

@@ -15,7 +15,7 @@ from vramguard.facts.retraining import Comparator
 from vramguard.link.code import program
 from vramguard.link.code.conditions import parts_of
 from vramguard.link.code.program import Ref
-from vramguard.link.code.promotions import Promotions
+from vramguard.link.code.promotions import Promoting, Promotions
 from vramguard.link.code.reading import Reader
 from vramguard.link.code.triggers import starting
 from vramguard.link.code.words import tokens, within
@@ -67,11 +67,17 @@ class Comparators:
                 continue
             written = self.code.written(one.call)
             last = Step(one.call.at, f"`{written}(…)` promotes")
-            for at, what, faults, steps in self._above(one.call):
+            for at, what, faults, steps in (*self._above(one.call), *self._chosen(one)):
                 key = at.routine.path, at.at.line
                 if key not in seen:
                     seen.add(key)
                     yield Comparator(at.at, what, faults, written, (*steps, last))
+
+    def _chosen(self, one: Promoting) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
+        """`alias, why = decide(new, old)`: the ways on which the function answers with the one in use."""
+        step = Step(one.call.at, "what a function answers is what it becomes")
+        for answer in self.promotions.choices(one):
+            yield from ((at, what, faults, (step,)) for at, what, faults, _ in self._around_return(answer))
 
     def _above(self, call: Ref) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
         """The conditions around a promotion, and those around its callers."""
@@ -285,10 +291,13 @@ class Comparators:
                     yield given, self.reader.text(given, 1), faults
 
     def _around_return(self, ref: Ref) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
-        blocks = ref.routine.function.blocks
-        if any(blocks[number].kind == "except" for number in ref.routine.blocks[ref.node.block]):
-            yield ref, "except", ("error",), ()
-            return
+        function = ref.routine.function
+        for number in ref.routine.blocks[ref.node.block]:
+            block = function.blocks[number]
+            if block.kind == "except":
+                caught = function.nodes[block.test].name.rpartition(".")[2] if block.test != NONE else ""
+                yield ref, f"except {caught}".strip(), ("error" if caught in ("Exception", "") else "absent",), ()
+                return
         yield from (found for found in self._around(ref) if found[2])
 
 

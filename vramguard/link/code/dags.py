@@ -92,15 +92,15 @@ def _trains(code: Code, starts: Starts, call: Ref) -> Start | None:
     if name in PYTHON_OPERATORS:
         function = code.argument(call, "python_callable")
         for one in code.meanings.of(function) if function is not None else ():
-            if isinstance(one, Own) and one.routine is not None and one.routine in starts.plain:
-                return Start(call, one.routine)
+            if isinstance(one, Own) and one.routine is not None and one.routine in starts.down:
+                return Start(call, one.routine, sure=one.routine in starts.plain)  # else a score decides as well
         return None
     words = [word for one in call.node.inputs[1:] if one != NONE for word in texts(code, call.to(one))]
     for path in starts.scripts(words):
         top = code.program.module(path)
         routine = code.program.routine(top, 0) if top is not None else None
-        if routine is not None and routine in starts.plain:
-            return Start(call, routine)
+        if routine is not None and routine in starts.down:
+            return Start(call, routine, sure=routine in starts.plain)
     cut = any(len(word) > _CUT for word in words)  # a long script, of which the text goes on
     named = (
         cut

@@ -16,7 +16,7 @@ from vramguard.link.code.words import text, texts, tokens, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vramguard.facts import Facts
     from vramguard.link.code import Code
@@ -73,16 +73,23 @@ class DataChecks:
 
     # ---- on the way of data
 
-    def on(self, reached: Reached) -> Iterator[DataValidation]:
-        """What stands on a way of data: validators that it is given to, and conditions that raise on it."""
+    def on(self, reached: Reached, way: Iterable[Ref] = ()) -> Iterator[DataValidation]:
+        """What stands on a way of data: validators that it is given to, and conditions that raise on it.
+
+        `way`: how it comes to training; what a function of it does afterwards is too late.
+        """
+        last: dict[Routine, int] = {}
+        for ref in way:
+            last[ref.routine] = max(ref.number, last.get(ref.routine, 0))
         for edge in reached.edges:
-            if edge.user.node.op == "call" and edge.user in self._libraries:
+            late = edge.user.number > last.get(edge.user.routine, edge.user.number)
+            if edge.user.node.op == "call" and not late and edge.user in self._libraries:
                 yield self._library(edge.user)
         for routine in sorted(reached.routines, key=lambda one: (one.path, one.number)):
             yield from self._decorated(routine)
             values = reached.values(routine)
             for test in self.refusals(routine):
-                if self.asks(test, values):
+                if test.number <= last.get(routine, test.number) and self.asks(test, values):
                     yield DataValidation(test.at, self._as_written(test))
 
     def refusals(self, routine: Routine) -> Iterator[Ref]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from vramguard.link.code.roles import Row
 
 _MOST: Final = 250  # reads that are followed
+_STAGES: Final = 3  # programs between a file and what is learned from
 _STEPS: Final = 6
 _DATA: Final = re.compile(
     r"\.(csv|tsv|jsonl?|parquet|arrow|feather|xlsx?|txt|ndjson|data)\b|(^|[^a-z])(data|dataset|train|training|corpus|samples|records|reviews)s?([^a-z]|$)",
@@ -53,6 +54,7 @@ _REVIEWED: Final = frozenset({
 })  # fmt: skip
 _CACHE: Final = re.compile(r"cache|preprocessed|processed", re.IGNORECASE)
 _SPARK: Final = {"kind": "file", "of": ["path", 0]}
+_WATCHES: Final = frozenset({"monitor", "monitoring", "monitors", "drift"})
 _LOADS: Final = frozenset({"load", "read", "get", "fetch", "dataset", "data"})
 
 
@@ -157,7 +159,8 @@ class Sources:
     def _source(self, call: Ref, row: Row, reached: Reached, end: End) -> DataSource:
         at = place(call, row)
         path = written(self.code, at)
-        validations = dict.fromkeys([*self.checks.on(reached), *self._elsewhere(call, path)])
+        way = [*reached.path(end.value), end.call]
+        validations = dict.fromkeys([*self.checks.on(reached, way), *self._elsewhere(call, path)])
         latest = next((one for one in words(self.code, call, at) if "/" in one and _LATEST.search(one)), "")
         name = self.code.name(call.routine)
         trains = self.code.written(end.call)
@@ -181,10 +184,12 @@ class Sources:
         return (*dict.fromkeys(steps[:_STEPS]), last)
 
     def _elsewhere(self, call: Ref, path: str) -> Iterator[DataValidation]:
-        """What refuses the same file in another place: where it is written, or in a program of its own."""
+        """What refuses the same file in another place: where it is written, or in a program of its own. What watches
+        a model that serves comes after its training.
+        """
         unknown = not tail(path)
         for check, paths in self._gates:
-            if unknown or any(same(path, one) for one in paths):
+            if (unknown or any(same(path, one) for one in paths)) and not _watches(check):
                 yield check
         for other, row in self.reads if path.strip(UNKNOWN) else ():
             if (
@@ -192,7 +197,8 @@ class Sources:
                 and other.routine is not call.routine
                 and same(path, written(self.code, place(other, row)))
             ):
-                yield from (one for one in self.checks.on(self.code.flow.forward(other)) if not one.flaw)
+                checks = self.checks.on(self.code.flow.forward(other))
+                yield from (one for one in checks if not one.flaw and not _watches(one))
 
     @cached_property
     def _gates(self) -> list[tuple[DataValidation, list[str]]]:
@@ -213,6 +219,51 @@ class Sources:
         return [
             (call, self._target(call)) for call, row in self.code.calls("dataset") if row["kind"] in ("table", "file")
         ]
+
+    # ---- stages
+
+    def staged(self, reached: Reached) -> tuple[Ref, str] | None:
+        """Where data is written to a file that another program learns from, or makes one of that it learns from."""
+        for edge in reached.edges:
+            path = self._paths.get(edge.user)
+            if path and any(same(path, one) for one in self._learned) and self._together(reached.source, edge.user):
+                return edge.user, path.replace(UNKNOWN, "…")
+        return None
+
+    def _together(self, source: Ref, write: Ref) -> bool:
+        """Whether one program runs both: a function that leads to each."""
+        level, seen = [source.routine], {source.routine}
+        for _ in range(_STAGES):
+            if any(write.routine in self.code.reaches(one, 60) for one in level):
+                return True
+            level = [call.routine for one in level for call in self.code.meanings.callers(one)[:12]]
+            level = [one for one in dict.fromkeys(level) if one not in seen]
+            seen.update(level)
+        return False
+
+    @cached_property
+    def _paths(self) -> Mapping[Ref, str]:
+        return dict(self._writes)
+
+    @cached_property
+    def _learned(self) -> frozenset[str]:
+        """The files that are learned from, and those of which, stage by stage, they are made."""
+        open_ = {call: written(self.code, place(call, row)) for call, row in self.reads} if self._writes else {}
+        open_ = {call: path for call, path in open_.items() if tail(path)}
+        found = {path for call, path in open_.items() if self.learning.first(call) is not None}
+        for _ in range(_STAGES if found else 0):
+            wanted = {call for call, path in self._writes if any(same(path, one) for one in found)}
+            made = {
+                path
+                for call, path in open_.items()
+                if path not in found
+                and wanted
+                and any(edge.user in wanted for edge in self.learning.follow(call).edges)
+            }
+            if not made:
+                break
+            found |= made
+        return frozenset(found)
 
     # ---- own outputs
 
@@ -314,6 +365,11 @@ class Sources:
                 yield DataSource(
                     call.at, self.code.written(call), said, name, "", (Step(call.at, "read here"),), latest=said
                 )
+
+
+def _watches(check: DataValidation) -> bool:
+    """Whether a check stands where what a model gets, and answers, is monitored."""
+    return bool(tokens(check.at.path) & _WATCHES)
 
 
 def sources(facts: Facts) -> Sources:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vramguard.link.code.applications import is_same
+from vramguard.link.code.elements import elements
 from vramguard.link.code.program import Ref, Routine, package
+from vramguard.link.code.tuples import attribute, tuples
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -195,20 +199,22 @@ class Values:
                 yield from self.meanings.of(call.to(number))
 
     def _attr(self, ref: Ref, node: Node) -> Iterator[Meaning]:
-        base = ref.to(node.inputs[0])
+        return self._attribute(ref.to(node.inputs[0]), node.name)
+
+    def _attribute(self, base: Ref, name: str) -> Iterator[Meaning]:
         for one in self.meanings.of(base) or (f"?{base.node.name}",):
             if isinstance(one, str):
-                kept = self._put(one, node.name)
+                kept = self._put(one, name)
                 yield from kept
                 if not kept and len(one) < _LENGTH:
-                    yield f"{one}.{node.name}"
+                    yield f"{one}.{name}"
             elif one.kind == "module":
-                yield from self._named(one.path, node.name)
+                yield from self._named(one.path, name)
             elif one.kind in ("instance", "class") and one.routine is not None:
-                yield from self._read(self.meanings.member(one.routine, node.name))
+                yield from self._read(self.meanings.member(one.routine, name))
             elif one.routine is not None:
                 made = self._decorated(one.routine)
-                yield from (f"{path}.{node.name}" for path in made or ("?",))
+                yield from (f"{path}.{name}" for path in made or ("?",))
 
     def _decorated(self, routine: Routine) -> list[str]:
         """What its decorators make of a function: `@app.task` of Celery a task, on which one calls `delay`."""
@@ -241,13 +247,10 @@ class Values:
         """What somebody put into an attribute of somebody else's object: `app.state.model = …`."""
         if name not in self.meanings.program.stores:
             return ()
-        last = base.rpartition(".")[2]
         found: list[tuple[Meaning, ...]] = []
         for store in self.meanings.program.stores[name][:_CALLERS]:
             target = store.to(store.node.inputs[0])
-            if any(
-                path == base or (last == "state" and path.endswith(".state")) for path in self.meanings.paths(target)
-            ):
+            if any(is_same(path, base) for path in self.meanings.paths(target)):
                 found.append(self.meanings.of(store.to(store.node.inputs[1])))
         return union(found)
 
@@ -272,6 +275,9 @@ class Values:
         elif path in _GIVES or path in _FIRST:
             if len(node.inputs) > 1:
                 yield from self.meanings.of(ref.to(node.inputs[1]))
+        elif path == "builtins.getattr" and attribute(ref):  # `getattr(app.state, "model", None)`
+            yield from self._attribute(ref.to(node.inputs[1]), attribute(ref))
+            yield from (one for number in node.inputs[3:] for one in self.meanings.of(ref.to(number)))
         else:
             for number in node.inputs[1:] if last in RUNNERS else ():  # run_in_executor(None, predict, x)
                 for one in self.meanings.of(ref.to(number)):
@@ -317,7 +323,12 @@ class Values:
                     yield put.to(put.node.inputs[2])
 
     def _each(self, ref: Ref, node: Node) -> Iterator[Meaning]:
-        for one in self.meanings.of(ref.to(node.inputs[0])):
+        base = ref.to(node.inputs[0])
+        held = list(itertools.islice(elements(self.meanings.program, base), _MOST))
+        if held:
+            yield from union(self.meanings.of(one) for one in held)
+            return
+        for one in self.meanings.of(base):
             if isinstance(one, str) and len(one) < _LENGTH:
                 yield f"{one}[]"
 
@@ -345,14 +356,11 @@ class Values:
 
     def _unpacked(self, ref: Ref, node: Node) -> Iterator[Meaning]:
         base = ref.to(node.inputs[0])
-        routines = self.meanings.routines(base) if base.node.op == "call" else ()
-        for routine in routines:
-            for made in routine.function.nodes:
-                if made.op == "return" and made.inputs and node.name.isdigit():
-                    given = routine.function.nodes[made.inputs[0]]
-                    if given.op == "items" and int(node.name) < len(given.inputs):
-                        yield from self.meanings.of(Ref(routine, given.inputs[int(node.name)]))
-        if not routines:
+        whole = list(tuples(self.meanings, base))
+        for given in whole if node.name.isdigit() else ():
+            if int(node.name) < len(given.node.inputs):
+                yield from self.meanings.of(given.to(given.node.inputs[int(node.name)]))
+        if not whole and not (base.node.op == "call" and self.meanings.routines(base)):
             yield from self._each(ref, node)
 
 

@@ -7,19 +7,23 @@ call that it came from. What a comparison, a length or a type says of a value is
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.link.code.meaning import RUNNERS, Own
+from vramguard.link.code.parts import after
 from vramguard.link.code.program import Ref
+from vramguard.link.code.reached import Edge, Reached, State
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from vramguard.link.code.meaning import Meanings
     from vramguard.link.code.program import Routine
     from vramguard.source.graph import Node
+
+__all__ = ["SPENT", "Edge", "Flow", "Reached", "State"]
 
 _MOST: Final = 4000  # places that one value is followed to
 _WHOLE: Final = 400_000  # places that all values of a program are followed to; after that
@@ -61,19 +65,6 @@ SPENT: Final = frozenset({
 })  # fmt: skip
 
 
-class Edge(NamedTuple):
-    """A value and the node that takes it as an input, at that position."""
-
-    value: Ref
-    user: Ref
-    position: int
-
-
-class _State(NamedTuple):
-    ref: Ref
-    calls: tuple[Ref, ...]
-
-
 class _Move(NamedTuple):
     """Where a use leads. `how`: same (nothing is called), into a function, back to whoever called, or anew."""
 
@@ -81,63 +72,29 @@ class _Move(NamedTuple):
     how: str
 
 
-@dataclass
-class Reached:
-    """All the places that a value went to, each with the one before it."""
-
-    source: Ref
-    edges: list[Edge] = field(default_factory=list)
-    _before: dict[Ref, Ref | None] = field(default_factory=dict)
-    _through: dict[Ref, Ref] = field(default_factory=dict)
-
-    def path(self, last: Ref) -> list[Ref]:
-        """The way from the source to a place, both included, with the acts that lead out of functions and into them."""
-        found = [last]
-        place = last
-        while (before := self._before.get(place)) is not None:
-            act = self._through.get(place)
-            if act is not None and act != place:
-                found.append(act)
-            found.append(before)
-            place = before
-        return found[::-1]
-
-    def values(self, routine: Routine) -> frozenset[int]:
-        """The nodes of a function that hold the value."""
-        return frozenset(ref.number for ref in self._before if ref.routine is routine)
-
-    def visit(self, ref: Ref, before: Ref | None, through: Ref | None = None) -> None:
-        """Note that the value came to a place."""
-        if ref not in self._before:
-            self._before[ref] = before
-            if through is not None:
-                self._through[ref] = through
-
-    def __contains__(self, ref: object) -> bool:
-        return ref in self._before
-
-    @property
-    def routines(self) -> frozenset[Routine]:
-        """The functions that the value came through."""
-        return frozenset(ref.routine for ref in self._before)
-
-
 class Flow:
     """Follows values through a program."""
 
-    def __init__(self, meanings: Meanings) -> None:
+    def __init__(self, meanings: Meanings, relays: Callable[[], Mapping[Routine, Routine]] = dict) -> None:
+        """`relays`: which function's answer a server hands to which other one."""
         self.meanings = meanings
         self.program = meanings.program
+        self._find_relays = relays
         self._known: dict[Ref, tuple[tuple[Edge, tuple[_Move, ...]], ...]] = {}
         self._called_by: dict[Routine, tuple[Ref, ...]] = {}
         self._walked = 0
 
-    def forward(self, source: Ref, stops: Callable[[Edge], bool] = lambda _: False) -> Reached:
-        """Everywhere that a value goes. `stops`: where it goes no further, such as a validator's argument."""
+    def forward(
+        self, source: Ref, stops: Callable[[Edge], bool] = lambda _: False, *, by_parts: bool = False
+    ) -> Reached:
+        """Everywhere that a value goes. `stops`: where it goes no further, such as a validator's argument. `by_parts`:
+        of an object that holds it, only what it is kept under.
+        """
         reached = Reached(source)
-        reached.visit(source, None)
-        pending = deque([_State(source, ())])
-        seen = {pending[0]}
+        first = State(source, ())
+        reached.visit(first, None)
+        pending = deque([first])
+        seen = {first}
         stopped: dict[Edge, bool] = {}
         most = _MOST if self._walked < _WHOLE else _FEW
         while pending and len(seen) < most:
@@ -146,29 +103,54 @@ class Flow:
                 if edge not in stopped:
                     reached.edges.append(edge)
                     stopped[edge] = stops(edge)
-                if stopped[edge]:
+                part = after(edge, state.part, self._fields, self._has_fields) if by_parts else ""
+                if stopped[edge] or part is None:
                     continue
-                for new in self._after(moves, edge.user, state.calls):
+                for new in self._after(moves, edge.user, state, part):
                     if new not in seen:
                         seen.add(new)
-                        reached.visit(new.ref, state.ref, edge.user)
+                        reached.visit(new, state, edge.user)
                         pending.append(new)
         self._walked += len(seen)
         return reached
 
-    def _after(self, moves: tuple[_Move, ...], user: Ref, calls: tuple[Ref, ...]) -> Iterator[_State]:
+    def _after(self, moves: tuple[_Move, ...], user: Ref, state: State, part: str) -> Iterator[State]:
         """Where moves lead from a place that was come to by some calls."""
+        calls = state.calls
         for target, how in moves:
             if how == "same":
-                yield _State(target, calls)
+                yield State(target, calls, part)
             elif how == "into":
-                yield _State(target, (*calls, user)[-_DEEP:])
+                yield State(target, (*calls, user)[-_DEEP:], state.part)
             elif how == "anew":
-                yield _State(target, ())
+                yield State(target, (), part)
             elif calls:
-                yield _State(calls[-1], calls[:-1])
+                yield State(calls[-1], calls[:-1], part)
             else:
-                yield from (_State(call, ()) for call in self._callers(user.routine))
+                yield from (State(call, (), part) for call in self._callers(user.routine))
+                then = self._relays.get(user.routine)
+                names = [] if then is None else [one for one in _positional(then) if one not in ("self", "cls")]
+                if then is not None and names:
+                    yield State(_parameter(then, names[0]), (), part)
+
+    @cached_property
+    def _fields(self) -> frozenset[str]:
+        """Names of attributes that the repository's objects have."""
+        found = set(self.program.stores)
+        for routine in list(self.program.routines()):
+            if routine.function.kind == "class":
+                found.update(routine.function.nodes[number].name for number in routine.all_of("field"))
+        return frozenset(found)
+
+    def _has_fields(self, call: Ref) -> bool:
+        """Whether a call makes an object whose attributes are its keywords: of a class without a constructor."""
+        found = self.meanings.of(call.to(call.node.inputs[0]))
+        owners = [one.routine for one in found if isinstance(one, Own) and one.kind == "class" and one.routine]
+        return bool(owners) and not any(list(self.meanings.run(Own("class", one))) for one in owners)
+
+    @cached_property
+    def _relays(self) -> Mapping[Routine, Routine]:
+        return self._find_relays()
 
     def _steps(self, ref: Ref) -> tuple[tuple[Edge, tuple[_Move, ...]], ...]:
         """The uses of what stands at a place, and where each leads, whoever called."""

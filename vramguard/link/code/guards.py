@@ -65,11 +65,15 @@ class Guards:
 
     def of(self, ref: Ref, values: frozenset[int]) -> Iterator[Guard]:
         """The guards of some values of a function where a node of it runs."""
+        yield from self.conditions(ref, values)
+        for call in self.before(ref):
+            yield from self.refusing(call, values)
+
+    def conditions(self, ref: Ref, values: frozenset[int]) -> Iterator[Guard]:
+        """Those of them that stand in the function itself."""
         for condition in self.around(ref):
             if self.about(condition.test, values):
                 yield self._guard(condition, values, self._other(ref, condition))
-        for call in self.before(ref):
-            yield from self.refusing(call, values)
 
     def kind(self, test: Ref, values: frozenset[int]) -> str:
         """What a test asks of some values."""

@@ -10,6 +10,7 @@ from vramguard.link.code.meaning import Own
 from vramguard.link.code.outputs import Way, joined
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import table
+from vramguard.link.code.siblings import asks_another_key, keys
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -43,6 +44,8 @@ _ASKING: Final = frozenset({
 })  # fmt: skip
 _KEYS: Final = ("KeyError", "LookupError", "IndexError", "TypeError", "ValidationError")
 _GUARDS: Final = ("member", "text", "schema", "bounds", "finite")
+_FEW: Final = 12  # values that a set is made of
+_SCRIPTS: Final = ("-c", "-e", "-lc", "/c", "-Command", "--eval")  # of interpreters and shells
 _BUILDERS: Final = ("sqlalchemy.", "sqlmodel.", "peewee.", "django.", "tortoise.", "pypika.")
 
 
@@ -186,9 +189,9 @@ class Handling:
             kind = self._kind(reached, edge)
         else:
             kind = ""
-        if not kind or (kind != "parse" and self._is_asked(reached, edge)):
-            return None
         way = Way(call, row, reached, edge.value, user, None, None)
+        if not kind or (kind != "parse" and self._is_asked(way)):
+            return None
         act = self.code.written(user.to(user.node.inputs[0]) if user.node.op == "item" else user)
         steps = (*self.outputs.steps(way)[:-1], Step(user.at, _DOES[kind].format(act)))
         return Execution(user.at, kind, act, self.outputs.output(way), steps)
@@ -234,26 +237,36 @@ class Handling:
         if kind == "shell" and edge.value.node.op in ("items", "grown"):
             shell = self.code.argument(edge.user, "shell")
             first = edge.value.node.inputs[0] if edge.value.node.inputs else NONE
-            return (shell is not None and shell.node.name == "True") or edge.value.to(first) in reached
+            shelled = shell is not None and shell.node.name == "True"
+            return shelled or edge.value.to(first) in reached or self._is_script(reached, edge.value)
         return True
+
+    @staticmethod
+    def _is_script(reached: Reached, command: Ref) -> bool:
+        """Whether what follows `-c` in a command is the text: `["python", "-c", code]`."""
+        parts = list(command.inputs())
+        return any(ref.node.name.strip("'\"") in _SCRIPTS and after in reached for ref, after in pairwise(parts))
 
     @staticmethod
     def _is_value(path: list[Ref]) -> bool:
         """Whether a text is a parameter of a statement: it came through a tuple, a list or a table."""
         return path[-1].node.op in ("items", "table")
 
-    def _is_asked(self, reached: Reached, edge: Edge) -> bool:
+    def _is_asked(self, way: Way) -> bool:
         """Whether the text had to be one of a set, or to pass a test, to come here."""
-        path = [*reached.path(edge.value), edge.user]
-        for ref, after in pairwise(path):
-            if after.node.op == "call" and after != edge.user and self._refuses(after):
-                return True
-            if after.routine is not ref.routine or after == edge.user:
-                leave = after if after.routine is ref.routine else ref
-                guards = self.code.guards.of(leave, reached.values(ref.routine))
-                if any(guard.kind in _GUARDS for guard in guards):
-                    return True
-        return False
+        path = way.path
+        if any(ref.node.op == "call" and self._restricts(ref) for ref in path[1:-1]):
+            return True
+        names = frozenset(key for ref in path for key in keys(ref))
+        guards = (guard for guard in self.outputs.guards(way) if guard.kind in _GUARDS)
+        return any(not (names and asks_another_key(guard, names)) for guard in guards)
+
+    def _restricts(self, call: Ref) -> bool:
+        """Whether a call refuses a text for what it says: a model whose fields are any texts does not."""
+        made = self.outputs.models.made(call)
+        if made is not None:
+            return self.outputs.models.asks(made) == "schema"
+        return self.code.row("validator", call) is not None
 
     def _refuses(self, call: Ref) -> bool:
         return self.code.row("validator", call) is not None or self.outputs.models.made(call) is not None
@@ -281,6 +294,8 @@ class Handling:
             user, node = edge.user, edge.user.node
             nodes = user.routine.function.nodes
             if node.op == "compare" and not any(nodes[number].name == "None" for number in node.inputs):
+                if self._is_remembered(user, edge):
+                    continue
                 return True
             if node.op == "call":
                 if self._refuses(user) or (edge.position > 0 and self.code.own_class(user) is not None):
@@ -294,6 +309,19 @@ class Handling:
                     return True
             if user.routine is parse.routine and self._caught(user):
                 return True
+        return False
+
+    @staticmethod
+    def _is_remembered(test: Ref, edge: Edge) -> bool:
+        """`if call in seen`: whether it has come before, of what is written out again as a key of a set."""
+        if test.node.name not in ("in", "not in") or edge.position != 0:
+            return False
+        other = test.to(test.node.inputs[1])
+        pending = [other]
+        for ref in pending:
+            if ref.node.op == "grown" and ref.node.name == "add":
+                return True
+            pending += list(ref.inputs())[: _FEW - len(pending)] if ref.node.op in ("join", "grown") else []
         return False
 
     def _caught(self, ref: Ref) -> bool:

@@ -13,7 +13,6 @@ from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import table
 from vramguard.link.code.serving import serving
 from vramguard.link.code.timeouts import waits
-from vramguard.source import Location
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -51,6 +50,7 @@ _OF_REQUEST: Final = frozenset(
 _GENERAL: Final = re.compile(r"api|v\d+|health|server|service|system|app|status|internal|admin|monitoring|_*")
 _WELL: Final = frozenset({"healthy", "ok", "alive", "up", "live", "ready"})
 _DEEP: Final = 4
+_ROUTES: Final = 4  # of an application's health that are shown
 
 
 class Health:
@@ -62,7 +62,7 @@ class Health:
         self.waits = waits(facts)
 
     def routes(self) -> Iterator[HealthRoute]:
-        """One for each application that has routes of its health, the constant ones first."""
+        """Of each application the constant routes of its health, or one that asks something."""
         apps: dict[Hashable, list[Surface]] = defaultdict(list)
         for surface in sorted(
             self.serving.surfaces.values(), key=lambda one: (one.routine.path, one.routine.function.line)
@@ -76,21 +76,16 @@ class Health:
             constant = [one for one, touched in named if not touched and self._answers(one.routine)]
             if not named:
                 continue
-            first = constant[0] if constant else named[0][0]
             deep = any(touched - {"store"} for _, touched in named)
-            others = tuple(Step(self._at(one), f"`{self.path(one)}` is constant too") for one in constant[1:4])
             model = self._model(surfaces) or self._beside(surfaces)
-            yield HealthRoute(
-                self._at(first), self.code.name(first.routine), self.path(first), bool(constant), model, deep, others
-            )
-
-    def _at(self, surface: Surface) -> Location:
-        function = surface.routine.function
-        around = self.code.program.parent(surface.routine)
-        for number in around.all_of("def"):
-            if around.function.nodes[number].name == str(surface.routine.number):
-                return Ref(around, number).at
-        return Location(surface.routine.path, function.line)
+            for one in constant[:_ROUTES] or [named[0][0]]:
+                others = tuple(
+                    Step(self.serving.at(other.routine), f"`{self.path(other)}` is constant too")
+                    for other in constant[:_ROUTES]
+                    if other is not one
+                )
+                at, name = self.serving.at(one.routine), self.code.name(one.routine)
+                yield HealthRoute(at, name, self.path(one), bool(constant), model, deep, others)
 
     # Which routes those are.
 
@@ -329,7 +324,10 @@ class Health:
         for surface in surfaces:
             path = self.path(surface)
             if _ANSWERS.search(path) or _ANSWERS.search(surface.routine.function.name):
-                return Step(self._at(surface), f"`{path or surface.routine.function.name}` gives a model's answers")
+                return Step(
+                    self.serving.at(surface.routine),
+                    f"`{path or surface.routine.function.name}` gives a model's answers",
+                )
         return None
 
 

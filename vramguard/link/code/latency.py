@@ -84,8 +84,8 @@ class Latency:
             words = row.get("constructor_bounded_by", ())
             if self.bounds.own(call, row) is not False or 0 < row.get("default_timeout_s", 0) < 60:  # noqa: PLR2004
                 continue
-            made = self.waits.constructors(call, row)
-            if not words or (made and not any(self.waits.limited(one, words) for one in made)):
+            made = self.waits.clients.constructors(call, row)
+            if not words or (made and not any(self.waits.clients.limited(one, words) for one in made)):
                 found[call.routine].append(call)
         return found
 

@@ -37,7 +37,7 @@ _PREPARES: Final = re.compile(
 )
 # Objects that hold their data before `fit` or `train` is called on them.
 _HOLDS: Final = re.compile(
-    r"Trainer|^(statsmodels|fastai|flair|setfit|sentence_transformers|darts|openai|sagemaker)\b|[Ll]earn"
+    r"Trainer|^(statsmodels|fastai|flair|setfit|sentence_transformers|darts|openai|sagemaker)\b|(?<![a-z])[Ll]earn"
 )
 _PREPARER: Final = re.compile(
     r"preproc|scaler|encoder|imputer|vectorizer|transformer\b|tokenizer|selector|union", re.IGNORECASE
@@ -48,6 +48,8 @@ _NAMED: Final = re.compile(
     r"|forest|automl|learner)\w{0,12}\.(fit|partial_fit)$",
     re.IGNORECASE,
 )
+# Methods of pandas that compare: what they say of a value is no longer the value.
+_COMPARES: Final = frozenset({"eq", "ne", "gt", "ge", "lt", "le", "between", "isin", "equals"})
 _HOLDING: Final = frozenset({"__getitem__", "__iter__", "__next__", "train_dataloader", "__len__", "setup"})
 _MODELS: Final = frozenset({
     "model", "models", "clf", "pipeline", "pipe", "net", "classifier", "regressor", "estimator", "xgb", "lgbm",
@@ -97,8 +99,14 @@ class Learning:
         made = list(self._made(function.to(function.node.inputs[0]))) if function.node.op == "attr" else []
         wholes = [one for one in made if _WHOLE.search(self.code.written(one))]
         parts = [one for whole in wholes for one in within(whole) if one.node.op == "call" and one != whole]
-        steps = [one for one in parts if not _WHOLE.search(self.code.written(one)) and self.code.meanings.called(one)]
+        steps = [one for part in parts if not _WHOLE.search(self.code.written(part)) for one in self._known(part)]
         return bool(steps) and all(map(self._is_preparing, steps))
+
+    def _known(self, part: Ref) -> Iterator[Ref]:
+        """What makes a part of a pipeline: of a function of the repository the calls that it answers with."""
+        own = any(one.function.kind == "function" for one in self.code.meanings.routines(part))
+        made = self._made(part) if own else (part,)
+        yield from (one for one in made if self.code.meanings.called(one))
 
     def _is_preparing(self, step: Ref) -> bool:
         paths = self.code.meanings.called(step)
@@ -121,6 +129,8 @@ class Learning:
 
     def _stops(self, edge: Edge) -> bool:
         node = edge.user.node
+        if node.op == "attr" and node.name in _COMPARES:
+            return True
         if node.op == "call" and edge.position > 0:
             last = edge.user.to(node.inputs[0]).node.name.rpartition(".")[2]
             return node.keywords[edge.position - 1] in _ASIDE or last in _ASKS or edge.user in self.fits

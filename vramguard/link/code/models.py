@@ -10,13 +10,15 @@ from vramguard.link.code.roles import Table
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from vramguard.link.code import Code
     from vramguard.link.code.program import Routine
     from vramguard.link.code.surfaces import Surface
 
 _DEEP: Final = 4  # of an annotation
+_WIDE: Final = 60  # parts of a field that are looked at
+_LIMITS: Final = frozenset({"pattern", "regex", "max_length"})
 _NUMERIC: Final = frozenset({
     "builtins.float", "builtins.int", "decimal.Decimal", "pydantic.FiniteFloat", "pydantic.PositiveFloat",
     "pydantic.confloat",
@@ -113,6 +115,53 @@ class Models:
         """What a model asks of its values: `schema` if it has a closed set, `model` if it has numbers, else `shape`."""
         kinds = {kind for model in models for kind in self._field_kinds(model, frozenset())}
         return next((kind for kind in ("model", "schema") if kind in kinds), "shape")
+
+    def asks_of(self, model: Routine, fields: Collection[str], inner: Collection[Routine] = ()) -> str:
+        """What a model asks of some fields, but of what `inner` models hold; of all where it does not declare one."""
+        declared = {
+            owner.function.nodes[number].name: Ref(owner, number)
+            for owner in self.code.meanings.ancestors(model)[::-1]
+            for number in owner.all_of("field")
+        }
+        if not set(fields) <= declared.keys():
+            return self.asks(model)
+        places = [declared[name] for name in fields]
+        seen = frozenset((model, *inner))
+        kinds = {kind for ref in places for kind in self._kinds_of(ref.to(ref.node.inputs[0]), seen)}
+        if any(map(self._restricts, places)) or self._validates(model, fields):
+            kinds.add("schema")
+        return next((kind for kind in ("model", "schema") if kind in kinds), "shape")
+
+    def _restricts(self, field: Ref) -> bool:
+        """Whether a field says which texts it takes: `Field(pattern=…)`, `constr(max_length=…)`."""
+        pending = list(field.inputs())
+        for ref in pending:
+            if ref.node.op == "call" and not _LIMITS.isdisjoint(ref.node.keywords):
+                return True
+            if ref.node.op in ("item", "items", "binary", "call") and len(pending) < _WIDE:
+                pending += ref.inputs()
+        return False
+
+    def _validates(self, model: Routine, fields: Collection[str]) -> bool:
+        """Whether a method of a model refuses values of some fields, or of them all."""
+        for owner in self.code.meanings.ancestors(model):
+            for method in self.code.program.methods(owner):
+                names = self._validated(method) if method.function.decorators else frozenset()
+                raises = any(node.op in ("raise", "assert") for node in method.function.nodes) if names else False
+                if raises and not names.isdisjoint({*fields, "*"}):
+                    return True
+        return False
+
+    def _validated(self, method: Routine) -> frozenset[str]:
+        """The fields that a validator is for; `*` for all."""
+        found: set[str] = set()
+        for ref, _ in self.code.decorators(method):
+            last = self.code.written(ref).rpartition(".")[2]
+            if last in ("model_validator", "root_validator"):
+                found.add("*")
+            elif last in ("field_validator", "validator") and ref.node.op == "call":
+                found.update(inner.node.name.strip("'\"") for inner in ref.inputs() if inner.node.op == "const")
+        return frozenset(found)
 
     def _field_kinds(self, model: Routine, seen: frozenset[Routine]) -> Iterator[str]:
         for owner in self.code.meanings.ancestors(model):

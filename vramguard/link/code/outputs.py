@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import itertools
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.outputs import Exposure, Layer, ModelOutput, Step, UserSink
 from vramguard.link.code import program
 from vramguard.link.code.chains import Chains
-from vramguard.link.code.flow import Reached
+from vramguard.link.code.flow import Reached, State
+from vramguard.link.code.layers import Layers, fields
 from vramguard.link.code.masks import Masks
 from vramguard.link.code.models import Models
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table, table
-from vramguard.link.code.siblings import asks_a_sibling, keys
 from vramguard.link.code.spelling import spelled
+from vramguard.link.code.streamers import streamed
 from vramguard.link.code.surfaces import Surface, surfaces
 from vramguard.source.graph import NONE
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from vramguard.link.code.guards import Guard
     from vramguard.link.code.program import Routine
 
+_TRIED: Final = 12  # ways of one answer to one handler that are looked at
+# Layers that can refuse a value, whatever they ask of it.
+REFUSING: Final = ("finite", "bounds", "member", "text", "schema")
 _STEPS: Final = 8  # of a way that are shown
 _CONVERTING: Final = (
     "list", "array", "asarray", "stack", "cat", "float", "round", "dict", "zip", "enumerate", "JSONResponse", "jsonify",
@@ -48,6 +51,10 @@ _SHOWN: Final = {
     "text": frozenset({"decode", "batch_decode", "convert_tokens_to_string", "strip", "splitlines"}),
 }
 _MODULES: Final = ("torch.", "pytorch_lightning.", "lightning.", "keras.", "tensorflow.", "transformers.", "flax.")
+_ENCODES: Final = re.compile(
+    r"(text|image|prompt|audio|condition|clip|t5)_?encoder(_?\d)?$"
+)  # of what a model is given
+_SERVERS: Final = ("torchserve", "kserve", "triton", "pytriton", "litserve", "mlflow", "seldon", "bentoml", "ray-serve")
 _WRITES: Final = re.compile(r"\s*[\"'bru]*\s*(?:INSERT|UPDATE|REPLACE|MERGE|UPSERT|COPY)\b", re.IGNORECASE)
 
 
@@ -62,11 +69,12 @@ class Way:
     last: Ref
     surface: Surface | None
     sink: Row | None
+    state: State | None = None  # how the answer came there; None for the first way that was found
 
     @property
     def path(self) -> list[Ref]:
         """From the model's call to what hands its answer over."""
-        return [*self.reached.path(self.value), self.last]
+        return [*self.reached.path(self.value, self.state), self.last]
 
 
 class Outputs:
@@ -78,6 +86,7 @@ class Outputs:
         self.models = Models(code)
         self.masks = Masks(code)
         self.chains = Chains(code)
+        self._layers = Layers(self)
 
     @cached_property
     def flows(self) -> tuple[tuple[Ref, Row, Reached], ...]:
@@ -86,7 +95,7 @@ class Outputs:
         for call, row in self.code.answers():
             if not self._is_inner(call) and not self._is_about(call, row):
                 stops = self._vector_ends if row["kind"] == "vector" else self._ends
-                found.append((call, row, self.code.flow.forward(call, stops)))
+                found.append((call, row, self.code.flow.forward(call, stops, by_parts=True)))
         return tuple(found)
 
     def ways(self) -> tuple[Way, ...]:
@@ -98,14 +107,32 @@ class Outputs:
         return tuple(self._found())
 
     def _found(self) -> Iterator[Way]:
-        for call, row, reached in self.flows:
-            seen: set[tuple[Routine, int, bool]] = set()
+        for call, row, reached in (*self.flows, *streamed(self.code, self._ends)):
+            found: dict[tuple[Routine, int, bool], list[Way]] = {}
             for edge in reached.edges:
                 for way in self._ended(call, row, reached, edge):
-                    key = way.last.routine, 0 if way.surface else way.last.number, self.is_stream(way)
-                    if key not in seen:
-                        seen.add(key)
-                        yield way
+                    one = self._piecewise(way) if row.get("streamed") else way
+                    if one is not None:
+                        key = one.last.routine, 0 if one.surface else one.last.number, self.is_stream(one)
+                        found.setdefault(key, []).append(one)
+            for ways in found.values():
+                yield self._open(ways)
+
+    def _open(self, ways: list[Way]) -> Way:
+        """Of the ways to one handler the first that nothing can refuse on; else the first."""
+        every = (replace(way, state=state) for way in ways for state in way.reached.states(way.value))
+        piecewise = ways[0].state is not None
+        for way in itertools.islice(every, _TRIED):
+            if piecewise and not self.is_stream(way):
+                continue
+            if not any(layer.kind in REFUSING for layer in self.layers(way)):
+                return way
+        return ways[0]
+
+    def _piecewise(self, way: Way) -> Way | None:
+        """Of what a streamer hands on the way on which it goes out in pieces; None where it does not."""
+        every = (replace(way, state=state) for state in way.reached.states(way.value)[:_TRIED])
+        return next((one for one in every if self.is_stream(one)), None)
 
     def _ends(self, edge: Edge) -> bool:
         """Whether what takes a value is another model, or something that is looked up by it: what goes on from there is
@@ -114,12 +141,19 @@ class Outputs:
         user = edge.user
         if user.node.op == "attr" and user.node.name == "loss":
             return True
+        if user.node.op == "grown" and edge.position:
+            return self._is_given_away(user)
         if user.node.op != "call" or edge.position <= 0:
             return False
         if _LOOKS_UP.search(self.code.written(user)) and not self.code.meanings.routines(user):
             return True
         row = self.code.row("output", user)
-        return row is not None and not row.get("weak")
+        return row is not None and not row.get("weak") and not row.get("carries")
+
+    def _is_given_away(self, grown: Ref) -> bool:
+        """Whether what grows is no container but somewhere that values are sent to: `self.db.add(row)`."""
+        base = self.code.meanings.paths(grown.to(grown.node.inputs[0]))
+        return table("sink").among(f"{path}.{grown.node.name}" for path in base) is not None
 
     def _vector_ends(self, edge: Edge) -> bool:
         """Of a vector: whatever looks something up by it ends its way too."""
@@ -145,12 +179,25 @@ class Outputs:
         return any(base.startswith(_MODULES) for base in self.code.meanings.bases(owner))
 
     def _is_about(self, call: Ref, row: Row) -> bool:
-        """Whether a call asks for something else than an answer: `client.predict(api_name="/model_names")`."""
+        """Whether a call asks for something else than an answer: `client.predict(api_name="/model_names")`; what is
+        called a pipeline and given nothing is one of a database's commands, and `text_encoder(…)` a part of a model.
+        """
+        if row.get("weak") and self.code.written(call).endswith("pipeline") and call.node.argument("", 0) == NONE:
+            return True
+        if _ENCODES.search(self.code.written(call)):
+            return True
+        if "addresses" in row and self._serves_models:
+            return True  # what it asks is found where it is answered
         for keyword, pattern in row.get("unless", {}).items():
             given = self.code.argument(call, keyword)
             if given is not None and given.node.op == "const" and re.search(pattern, given.node.name):
                 return True
         return False
+
+    @cached_property
+    def _serves_models(self) -> bool:
+        """Whether the repository has handlers of a server of models itself."""
+        return any(surface.framework in _SERVERS for surface in self.surfaces.values())
 
     def _ended(self, call: Ref, row: Row, reached: Reached, edge: Edge) -> Iterator[Way]:
         user = edge.user
@@ -218,80 +265,15 @@ class Outputs:
 
     def layers(self, way: Way) -> list[Layer]:
         """What stands on a way: conditions, validators, models, masks."""
-        found: list[Layer] = []
-        for ref, after in pairwise(way.path):
-            found += (*self._at(way, after), *self.masks.at(after), *self.masks.swallowed(ref))
-        for routine in dict.fromkeys(ref.routine for ref in way.path):
-            found += self.masks.replaced(routine, way.reached.values(routine))
-        found += [self._layer(guard) for guard in self.guards(way)]
-        found += self._declared(way)
-        part = self.chains.structured(way.output) if way.row["kind"] == "text" else None
-        if part is not None:
-            found.append(Layer(part.at, "schema", "call", self.code.written(part)))
-        return list(dict.fromkeys(found))
+        return self._layers.on(way)
 
     def guards(self, way: Way) -> Iterator[Guard]:
         """The conditions on a way, in each function those that hold where the answer leaves it."""
-        path = way.path
-        names = frozenset((*self.fields(way), *(key for ref in path for key in keys(ref))))
-        for number, (ref, after) in enumerate(pairwise(path)):
-            last = number + 2 == len(path)
-            if last or after.routine is not ref.routine or path[number + 2].routine is not ref.routine:
-                leave, values = after if after.routine is ref.routine else ref, way.reached.values(ref.routine)
-                for guard in self.code.guards.of(leave, values):
-                    here = guard.test.routine is ref.routine
-                    if not (here and asks_a_sibling(self.code, guard, values, names)):
-                        yield guard
-
-    def _at(self, way: Way, after: Ref) -> Iterator[Layer]:
-        """What a place on the way does to the value."""
-        node = after.node
-        if node.op == "call":
-            validator = self.code.row("validator", after)
-            if validator is not None:
-                excludes = {"nan", "inf"} if "finite" in validator["checks"] else set[str]()
-                kind = "schema" if "schema" in validator["checks"] or "closed" in validator["checks"] else "bounds"
-                yield Layer(after.at, kind, "call", self.code.written(after), frozenset(excludes))
-            made = self.models.made(after)
-            if made is not None:
-                parses = way.row["kind"] == "text" and self.models.parses(after)
-                kind = "schema" if parses else self.models.asks(made)
-                yield Layer(after.at, kind, "call", made.function.name)
-
-    def _layer(self, guard: Guard) -> Layer:
-        form = guard.form
-        return Layer(guard.at, guard.kind, form, spelled(guard.test), guard.excludes, guard.leaves)
-
-    def _declared(self, way: Way) -> Iterator[Layer]:
-        """The model of the response that a handler declares."""
-        model = None if way.surface is None else self.models.response_model(way.surface)
-        if model is not None and way.surface is not None:
-            yield Layer(model.at, self.models.asks(*self.models.classes(model)), "response", self.code.written(model))
+        return self._layers.guards(way)
 
     def fields(self, way: Way) -> tuple[str, ...]:
         """Keys, keywords, attributes and names that the answer goes under."""
-        found: list[str] = []
-        path = way.path
-        for ref, after in itertools.pairwise(path):
-            node = after.node
-            nodes = ref.routine.function.nodes
-            if after.routine is not ref.routine:
-                continue
-            if node.op == "table":
-                found += [
-                    nodes[key].name.strip("'\"")
-                    for key, value in _pairs(node.inputs)
-                    if value == ref.number and key != NONE
-                ]
-            elif node.op == "call":
-                found += [
-                    word for word, number in node.arguments() if number == ref.number and word not in ("", "*", "**")
-                ]
-            elif node.op in ("store", "attr"):
-                found.append(node.name)
-            names = ref.routine.function.names.items()
-            found += [name for name, values in names if ref.number in values and name.isidentifier()]
-        return tuple(dict.fromkeys(found))
+        return fields(way)
 
     def steps(self, way: Way) -> tuple[Step, ...]:
         """The way in words, a line each; the middle of a long one left out."""
@@ -310,7 +292,9 @@ class Outputs:
         ref, node = path[number], path[number].node
         names = [name for name, values in ref.routine.function.names.items() if ref.number in values]
         if number == 0:
-            return f"`{self.code.written(ref)}(…)` is the model's answer" + (f", kept in `{names[0]}`" if names else "")
+            streamed = f"hands on the answer of `{self.code.written(way.output)}(…)`, piece by piece"
+            is_ = "is the model's answer" if ref == way.output else streamed
+            return f"`{self.code.written(ref)}(…)` {is_}" + (f", kept in `{names[0]}`" if names else "")
         if ref == way.last:
             return self._end(way)
         if node.op == "param":
@@ -371,10 +355,6 @@ class Outputs:
             return True
         calls = [ref for ref in way.path if ref.node.op == "call"]
         return any((row := self.code.row("response", call)) is not None and row.get("stream") for call in calls)
-
-
-def _pairs(inputs: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    return zip(inputs[::2], inputs[1::2], strict=True)
 
 
 def exposures(facts: Facts) -> tuple[Exposure, ...]:

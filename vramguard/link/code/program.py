@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import posixpath
+import sys
 from collections import defaultdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.extract.code import parsed
 from vramguard.facts import CodeModule, PathClass, PythonText
+from vramguard.link.code.endings import Endings
+from vramguard.link.code.stars import Stars
 from vramguard.link.roots import roots
 from vramguard.source import Location
 from vramguard.source.graph import NONE
@@ -142,6 +145,7 @@ class Program:
         self.classify = facts.classify
         self._routines: dict[tuple[str, int], Routine] = {}
         self._resolved: dict[tuple[str, str], str | None] = {}
+        self._stars = Stars(self)
         self._puts: dict[str, dict[str, list[Ref]]] = {}  # of each module by name
         self._within: dict[str, dict[int, list[Routine]]] = {}  # of each module its functions by the one around
         self._follow()
@@ -201,6 +205,13 @@ class Program:
             routine = around
         return None
 
+    def module_level(self, beside: Routine, name: str) -> Routine | None:
+        """The function of that name of a module, beside one that stands there itself."""
+        top = self.parent(beside)
+        if top.number or beside.function.kind != "function":
+            return None
+        return next((one for one in self._children(top) if one.function.name == name), None)
+
     def methods(self, owner: Routine) -> Iterator[Routine]:
         """The functions in a class's body."""
         return (one for one in self._children(owner) if one.function.kind == "function")
@@ -236,10 +247,8 @@ class Program:
             around = self.parent(around)
 
     def _starred(self, module: CodeModule, name: str) -> list[Ref]:
-        for star in module.stars:
-            path = self.resolve(module.at.path, star)
-            target = self.module(path) if path is not None and path != module.at.path else None
-            if target is not None and name in target.functions[0].names:
+        for target in self._stars.of(module) if module.stars else ():
+            if name in target.functions[0].names:
                 return [Ref(self.routine(target, 0), number) for number in target.functions[0].names[name]]
         return []
 
@@ -323,9 +332,16 @@ class Program:
         return self._installed(first, name)
 
     def _installed(self, first: str, name: str) -> str | None:
-        """A package of another project of the repository, which an installation puts on the path."""
+        """A package of another project of the repository, which an installation puts on the path, or a setting."""
         found = (self.at(root, name) for root in self._projects.get(first, ()) if first not in self.foreign)
-        return next((path for path in found if path is not None), None)
+        path = next((path for path in found if path is not None), None)
+        known = first in self.foreign or first in sys.stdlib_module_names
+        ending = None if path is not None or known else self._endings.of(name)
+        return path if ending is None else self.at(ending, "")
+
+    @cached_property
+    def _endings(self) -> Endings:
+        return Endings(self.paths)
 
     @cached_property
     def _projects(self) -> Mapping[str, list[str]]:

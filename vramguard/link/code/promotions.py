@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from vramguard.facts.outputs import Step
 from vramguard.facts.retraining import Promotion
 from vramguard.link.code import program
+from vramguard.link.code.constants import Constants
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table
 from vramguard.link.code.triggers import starting, steps_of
@@ -68,6 +69,7 @@ class Promotions:
     def __init__(self, code: Code, starts: Starts) -> None:
         self.code = code
         self.starts = starts
+        self.constants = Constants(code)
 
     def all(self) -> Iterator[Promoting]:
         """Every call that promotes, or would if its argument said so."""
@@ -145,12 +147,39 @@ class Promotions:
         return self.code.written(ref) if ref.node.op == "attr" else ""
 
     def _said(self, ref: Ref) -> Iterator[str]:
-        """The values of an argument: strings, `ModelStages.PRODUCTION`, those of a list."""
+        """The values of an argument: strings, `ModelStages.PRODUCTION`, those of a list, what a function answers."""
         for one in values(self.code, ref):
-            if one.node.op == "const":
+            chosen = [text for _, text in self.answers(one)]
+            if chosen:
+                yield from chosen
+            elif one.node.op == "const":
                 yield text(one.node) or one.node.name
             elif one.node.op in ("items", "format", "binary", "call"):
                 yield from texts(self.code, one)
+            elif one.node.op == "attr" and isinstance(said := self.constants.of(one), str):
+                yield said  # a field of a class of settings
+
+    def answers(self, ref: Ref) -> Iterator[tuple[Ref, str]]:
+        """The strings that a function chooses from, each with its `return`: `alias, why = decide()`."""
+        call = ref.to(ref.node.inputs[0]) if ref.node.op == "part" else ref
+        if call.node.op != "call":
+            return
+        for routine in self.code.meanings.routines(call):
+            for number in routine.all_of("return") if routine.function.kind == "function" else ():
+                given = next(Ref(routine, number).inputs(), None)
+                if given is not None and ref.node.op == "part" and given.node.op == "items":
+                    place = int(ref.node.name) if ref.node.name.isdigit() else NONE
+                    given = given.to(given.node.inputs[place]) if 0 <= place < len(given.node.inputs) else None
+                if given is not None and text(given.node):
+                    yield Ref(routine, number), text(given.node)
+
+    def choices(self, one: Promoting) -> Iterator[Ref]:
+        """The `return` of each function that chooses the target of a promotion, where it is the one in use."""
+        when = one.row.get("when", {})
+        wanted = [str(word).lower() for word in when.get("is", ())]
+        for given in self._arguments(one.call, when.get("arguments", ())):
+            for ref in values(self.code, given):
+                yield from (answer for answer, said in self.answers(ref) if said.lower() in wanted)
 
     def _is_model(self, call: Ref) -> bool:
         """Whether what is copied is a model's, as names and paths say."""

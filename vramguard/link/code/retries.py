@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.facts.outputs import Step
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from vramguard.link.code.attempts import Attempt
     from vramguard.link.code.program import Routine
     from vramguard.link.code.roles import Row
+    from vramguard.source.graph import Node
 
 ENDLESS: Final = 0
 _SLEEPS: Final = frozenset({"sleep", "wait", "delay", "backoff", "poll", "input", "recv", "receive", "accept", "get"})
@@ -172,7 +174,7 @@ class Retries:
         retries = row.get("default_retries")
         if retries is None or row.get("weak"):
             return []
-        made = self.attempts.waits.constructors(call, row)
+        made = self.attempts.waits.clients.constructors(call, row)
         direct = not any("()" in path for path in self.code.meanings.called(call))
         if not made and not direct:
             return []
@@ -296,7 +298,7 @@ class Retries:
                 if node.op in ("raise", "return") or (node.op == "binary" and node.name in ("+", "-")):
                     return True
                 function = nodes[node.inputs[0]] if node.op == "call" else None
-                if function is not None and function.name.rpartition(".")[2] in _SLEEPS:
+                if function is not None and function.name.rpartition(".")[2] in _SLEEPS and not _is_short(node, nodes):
                     return True
         return False
 
@@ -335,6 +337,12 @@ class Retries:
     def _is_inner(self, call: Ref) -> bool:
         """`Retrying(…)(f)`: the outer call makes nothing."""
         return call.to(call.node.inputs[0]).node.op == "call"
+
+
+def _is_short(sleep: Node, nodes: tuple[Node, ...]) -> bool:
+    """`sleep(0.1)`: less than a second holds nobody back."""
+    given = nodes[sleep.inputs[1]].name if len(sleep.inputs) == 2 else ""  # noqa: PLR2004
+    return re.fullmatch(r"0?\.\d+|0", given) is not None
 
 
 def retry_policies(facts: Facts) -> tuple[RetryPolicy, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.meaning import Own
@@ -37,6 +38,7 @@ _OTHERS: Final = word_set(
     " results result metrics log logs samples embeddings vocab scaler index cache mask preds predictions features"
     " outputs losses loss stats card data logits latents image images generation buffer replay rng repo"
 )
+_LOGS: Final = re.compile(r"(^|\.)log_(model|state_dict|checkpoint)$")  # it writes no log
 _MODULES: Final = (
     *("torch.nn.", "keras.", "tensorflow.keras.", "flax.", "transformers.", "equinox.Module", "haiku.", "mlx.nn."),
     *("paddle.nn.", "pytorch_lightning.", "lightning.", "diffusers.", "peft.", "sentence_transformers.", "timm."),
@@ -83,7 +85,8 @@ class Saved:
         if row["of"] == "self":
             return self._is_model(function)
         if function.node.name.rpartition(".")[2] not in _ANY:
-            return not _OTHERS & set(self.finite.words(function))
+            words = set(self.finite.words(function))
+            return not _OTHERS & (words - {"log"} if _LOGS.search(function.node.name) else words)
         return any(self._is(one, frames, 0) for one in self._given(call, row))
 
     def libraries(self, call: Ref) -> set[str]:

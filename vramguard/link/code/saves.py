@@ -11,6 +11,7 @@ from vramguard.facts.saves import FiniteCheck, Save, TrainingLoop
 from vramguard.link.code import program
 from vramguard.link.code.acts import Acts
 from vramguard.link.code.finite import Finite, around
+from vramguard.link.code.places import origins
 from vramguard.link.code.program import Ref, Routine
 from vramguard.link.code.reading import parts
 from vramguard.link.code.saved import Saved
@@ -30,6 +31,7 @@ _DEEP: Final = 4  # calls from a loop to a save
 _CHAIN: Final = 60  # calls in a row
 _REACH: Final = 60  # functions that are asked whether they refuse
 _LOOPS: Final = ("for", "while")
+_RESTORES: Final = ("load_state_dict", "set_weights", "load_weights", "set_params")
 _BY_NAME: Final = ("save_pretrained", "push_to_hub")  # saves, whosever class has the method
 
 
@@ -260,9 +262,28 @@ class Saves:
             for test, leaves in self.finite.answers(routine):
                 if leaves not in ("raise", "exit") and not any(one.at == test.at for one in found):
                     found.append(FiniteCheck(test.at, self.finite.text(test), _FLAWS.get(leaves, _FLAWS[""])))
+        found += self._restored(loop)
         if all(self.acts.scaled(site.step) for site in loop.sites):
             found.append(FiniteCheck(loop.sites[0].step.at, "GradScaler.step"))
         return found
+
+    def _restored(self, loop: _Loop) -> Iterator[FiniteCheck]:
+        """The best weights, which only a loss that is a number can be, put back after the loop."""
+        routine = loop.routine
+        for number in routine.all_of("call"):
+            call = Ref(routine, number)
+            last = routine.function.nodes[call.node.inputs[0]].name
+            if last not in _RESTORES or number < loop.sites[0].ref.number or loop.block in _loops(call):
+                continue
+            for given in map(call.to, call.node.inputs[1:2]):
+                kept = [one for one in origins(given) if one.node.op == "call"]
+                kept = [one for one in kept if one.number < loop.sites[0].ref.number or loop.block in _loops(one)]
+                if any("load" in self._called(one) for one in origins(given) if one.node.op == "call"):
+                    kept = [one for one in self._saves.get(routine, ()) if loop.block in _loops(one)]
+                for test, holds in (pair for one in kept for pair in around(one)):
+                    said = self.finite.says(test, ())
+                    if said is not None and said is not holds:
+                        yield FiniteCheck(test.at, self.finite.text(test))
 
     def _refusing(self, chain: tuple[Ref, ...], way: _Way) -> Iterator[FiniteCheck]:
         """Checks that raise, wherever the functions around lead; anomaly detection."""

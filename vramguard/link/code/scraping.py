@@ -51,8 +51,10 @@ _ABOUT_DATA: Final = re.compile(
     r"|raw|ingest\w*|etl|harvest\w*|collect\w*|books?|quotes|jobs|tweets|comments|prices?|items|recipes|movies|papers)s?([^a-z]|$)",
     re.IGNORECASE,
 )
+# Words that say that something else than data is written; where they begin: a block is no lock, an estate no state.
 _ASIDE: Final = re.compile(
-    r"cache|config|setting|token|cookie|session|log|report|version|badge|schema|openapi|manifest|status|release|lock|license|state|checksum|notif",
+    r"(?<![a-z])(?:cache|config|setting|token|cookie|session|log|report|version|badge|schema|openapi|manifest|status|release|lock"
+    r"|license|state|checksum|notif)",
     re.IGNORECASE,
 )
 _TABLES: Final = (
@@ -85,7 +87,7 @@ class Scraping:
     def find(self) -> Iterator[WebData]:
         """Every request whose answer becomes data with its status unread, one for each place."""
         seen = set[tuple[str, int]]()
-        for call, row, source in list(self._requests())[:_MOST]:
+        for call, row, source in list(self.requests())[:_MOST]:
             key = call.at.path, call.at.line
             if key in seen:
                 continue
@@ -96,7 +98,7 @@ class Scraping:
 
     # ---- requests
 
-    def _requests(self) -> Iterator[tuple[Ref, Row, Ref]]:
+    def requests(self) -> Iterator[tuple[Ref, Row, Ref]]:
         """The requests that ask for a page or a file, each with what it gives: for a browser the page's source."""
         for call, row in self.code.calls("fetch"):
             if any("UnstructuredURLLoader" in path for path in self.code.meanings.called(call)):
@@ -165,7 +167,7 @@ class Scraping:
     def _kept(self, call: Ref, row: Row, source: Ref) -> WebData | None:
         reached = self.learning.follow(source)
         checks = frozenset(row.get("checks", ()))
-        sinks = [(edge, kind) for edge in reached.edges if (kind := self._sink(edge, call))]
+        sinks = [(edge, kind) for edge in reached.edges if (kind := self.sink(edge, call))]
         for edge, kind in sinks:
             path = [*reached.path(edge.value), edge.user]
             if self._is_checked(reached, path, checks):
@@ -185,7 +187,7 @@ class Scraping:
             )
         return None
 
-    def _sink(self, edge: Edge, call: Ref) -> str:
+    def sink(self, edge: Edge, call: Ref) -> str:
         """What kind of data a value becomes here; empty for none."""
         user = edge.user
         if user.node.op != "call" or edge.position < 0 or user == call:

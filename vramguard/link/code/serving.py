@@ -6,9 +6,12 @@ import posixpath
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.outputs import Step
+from vramguard.link.code.backward import Backward
+from vramguard.link.code.dispatch import Dispatch
 from vramguard.link.code.meaning import RUNNERS, Own
 from vramguard.link.code.outputs import joined
 from vramguard.link.code.program import Ref
+from vramguard.source import Location
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from vramguard.facts import Facts
     from vramguard.link.code.program import Routine
     from vramguard.link.code.surfaces import Surface
+    from vramguard.source.graph import Parameter
 
 _MOST: Final = 400  # functions that one handler runs
 _NAMES: Final = 100  # behind names
@@ -37,7 +41,8 @@ _STARTED: Final = frozenset(
     {"submit", "run_in_executor", "to_thread", "create_task", "ensure_future", "run_coroutine_threadsafe"}
 )
 _KEPT: Final = frozenset({"add_done_callback", "add", "append", "discard", "set_name", "done", "cancel"})
-_APPS: Final = frozenset({"FastAPI", "Flask", "Sanic", "Quart", "Litestar", "Starlette", "APIRouter", "Blueprint"})
+_ROOTS: Final = ("FastAPI", "Flask", "Sanic", "Quart", "Litestar", "Starlette")
+_ROUTERS: Final = ("APIRouter", "Blueprint")
 
 
 class Serving:
@@ -47,7 +52,10 @@ class Serving:
         self.outputs = joined(facts)
         self.code = self.outputs.code
         self.surfaces = self.outputs.surfaces
+        self.backward = Backward(self)
+        self.dispatch = Dispatch(self.code, self.backward)
         self._edges: dict[tuple[Routine, bool], tuple[tuple[Ref, Routine], ...]] = {}
+        self._wide: dict[Routine, tuple[tuple[Ref, Routine], ...]] = {}
         self._apps = _Union()
         self._join()
 
@@ -60,6 +68,15 @@ class Serving:
         if key not in self._edges:
             self._edges[key] = tuple(self._run(routine, beside=beside))
         return self._edges[key]
+
+    def wide(self, routine: Routine) -> tuple[tuple[Ref, Routine], ...]:
+        """The calls of a function that may run functions of the repository, where only the run decides which."""
+        if routine not in self._wide:
+            plain = {call for call, _ in self.edges(routine)}
+            calls = (Ref(routine, number) for number in routine.all_of("call"))
+            open_ = (call for call in calls if call not in plain and called(call) not in _BESIDE)
+            self._wide[routine] = tuple((call, inner) for call in open_ for inner in self.dispatch.of(call))
+        return self._wide[routine]
 
     def _run(self, routine: Routine, *, beside: bool) -> Iterator[tuple[Ref, Routine]]:
         for number in routine.all_of("call"):
@@ -95,29 +112,43 @@ class Serving:
                     pending.append(user)
         return True
 
-    def depended(self, routine: Routine) -> Iterator[tuple[Ref, Routine]]:
-        """`Depends(f)`: f runs first."""
-        around = self.code.program.parent(routine)
+    def depended(self, routine: Routine, name: str = "") -> Iterator[tuple[Ref, Routine]]:
+        """`Depends(f)`, as a default or within `Annotated`: f runs first. `name`: of that parameter only."""
         for parameter in routine.function.parameters:
-            default = Ref(around, parameter.default)
-            if parameter.default == NONE or default.node.op != "call" or len(default.node.inputs) == 1:
-                continue
-            if called(default) in ("Depends", "Security"):
-                for one in self.code.meanings.of(default.to(default.node.inputs[1])):
-                    if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                        yield default, one.routine
+            for told in self._told(routine, parameter) if not name or parameter.name == name else ():
+                if told.node.op == "call" and called(told) in ("Depends", "Security") and len(told.node.inputs) > 1:
+                    for one in self.code.meanings.of(told.to(told.node.inputs[1])):
+                        if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
+                            yield told, one.routine
+
+    def _told(self, routine: Routine, parameter: Parameter) -> Iterator[Ref]:
+        """The calls that stand as a parameter's default, or beside its type."""
+        around = self.code.program.parent(routine)
+        if parameter.default != NONE:
+            yield Ref(around, parameter.default)
+        annotation = Ref(around, parameter.annotation) if parameter.annotation != NONE else None
+        places = [] if annotation is None else [annotation, *self.behind(annotation)]
+        for place in places:
+            if place.node.op == "item":
+                key = place.to(place.node.inputs[1])
+                yield from key.inputs() if key.node.op == "items" else ()
 
     def reached(
-        self, start: Routine, stops: Callable[[Ref], bool] = lambda _: False, *, beside: bool = False
+        self,
+        start: Routine,
+        stops: Callable[[Ref], bool] = lambda _: False,
+        *,
+        beside: bool = False,
+        wide: bool = False,
     ) -> Mapping[Routine, tuple[Ref, ...]]:
         """The functions that one runs, itself among them, with the calls that lead there.
 
-        `stops`: calls that are not followed.
+        `stops`: calls that are not followed. `wide`: those too that it only may run.
         """
         found: dict[Routine, tuple[Ref, ...]] = {start: ()}
         pending = [start]
         for routine in pending:
-            for call, inner in self.edges(routine, beside=beside):
+            for call, inner in (*self.edges(routine, beside=beside), *(self.wide(routine) if wide else ())):
                 if inner not in found and len(found) < _MOST and not stops(call):
                     found[inner] = (*found[routine], call)
                     pending.append(inner)
@@ -131,6 +162,14 @@ class Serving:
         if len(found) > 6:  # noqa: PLR2004 - the middle of a long way says little
             found = [*found[:3], *found[-3:]]
         return (*found, last) if last is not None else tuple(found)
+
+    def at(self, routine: Routine) -> Location:
+        """Where a function is defined."""
+        around = self.code.program.parent(routine)
+        for number in around.all_of("def"):
+            if around.function.nodes[number].name == str(routine.number):
+                return Ref(around, number).at
+        return Location(routine.path, routine.function.line)
 
     # Applications.
 
@@ -158,7 +197,7 @@ class Serving:
 
     def _beside(self, routine: Routine) -> Hashable:
         """Of a handler whose application is handed to it: the only one that its file makes, else the file."""
-        made = [call for name in sorted(_APPS) for call in self.code.program.calls.get(name, ())]
+        made = self._made(*_ROOTS, *_ROUTERS)
         here = [call for call in made if call.routine.path == routine.path]
         return _key(here[0]) if len(here) == 1 else routine.path
 
@@ -221,6 +260,16 @@ class Serving:
                 given = self.code.argument(call, "router", position)
                 if function.node.op == "attr" and given is not None:
                     self._include(name, function.to(function.node.inputs[0]), given)
+
+        roots = self._made(*_ROOTS)
+        for part in self._made(*_ROUTERS) if len(roots) == 1 else ():
+            self._apps.join(_key(roots[0]), _key(part))  # by a loop over modules, say: there is no other application
+
+    def _made(self, *names: str) -> list[Ref]:
+        """The applications, or parts of them, that the repository makes, but for those of its tests."""
+        judged = set(self.code.routines)
+        calls = (call for name in sorted(names) for call in self.code.program.calls.get(name, ()))
+        return [call for call in calls if call.routine in judged]
 
     def _include(self, name: str, base: Ref, given: Ref) -> None:
         """`app.include_router(router)`; of `api.init_app(app)` the argument is the whole."""

@@ -31,13 +31,36 @@ def keys(ref: Ref) -> Iterator[str]:
 
 def asks_a_sibling(code: Code, guard: Guard, values: frozenset[int], names: frozenset[str]) -> bool:
     """Whether all that a guard asks of a value are parts of an object which are not those that go on, by `names`."""
-    subjects = list(_subjects(guard.test, values))
+    subjects = list(subjects_of(guard.test, values))
     parts = [ref for ref in subjects if _is_part(code, ref)]
     return bool(parts) and len(parts) == len(subjects) and not any(key in names for ref in parts for key in keys(ref))
 
 
-def _subjects(test: Ref, values: frozenset[int]) -> Iterator[Ref]:
-    """The values in a condition: of those inside of each other the outermost."""
+def asks_another_key(guard: Guard, names: frozenset[str]) -> bool:
+    """Whether a condition compares what stands under one key of a table with something, and another key goes on."""
+    pending, found = [guard.test], list[str]()
+    for ref in pending:
+        node = ref.node
+        if node.op in ("unary", "and", "or"):
+            pending += ref.inputs()
+        elif node.op == "compare" and not node.name.endswith("in"):
+            key = _key_of(ref.to(node.inputs[0]))
+            found += [key] if key else []
+    return bool(found) and names.isdisjoint(found)
+
+
+def _key_of(ref: Ref) -> str:
+    """The constant key that something is read by: `data["tool"]`, `data.get("tool")`."""
+    node = ref.node
+    asks = node.op == "call" and len(node.inputs) > 1 and ref.to(node.inputs[0]).node.name == "get"
+    if not asks and node.op != "item":
+        return ""
+    key = ref.to(node.inputs[1]).node
+    return key.name.strip("'\"") if key.op == "const" and key.name[:1] in "'\"" else ""
+
+
+def subjects_of(test: Ref, values: frozenset[int], *, whole: bool = False) -> Iterator[Ref]:
+    """The values in a condition: of those inside of each other the outermost. `whole`: it may be one itself."""
     nodes = test.routine.function.nodes
     pending, seen = [test.number], set[int]()
     while pending and len(seen) < _MOST:
@@ -45,7 +68,7 @@ def _subjects(test: Ref, values: frozenset[int]) -> Iterator[Ref]:
         if number == NONE or number in seen:
             continue
         seen.add(number)
-        if number in values and number != test.number:
+        if number in values and (whole or number != test.number):
             yield test.to(number)
         else:
             pending += nodes[number].inputs

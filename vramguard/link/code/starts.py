@@ -74,6 +74,17 @@ _TRAINS: Final = re.compile(
     r"\b(accelerate launch|torchrun|axolotl train|llamafactory-cli train|dvc repro|rasa train|spacy train|autotrain)\b"
 )
 _ORDERS: Final = re.compile(r"_?(trigger|start|launch|run|submit|kick_?off)_(model_|the_)?(re)?train(ing)?(_|$)")
+_WAKES: Final = (
+    "start_instances",
+    "start_execution",
+    "run_task",
+    "submit_job",
+    "start_job_run",
+    "start_build",
+    "invoke",
+)
+_AGAIN: Final = re.compile(r"re-?train", re.IGNORECASE)
+_ENDPOINT: Final = re.compile(r"/re-?train\b|(^|[._/])retrain(er|ing)?_?(url|uri|endpoint|api)\b", re.IGNORECASE)
 _ELSEWHERE: Final = re.compile(r"dispatches|event_type|dagRuns|workflow_id")
 
 
@@ -157,8 +168,25 @@ class Starts:
             if call.routine in self._judged and len(call.node.inputs) > 1:
                 held = texts(self.code, call)
                 said = any(_ELSEWHERE.search(text) for text in held) and any("train" in text.lower() for text in held)
-                if said or _ORDERS.match(call.routine.function.name):
+                url = call.to(call.node.inputs[1])
+                named = [*texts(self.code, url), self.code.written(url)]
+                asked = any(_ENDPOINT.search(one) for one in named)
+                if said or asked or _ORDERS.match(call.routine.function.name):
                     yield Start(call, None, "job", sure=False)
+
+        for name in _WAKES:  # machines and workflows of a cloud that train once they run
+            for call in self.code.program.calls.get(name, ()):
+                if call.routine in self._judged and self._is_cloud(call) and self._speaks(call):
+                    yield Start(call, None, "job", sure=False)
+
+    def _is_cloud(self, call: Ref) -> bool:
+        return any(path.startswith("boto3.") for path in self.code.meanings.called(call))
+
+    @staticmethod
+    def _speaks(call: Ref) -> bool:
+        """Whether a function says in a string of its own, or its file by its name, that a model is trained again."""
+        said = (node.name for node in call.routine.function.nodes if node.op == "const")
+        return bool(_AGAIN.search(call.routine.path)) or any(_AGAIN.search(one) for one in said)
 
     # ---- who runs a function
 

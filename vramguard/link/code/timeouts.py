@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Final
 from vramguard.facts.outputs import Step
 from vramguard.facts.services import OutboundCall, SlowAnswer
 from vramguard.link.code.bounds import Bounds
+from vramguard.link.code.clients import Clients
+from vramguard.link.code.dispatch import AGENTS, ASKED
+from vramguard.link.code.meaning import RUNNERS
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Table, table
 from vramguard.link.code.serving import called, serving
@@ -24,8 +27,6 @@ if TYPE_CHECKING:
     from vramguard.link.code.surfaces import Surface
 
 _ASKED: Final = ("http", "rpc", "ui", "bot")  # kinds of handlers at which somebody waits
-# Keywords of clients that bring a transport with limits of its own.
-_TRANSPORTS: Final = ("http_client", "client", "async_client", "http_options", "transport", "session", "httpx_client")
 _SERVERS: Final = ("bentoml", "litserve", "ls", "modal")  # end a request by themselves: 60, 30 and 300 seconds
 _ELSEWHERE: Final = ("text_generation.", "sglang.RuntimeEndpoint", "mii.client")  # clients among the engines
 _AWAY: Final = re.compile(r"client|endpoint|service|stub|session|api$|proxy|^self$|^super")
@@ -39,6 +40,7 @@ class Waits:
         self.serving: Serving = serving(facts)
         self.code = self.serving.code
         self.bounds = Bounds(self.code)
+        self.clients = Clients(self.serving, self.bounds)
 
     # Models in the process.
 
@@ -80,7 +82,7 @@ class Waits:
     def slow_answers(self) -> Iterator[SlowAnswer]:
         """The first handler of each application that runs a model, and waits for as long as it takes."""
         seen: set[Hashable] = set()
-        for surface in self._handlers(("http", "rpc", "ui")):
+        for surface in self._handlers(_ASKED):
             app = self.serving.app(surface)
             if app in seen:
                 continue
@@ -101,17 +103,19 @@ class Waits:
                 row = self.code.row("output", model) or {}
                 if self.bounds.own(model, row) is True or self.bounds.around(model) or self._made_bounded(model, row):
                     continue
-                at = trail[0] if trail else model
+                first = trail[0] if trail else model
                 last = Step(model.at, f"`{self.code.written(model)}(…)` runs the model, however long it takes")
                 name = self.code.name(surface.routine)
                 written = self.code.written
                 steps = self.serving.steps(trail, last)
-                return SlowAnswer(at.at, written(at), written(model), name, surface.framework, steps)
+                at = self.serving.at(surface.routine)
+                return SlowAnswer(at, written(first), written(model), name, surface.framework, steps)
         return None
 
     def _made_bounded(self, call: Ref, row: Row) -> bool:
         words = row.get("constructor_bounded_by", ())
-        return any(self.code.argument(one, word) is not None for one in self.constructors(call, row) for word in words)
+        made = self.clients.constructors(call, row)
+        return any(self.code.argument(one, word) is not None for one in made for word in words)
 
     def _app_bounds(self, surface: Surface) -> bool:
         """Whether a middleware of the repository bounds every request, or the server that an application stands in."""
@@ -140,7 +144,7 @@ class Waits:
         starts = [one.routine for one in self._handlers(_ASKED) if self._serves(one)]
         for start in (*starts, *self._pages()):
             if start not in found and not self.bounds.function(start):
-                for routine, trail in self.serving.reached(start, self.bounds.around).items():
+                for routine, trail in self.serving.reached(start, self.bounds.around, wide=True).items():
                     if routine not in found or len(trail) < len(found[routine]):
                         found[routine] = trail
         return found
@@ -153,12 +157,13 @@ class Waits:
         return not asking.isdisjoint(self.serving.reached(surface.routine))
 
     def _pages(self) -> Iterator[Routine]:
-        """Scripts of Streamlit: the module runs at every touch."""
+        """Scripts of Streamlit, which run at every touch: modules that draw, or whose functions draw in others."""
         drawn = {call.routine for call, row in self.code.calls("sink") if row["kind"] == "page" and self._is_page(call)}
-        for module in sorted({routine.path for routine in drawn}):
-            top = next(one for one in drawn if one.path == module)
-            start = self.code.program.routine(top.module, 0)
-            if not top.module.notebook and drawn & self.serving.reached(start).keys():
+        files = {routine.path for routine in drawn}
+        for path in sorted(self.code.program.modules) if drawn else ():
+            start = self.code.program.routine(self.code.program.modules[path], 0)
+            draws = path in files or not files.isdisjoint(self.serving.dispatch.reached(path))
+            if draws and not start.module.notebook and drawn & self.serving.reached(start).keys():
                 yield start
 
     def _is_page(self, call: Ref) -> bool:
@@ -173,23 +178,54 @@ class Waits:
             if trail is None or self.bounds.around(call):
                 continue
             yield from self._unbounded(call, row, trail)
+        for routine, trail in self.waited.items():
+            for number in routine.all_of("call"):
+                yield from self._composed(Ref(routine, number), trail)
+
+    def _composed(self, call: Ref, trail: tuple[Ref, ...]) -> Iterator[OutboundCall]:
+        """`AgentExecutor(agent, tools).invoke(…)`: the clients of the models that it was made of bring no timeout."""
+        paths = self.code.meanings.called(call)
+        asked = called(call) in ASKED or any(path.endswith("()") for path in paths)
+        if not asked or not any(AGENTS.match(path) for path in paths) or self.bounds.around(call):
+            return
+        step = Step(call.at, f"`{self.code.written(call)}(…)` is called while somebody waits")
+        steps = self.serving.steps(trail, step)
+        for made, row in self.clients.composed(call):
+            words = row.get("constructor_bounded_by", ())
+            if not self.clients.limited(made, words):
+                default = 0.0 if self.clients.is_none(made, words) else float(row["default_timeout_s"])
+                yield OutboundCall(made.at, self.code.written(made), self.code.written(call), default, steps)
 
     def remote(self) -> Iterator[tuple[Ref, Row]]:
-        for call, row in self.code.calls("fetch"):
-            if row.get("kind") in _KINDS and self._is_known(call, row):
-                yield call, row
-        for call, row in self.code.calls("output"):
-            if row.get("remote") and "default_timeout_s" in row and not row.get("weak") and self._is_known(call, row):
-                yield call, row
+        """The calls over the network, with every row that speaks of one: a client may be of several makers."""
+        for call, _ in self.code.calls("fetch"):
+            yield from ((call, row) for row in self._rows("fetch", call) if row.get("kind") in _KINDS)
+        for call, first in self.code.answers():
+            for row in self._rows("output", call) or [first]:
+                known = row.get("remote") and "default_timeout_s" in row and not row.get("weak")
+                if known and self.clients.matched(call, row):
+                    yield call, row
+        yield from self._handed()
 
-    def _is_known(self, call: Ref, row: Row) -> bool:
-        return bool(self._matched(call, row))
-
-    def _matched(self, call: Ref, row: Row) -> frozenset[str]:
-        """The paths of a call, known from their root, of which a row speaks."""
-        patterns = Table([row])
+    def _rows(self, kind: str, call: Ref) -> list[Row]:
+        """Every row of that kind that speaks of a call that is known from its root."""
         paths = self.code.meanings.called(call)
-        return frozenset(path for path in paths if not path.startswith("?") and patterns.row(path))
+        found = (table(kind).row(path) for path in sorted(paths) if not path.startswith("?"))
+        unique = {id(row): row for row in found if row is not None}
+        return list(unique.values())
+
+    def _handed(self) -> Iterator[tuple[Ref, Row]]:
+        """`pool.submit(requests.post, url)`: the function of a library is handed to somebody who calls it."""
+        judged = set(self.code.routines)
+        for name in sorted(RUNNERS):
+            for call in self.code.program.calls.get(name, ()):
+                for number in call.node.inputs[1:3] if call.routine in judged else ():
+                    given = call.to(number)
+                    if given.node.op not in ("attr", "name", "import"):
+                        continue
+                    row = table("fetch").among(self.code.meanings.paths(given))
+                    if row is not None and row.get("kind") in _KINDS and not row.get("constructor_bounded_by"):
+                        yield call, row
 
     def _clients(self) -> Iterator[tuple[Ref, Row]]:
         """Calls of the methods of clients such as boto3's."""
@@ -211,53 +247,25 @@ class Waits:
                     yield call, row
 
     def _unbounded(self, call: Ref, row: Row, trail: tuple[Ref, ...]) -> Iterator[OutboundCall]:
-        if self.bounds.own(call, row) is not False and not self._is_none(call, row.get("bounded_by", ())):
+        if self.bounds.own(call, row) is not False and not self.clients.is_none(call, row.get("bounded_by", ())):
             return
         words = row.get("constructor_bounded_by", ())
         places = [call]
-        unlimited = self._is_none(call, row.get("bounded_by", ()))
+        unlimited = self.clients.is_none(call, row.get("bounded_by", ()))
         if words and not unlimited:
-            made = self.constructors(call, row)
+            made = self.clients.constructors(call, row)
             module_level = not any("()" in path for path in self.code.meanings.called(call))
-            bare = [one for one in made if not self.limited(one, words)]
+            bare = [one for one in made if not self.clients.limited(one, words)]
             if not module_level and not bare:
                 return
             made, places = bare, bare or [call]
-            unlimited = any(self._is_none(one, words) for one in made)
+            unlimited = any(self.clients.is_none(one, words) for one in made)
         default = 0.0 if unlimited else float(row.get("default_timeout_s", 0))
         written = self.code.written
         for place in places:
             last = Step(call.at, f"`{written(call)}(…)` is called while somebody waits")
             steps = self.serving.steps(trail, last)
             yield OutboundCall(place.at, written(place), written(call), default, steps)
-
-    def _is_none(self, call: Ref, words: tuple[str, ...] | list[str]) -> bool:
-        found = [self.code.argument(call, word) for word in words]
-        return any(one is not None and one.node.op == "const" and one.node.name == "None" for one in found)
-
-    def limited(self, made: Ref, words: tuple[str, ...] | list[str]) -> bool:
-        """Whether what makes a client gives it a limit, or something that nobody can read."""
-        for word in (*words, *_TRANSPORTS):
-            given = self.code.argument(made, word)
-            if given is not None and not (given.node.op == "const" and given.node.name == "None"):
-                return True
-        return self.bounds.spread(made, list(words)) is not False
-
-    def constructors(self, call: Ref, row: Row) -> list[Ref]:
-        """The calls that made the client of which a method is called."""
-        paths = self._matched(call, row) or self.code.meanings.called(call)
-        base = call.to(call.node.inputs[0])
-        while base.node.op == "attr":
-            inner = base.to(base.node.inputs[0])
-            made = [one for one in self.serving.origins(base) if self._makes(one, paths)] if base != inner else []
-            if made:
-                return made
-            base = inner
-        return [one for one in dict.fromkeys(self.serving.origins(base)) if self._makes(one, paths)]
-
-    def _makes(self, made: Ref, paths: frozenset[str]) -> bool:
-        starts = tuple(f"{path}()" for path in self.code.meanings.called(made))
-        return bool(starts) and any(path.startswith(starts) for path in paths)
 
 
 def _is_abstract(routine: Routine) -> bool:

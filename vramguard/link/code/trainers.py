@@ -10,6 +10,7 @@ from vramguard.facts.saves import Trainer
 from vramguard.link.code import program
 from vramguard.link.code.constants import UNSET
 from vramguard.link.code.finite import Finite
+from vramguard.link.code.lightning import UNSEEN, Callback, CommandLines, leaking, writes
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table
@@ -17,7 +18,7 @@ from vramguard.link.code.saved import Saved
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from vramguard.facts import Facts
     from vramguard.link.code import Code
@@ -44,19 +45,21 @@ class Trainers:
         self.code = code
         self.finite = Finite(code)
         self.saved = Saved(code, self.finite)
+        self._lines = CommandLines(self)
         self._finders = {"transformers": self._transformers, "lightning": self._lightning, "keras": self._keras}
 
     def leaky(self) -> Iterator[Trainer]:
         """Every trainer that trains, saves and refuses nothing."""
         for call, row in self.code.calls("trainer"):
-            find = self._finders.get(row["framework"])
+            line = self._lines.is_one(call)
+            find = self._command_line if line else self._finders.get(row["framework"])
             known = any(not path.startswith("?") for path in self.code.meanings.called(call))
             if find is None or not known:
                 continue
             value = call if row["fit"] else next(call.to(call.node.inputs[0]).inputs(), call)
             uses = self._uses(value)
             trains = [uses[name] for name in row["fit"] if name in uses]
-            if not row["fit"] or trains:
+            if not row["fit"] or trains or line:
                 found = find(_Set(call, row, uses, self._callbacks(call, row, uses)))
                 if found is not None:
                     yield found
@@ -65,7 +68,7 @@ class Trainers:
 
     def _transformers(self, it: _Set) -> Trainer | None:
         arguments, unknown = self._arguments(it)
-        strategy = self._setting(arguments, "save_strategy")
+        strategy = self.setting(arguments, "save_strategy")
         saves = self._explicit(it)
         if strategy != "no":
             place = arguments[0].at if arguments else it.call.at
@@ -77,8 +80,8 @@ class Trainers:
                 else f"is {strategy}"
             )
             saves.insert(0, Step(place, f"checkpoints are written: `save_strategy` {how}"))
-        best = self._setting(arguments, "load_best_model_at_end") is True and strategy == "best"
-        seen = self._setting(arguments, "logging_nan_inf_filter") is False
+        best = self.setting(arguments, "load_best_model_at_end") is True and strategy == "best"
+        seen = self.setting(arguments, "logging_nan_inf_filter") is False
         if not saves or best or it.callbacks is None or self._refuses(it, logs=seen):
             return None
         leaks = (
@@ -87,42 +90,35 @@ class Trainers:
         return self._trainer(it, f"{leaks} and saves whatever the loss is", saves, unknown)
 
     def _lightning(self, it: _Set) -> Trainer | None:
-        if "**" in it.call.node.keywords or it.callbacks is None or self.code.written(it.call).endswith("CLI"):
+        if "**" in it.call.node.keywords or it.callbacks is None:
             return None
         saves = self._explicit(it)
-        off = [self._setting([it.call], name) for name in ("enable_checkpointing", "checkpoint_callback")]
-        if False not in off and self._setting([it.call], "fast_dev_run") in (_ABSENT, False):
+        if writes(self._settings(it.call)):
             saves.insert(0, Step(it.call.at, "it writes checkpoints, as `enable_checkpointing` is not False"))
-        if not saves or self._setting([it.call], "detect_anomaly") is True or self._refuses(it, logs=True):
+        if not saves or self.setting([it.call], "detect_anomaly") is True or self._refuses(it, logs=True):
             return None
-        stops = [one for one in it.callbacks if self._is(one, "EarlyStopping")]
-        keeps = [one for one in it.callbacks if self._is(one, "ModelCheckpoint")]
-        finite = [one for one in stops if self._setting([one], "check_finite") in (_ABSENT, True)]
-        monitored = [one for one in keeps if self._setting([one], "monitor") is not None]
-        leaky = [one for one in keeps if self._is_leaky(one)]
-        if finite and monitored and not leaky:
-            return None
-        steps = [*saves, *(Step(one.at, "this keeps checkpoints whatever the loss is") for one in leaky)]
-        return self._trainer(
-            it, "writes checkpoints that nobody looks at: no callback stops at a loss that is not finite", steps
-        )
+        leaky = leaking(map(self.callback, it.callbacks))
+        return None if leaky is None else self._trainer(it, UNSEEN, [*saves, *leaky])
 
-    def _is_leaky(self, checkpoint: Ref) -> bool:
-        """Whether a ModelCheckpoint of Lightning saves more than what is better."""
-        last = self._setting([checkpoint], "save_last")
-        return (
-            self._setting([checkpoint], "monitor") is None
-            or bool(last)
-            or self._setting([checkpoint], "save_top_k") == -1
-        )
+    def _command_line(self, it: _Set) -> Trainer | None:
+        trains = self.setting([it.call], "run") in (_ABSENT, True) or "fit" in it.uses
+        found = self._lines.leaking(it.call) if trains and not self._refuses(it, logs=True) else None
+        return None if found is None else self._trainer(it, UNSEEN, list(found.steps), found.unknown)
+
+    def _settings(self, call: Ref) -> Callable[[str], object]:
+        return lambda name: self.setting([call], name)
+
+    def callback(self, call: Ref) -> Callback:
+        """A callback that a call makes."""
+        return Callback(call.at, self.code.written(call).rpartition(".")[2], self._settings(call))
 
     def _keras(self, it: _Set) -> Trainer | None:
         if it.callbacks is None or self._refuses(it, logs=True):
             return None
-        if any(self._is(one, "TerminateOnNaN") and self._setting([one], "raise_error") is True for one in it.callbacks):
+        if any(self._is(one, "TerminateOnNaN") and self.setting([one], "raise_error") is True for one in it.callbacks):
             return None
         keeps = [one for one in it.callbacks if self._is(one, "ModelCheckpoint")]
-        best = [one for one in keeps if self._setting([one], "save_best_only") not in (_ABSENT, False)]
+        best = [one for one in keeps if self.setting([one], "save_best_only") not in (_ABSENT, False)]
         steps = [Step(one.at, "this writes the weights whatever the loss is") for one in keeps if one not in best]
         steps += [
             Step(one.at, "this writes the weights whatever the loss is")
@@ -130,7 +126,7 @@ class Trainers:
             if self._is(one, "BackupAndRestore")
         ]
         restored = "load_weights" in it.uses or any(
-            self._is(one, "EarlyStopping") and self._setting([one], "restore_best_weights") is not None
+            self._is(one, "EarlyStopping") and self.setting([one], "restore_best_weights") is not None
             for one in it.callbacks
         )
         if not restored:
@@ -205,7 +201,7 @@ class Trainers:
         for one in given:
             made = self.finite.constants.made(one)
             known = bool(made) or self._is_empty(one) or self._is_class(one)
-            if not known or any(self._is_unknown(call) for call in made):
+            if not known or any(self.is_unknown(call) for call in made):
                 return None
             found += made
         return found
@@ -218,7 +214,7 @@ class Trainers:
             given = found[0] if found else None
         return given
 
-    def _is_unknown(self, call: Ref) -> bool:
+    def is_unknown(self, call: Ref) -> bool:
         """Whether nobody can tell what a call makes."""
         paths = self.code.meanings.called(call)
         own = self.code.own_class(call) is not None or bool(self.code.meanings.routines(call))
@@ -236,7 +232,7 @@ class Trainers:
     def _is_class(self, ref: Ref) -> bool:
         return any(isinstance(one, Own) and one.kind == "class" for one in self.code.meanings.of(ref))
 
-    def _setting(self, calls: list[Ref], keyword: str) -> object:
+    def setting(self, calls: list[Ref], keyword: str) -> object:
         """The value of a keyword; None where it is absent, UNSET where it is not in the text."""
         for call in calls:
             given = self._given(call, keyword)
@@ -258,12 +254,12 @@ class Trainers:
         """Whether a method of one's own raises for what is not finite. `logs`: whether what is logged can be NaN."""
         owners = [self.code.own_class(it.call), *self._modules(it)]
         for owner in owners:
-            if owner is not None and any(self._raises(one) for one in self._methods(owner, it.row["overrides"])):
+            if owner is not None and any(self.raises(one) for one in self.methods(owner, it.row["overrides"])):
                 return True
         for call in it.callbacks or ():
             owner = self.code.own_class(call)
             hooks = [name for name in it.row["hooks"] if logs or name != "on_log"]
-            if owner is not None and any(self._raises(one) for one in self._methods(owner, hooks)):
+            if owner is not None and any(self.raises(one) for one in self.methods(owner, hooks)):
                 return True
         return False
 
@@ -281,11 +277,13 @@ class Trainers:
                 if isinstance(one, Own) and one.kind == "instance" and one.routine is not None:
                     yield one.routine
 
-    def _methods(self, owner: Routine, names: list[str]) -> Iterator[Routine]:
+    def methods(self, owner: Routine, names: list[str]) -> Iterator[Routine]:
+        """The methods of these names of a class and its bases."""
         for one in self.code.meanings.ancestors(owner):
             yield from (method for method in self.code.program.methods(one) if method.function.name in names)
 
-    def _raises(self, method: Routine) -> bool:
+    def raises(self, method: Routine) -> bool:
+        """Whether a method stops training at what is not finite."""
         stops = any(method.function.nodes[number].name in _STOPS for number in method.all_of("store"))
         for routine in self.code.reaches(method, 12):
             if self.finite.refusals(routine) or (stops and any(True for _ in self.finite.answers(routine))):

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from functools import cached_property
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.outputs import Step
 from vramguard.facts.retraining import RetrainTrigger
 from vramguard.link.code import program
+from vramguard.link.code.clocks import beats, timed_deployments
 from vramguard.link.code.dags import dags
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.outputs import joined
@@ -21,11 +22,11 @@ from vramguard.link.code.program import Ref
 from vramguard.link.code.reading import Reader
 from vramguard.link.code.roles import Table, rows
 from vramguard.link.code.starts import Start, Starts
-from vramguard.link.code.words import literal, text, texts, tokens, values, within
+from vramguard.link.code.words import text, texts, tokens, values, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from vramguard.facts import Facts
     from vramguard.link.code import Code
@@ -92,11 +93,13 @@ class Triggers:
     # ---- the ways on which training starts
 
     def _scored(self) -> Iterator[RetrainTrigger]:
-        """A condition on a score, on drift, on what users say."""
+        """A condition on a score, on drift, on what users say; once for all the training that it decides on."""
+        seen = set[Ref]()
         for found in list(self.starts.by.values()):
-            for start in found:
+            for start in sorted(found, key=lambda one: one.call.number):
                 condition = self.starts.conditions.score(start.call)
-                if condition is not None and not self._is_act_in_search(start):
+                if condition is not None and condition.test not in seen and not self._is_act_in_search(start):
+                    seen.add(condition.test)
                     test = condition.test
                     said = self._said(test, holds=condition.holds)
                     first = Step(test.at, f"`{said}` decides")
@@ -109,7 +112,7 @@ class Triggers:
         """`schedule.every().day.do(train)`, `scheduler.add_job(train, "cron")`."""
         for call, row in self.code.calls("schedule"):
             for routine in self._jobs(call, row) if row.get("job") else ():
-                start = self._plain(routine)
+                start = self._clocked(routine)
                 if start is not None and self._repeats(call, routine):
                     yield self._entered(row["kind"], call, start)
             for start in self.starts.by.get(call.routine, ()):  # a command line: `cron.new(command="python train.py")`
@@ -145,13 +148,14 @@ class Triggers:
     def _decorated(self) -> Iterator[RetrainTrigger]:
         table = Table([row for row in rows().get("schedule", ()) if row.get("decorator")], "decorator")
         for routine in list(self.starts.by):
-            start = self._plain(routine)
+            start = self._clocked(routine)
             for ref, paths in self.code.decorators(routine) if routine.function.decorators and start else ():
                 row = table.among(paths)
                 needs = row and (row.get("needs") or row.get("schedule"))
                 if row is not None and start is not None and (not needs or self._is_set(ref, needs)):
                     kind = "event" if needs and self._is_event(ref, needs) else row["kind"]
-                    yield self._entered(kind, ref, start)
+                    if kind == "clock" or routine in self.starts.plain:
+                        yield self._entered(kind, ref, start)
 
     def _is_set(self, call: Ref, words: list[str]) -> bool:
         """Whether one of some keywords is there, and not none."""
@@ -175,50 +179,24 @@ class Triggers:
             for call in self.code.program.calls.get(name, ()):
                 if set(call.node.keywords) & set(_CRON) and self._is_set(call, list(_CRON)):
                     for routine in self.starts.flows(call):
-                        start = self._plain(routine)
+                        start = self._clocked(routine)
                         if start is not None:
                             yield self._entered("clock", call, start)
+        yield from self._deployed()
+
+    def _deployed(self) -> Iterator[RetrainTrigger]:
+        """`subprocess.run(["prefect", "deploy", "flows/train.py:flow", "--cron", cron])`."""
+        for place, routine in timed_deployments(self.code, self.starts):
+            start = self._clocked(routine)
+            if start is not None:
+                yield self._entered("clock", place, start, "prefect deploy")
 
     def _tabled(self) -> Iterator[RetrainTrigger]:
         """Celery's beat: `{"nightly": {"task": "tasks.train", "schedule": …}}`."""
-        for ref in self._tables():
-            pairs = dict(
-                zip(
-                    (text(ref.to(n).node) for n in ref.node.inputs[::2] if n != NONE),
-                    ref.node.inputs[1::2],
-                    strict=False,
-                )
-            )
-            if "task" in pairs and "schedule" in pairs:
-                name = literal(self.code, ref.to(pairs["task"]))
-                start = next((start for routine in self._tasks.get(name, ()) if (start := self._plain(routine))), None)
-                if start is not None:
-                    yield self._entered("clock", ref.to(pairs["task"]), start, f"the schedule of `{name}`")
-
-    def _tables(self) -> Iterator[Ref]:
-        calls = self.code.program.calls.get("update", ())
-        held = [call.to(number) for call in calls for word, number in call.node.arguments() if word == "beat_schedule"]
-        held += [store.to(store.node.inputs[1]) for store in self.code.program.stores.get("beat_schedule", ())]
-        for module in list(self.code.program.modules.values()):
-            for name in ("beat_schedule", "CELERYBEAT_SCHEDULE", "CELERY_BEAT_SCHEDULE"):
-                top = self.code.program.routine(module, 0)
-                held += [Ref(top, number) for number in top.function.names.get(name, ())]
-        for ref in held:
-            if ref.node.op == "table":
-                yield from (ref.to(number) for number in ref.node.inputs[1::2] if ref.to(number).node.op == "table")
-
-    @cached_property
-    def _tasks(self) -> Mapping[str, list[Routine]]:
-        """Functions that train, by the names that Celery may know them under."""
-        found: dict[str, list[Routine]] = {}
-        for routine in list(self.starts.by):
-            names = {text(ref.to(n).node) for ref, _ in self.code.decorators(routine) if ref.node.op == "call"
-                     for word, n in ref.node.arguments() if word == "name"}  # fmt: skip
-            parts = [*routine.path.removesuffix(".py").split("/"), routine.function.name]
-            names |= {".".join(parts[number:]) for number in range(len(parts))}
-            for name in names:
-                found.setdefault(name, []).append(routine)
-        return found
+        for place, name, routines in beats(self.code, list(self.starts.by)):
+            start = next((start for routine in routines if (start := self._clocked(routine))), None)
+            if start is not None:
+                yield self._entered("clock", place, start, f"the schedule of `{name}`")
 
     def _dags(self) -> Iterator[RetrainTrigger]:
         for dag in dags(self.code, self.starts):
@@ -333,6 +311,15 @@ class Triggers:
         """The call by which a function trains whatever a score says, and no flag of a person either."""
         start = self.starts.down.get(routine)
         return start if routine in self.starts.plain else None
+
+    def _clocked(self, routine: Routine) -> Start | None:
+        """What a clock starts: where a score decides whether it trains as well, nobody is asked either, and the score
+        has a finding of its own; not the branch of a search.
+        """
+        start = self.starts.down.get(routine)
+        if start is None or routine in self.starts.plain:
+            return start
+        return None if self._is_act_in_search(start) else replace(start, sure=False)
 
     def _entered(
         self, kind: str, place: Ref, start: Start, what: str = "", *, gate: Location | None = None

@@ -1,0 +1,59 @@
+"""What hands on a model's text while it is made: `TextIteratorStreamer`, given to `generate` in a thread beside, and
+iterated where the answer goes out. The answer of the call itself goes nowhere; that of the streamer is the model's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from vramguard.link.code.meaning import RUNNERS
+from vramguard.link.code.roles import Table, table
+from vramguard.source.graph import NONE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vramguard.link.code import Code
+    from vramguard.link.code.flow import Edge, Reached
+    from vramguard.link.code.program import Ref
+    from vramguard.link.code.roles import Row
+
+# transformers 5.23.0, generation/streamers.py; BaseStreamer and TextStreamer give nothing on, they print.
+_STREAMERS: Final = Table([{"call": [
+    "transformers.**{TextIteratorStreamer,AsyncTextIteratorStreamer}",
+    "?{TextIteratorStreamer,AsyncTextIteratorStreamer}",
+]}])  # fmt: skip
+_TEXT: Final[Row] = {"kind": "text", "streamed": True}
+
+
+def streamed(code: Code, stops: Callable[[Edge], bool]) -> Iterator[tuple[Ref, Row, Reached]]:
+    """Every call of a model whose text a streamer hands on, and where that goes."""
+    judged = set(code.routines)
+    for name in sorted(name for name in code.program.calls if name.endswith("Streamer")):
+        for made in code.program.calls[name]:
+            if made.routine in judged and _STREAMERS.among(code.meanings.called(made)) is not None:
+                reached = code.flow.forward(made, stops, by_parts=True)
+                takers = (edge.user for edge in reached.edges if edge.user.node.op == "call" and edge.position > 0)
+                for call in dict.fromkeys(takers):
+                    row = _answers(code, call)
+                    if row is not None:
+                        yield call, row, reached
+
+
+def _answers(code: Code, call: Ref) -> Row | None:
+    """What is known of a call that is given a streamer, where it is a model's or starts one: whatever else is called
+    `generate` and takes one is a model that makes text.
+    """
+    row = code.row("output", call)
+    if row is not None:
+        return {**row, **_TEXT}
+    function = call.to(call.node.inputs[0]).node
+    if function.op == "attr" and function.name == "generate":
+        return None if code.meanings.routines(call) else _TEXT
+    started = call.node.inputs[1:] if function.name.rpartition(".")[2] in RUNNERS else ()
+    given = (call.to(number) for number in started if number != NONE)
+    for one in given:
+        known = table("output").among(code.meanings.paths(one)) if one.node.op in ("attr", "name", "import") else None
+        if known is not None or (one.node.op == "attr" and one.node.name == "generate"):
+            return {**(known or {}), **_TEXT}
+    return None
