@@ -25,14 +25,14 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # A module imports only what stands above it, or its own folder: DESIGN's order, with the parts that it does not name.
 ORDER = (
-    ("source", "data", "memory", "units"),
+    ("beside", "source", "data", "memory", "units"),
     ("receipts", "schema", "trace"),
     ("facts",),
     ("shell",),
     ("discover",),
     ("classes", "extract"),
     ("link",),
-    ("attest", "audit", "checks", "hub", "render", "weights"),
+    ("attest", "audit", "checks", "forge", "hub", "packs", "render", "weights"),
     ("settings",),
     ("policy", "scope"),
     ("fixing", "suppression"),
@@ -135,7 +135,7 @@ def test_every_row_of_data_has_source_and_date(path: Path) -> None:
 
 def test_every_kind_of_check_serves_a_rule() -> None:
     policies = [tomli.loads(path.read_text("utf-8")) for path in sorted((ROOT / "policies").glob("*.toml"))]
-    used = {rule["check"] for policy in policies for rule in policy["rule"]}
+    used = {part["check"] for policy in policies for rule in policy["rule"] for part in (rule, *rule.get("also", ()))}
     assert set(checks.load()) - used == set()
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vramguard.facts import HelmUnrendered, Launch, Texts
+from vramguard.facts import HelmUnrendered, Launch, Manifest, Texts
 from vramguard.link.rendered import facts_of, places_of
 from vramguard.source import MAX_BYTES, Unreadable
 
@@ -80,7 +80,7 @@ def _replaced(facts: Facts, charts: Charts, folder: str) -> Iterator[Fact]:
     for launch in facts.of(Launch):
         if launch.form == "helm" and charts.owner(launch.at.path) == folder:
             yield launch
-    of_templates: list[Fact] = [*facts.of(Launch), *facts.of(Texts), *facts.of(Unreadable)]
+    of_templates: list[Fact] = [*facts.of(Launch), *facts.of(Texts), *facts.of(Manifest), *facts.of(Unreadable)]
     yield from (fact for fact in of_templates if fact.at.path.startswith(templates))
 
 

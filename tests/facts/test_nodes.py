@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from vramguard.extract.kubernetes.node import Node, within
 from vramguard.facts import Unknown, Word
+from vramguard.facts.nodes import Node, within
 from vramguard.source import Document, Location, read
 
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from vramguard.checks import Evidence, Problem, Severity, check
 from vramguard.checks.shared import JUDGED
-from vramguard.facts import DataFile, DuplicateKey, HelmUnrendered, PathClass
+from vramguard.extract.terraform import UNREAD
+from vramguard.facts import DataFile, DuplicateKey, HelmUnrendered, Manifest, PathClass
 from vramguard.link.judging import UNSERVED, not_judged
 from vramguard.link.names import above
 from vramguard.source import Unreadable
@@ -44,7 +45,7 @@ class Template:
 
     One problem for each chart's templates, for each file of configuration, and one each for all of the repository's
     programs, runtimes and trainings; each counts what it stands for. Those in the path classes `unjudged` are none.
-    Parquet files that nothing here can read are one problem, too.
+    Parquet files that nothing here can read are one problem, and those of Terraform another.
     """
 
     unjudged: tuple[PathClass, ...] = UNSERVED
@@ -63,9 +64,13 @@ class Template:
         for reason, files in _grouped(unread, lambda fact: fact.unread):
             what = f"{plural(len(files), 'file')} of data not judged: {reason}"
             yield Problem(files[0].at, {"what": what, "mend": _INSTALL}, amount=len(files))
+        for reason, found_ in _grouped((one for one in facts.of(Manifest) if one.form == UNREAD), lambda one: one.name):
+            what = f"{plural(len(found_), 'file')} of Terraform not judged: {reason}"
+            yield Problem(found_[0].at, {"what": what, "mend": _TERRAFORM}, amount=len(found_))
 
 
 _INSTALL = "Install the extra that reads Parquet files (`vramguard[data]`), or leave their review to a person."
+_TERRAFORM = "Install the extra that reads Terraform (`vramguard[terraform]`), or leave its review to a person."
 _RENDER = "Judge what it renders to: render it in CI, and check the result."
 _DECLARE = "Say what it is in production as a `[[tool.vramguard.deployment]]`, or give the value where it is named."
 _NOTHING = "Nothing, if it does not serve: what training takes is not proved here."

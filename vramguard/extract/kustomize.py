@@ -6,8 +6,8 @@ import posixpath
 import re
 from typing import TYPE_CHECKING
 
-from vramguard.extract.kubernetes.node import Node
 from vramguard.facts import Kustomization
+from vramguard.facts.nodes import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from vramguard.extract.kubernetes.node import Node
+from vramguard.facts.nodes import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -11,8 +11,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.data import load
-from vramguard.extract.kubernetes.node import Node
 from vramguard.facts import Texts, Word
+from vramguard.facts.nodes import Node
 from vramguard.source import Location
 
 if TYPE_CHECKING:

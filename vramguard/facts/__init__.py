@@ -14,7 +14,9 @@ from vramguard.facts.charts import HelmChart, HelmKey, HelmRelease, HelmUnread, 
 from vramguard.facts.code import CodeFact
 from vramguard.facts.datafiles import DataFile
 from vramguard.facts.fields import ModuleNames, NumberField, ResponseModel, SchemaClass
+from vramguard.facts.imaging import DebugSetting, Recipe, ScriptText
 from vramguard.facts.launches import Deployment, Hardware, Launch, Texts
+from vramguard.facts.manifests import Manifest
 from vramguard.facts.models import (
     Artefact,
     LockedModel,
@@ -41,6 +43,9 @@ from vramguard.facts.packages import (
     Unaudited,
     Vulnerability,
 )
+from vramguard.facts.pipelines import CodeOwners, Protection
+from vramguard.facts.saves import TrainerSettings
+from vramguard.facts.telemetry import PythonMetrics
 from vramguard.facts.values import PathClass, Reference, Unknown, Word
 from vramguard.source import Location, Unreadable
 from vramguard.source.graph import CodeModule
@@ -54,7 +59,9 @@ __all__ = [
     "Artefact",
     "Channels",
     "CodeModule",
+    "CodeOwners",
     "DataFile",
+    "DebugSetting",
     "Declared",
     "Deployment",
     "DuplicateKey",
@@ -77,21 +84,27 @@ __all__ = [
     "LockedModel",
     "LockedPackage",
     "LockedTensor",
+    "Manifest",
     "ModelConfig",
     "ModelMissing",
     "ModuleNames",
     "NumberField",
     "PathClass",
     "Project",
+    "Protection",
+    "PythonMetrics",
     "PythonModule",
     "PythonText",
+    "Recipe",
     "Reference",
     "Requirement",
     "RequirementOption",
     "ResponseModel",
     "SchemaClass",
+    "ScriptText",
     "Subchart",
     "Texts",
+    "TrainerSettings",
     "TrainingMode",
     "Unaudited",
     "Unknown",
@@ -133,12 +146,20 @@ Fact = (
     | DataFile
     | Launch
     | Texts
+    | Manifest
+    | CodeOwners
+    | Protection
+    | PythonMetrics
+    | Recipe
+    | DebugSetting
+    | ScriptText
     | PythonModule
     | PythonText
     | CodeModule
     | CodeFact
     | KnownCall
     | TrainingMode
+    | TrainerSettings
     | NumberField
     | SchemaClass
     | ResponseModel

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vramguard.facts import Unknown, Word
+from vramguard.facts.values import Unknown, Word
 from vramguard.source import Document, KeyPath, Location, Parsed, under
 
 if TYPE_CHECKING:
@@ -37,6 +37,12 @@ class Node:
         """The entries of a mapping, whose keys are read as text; none of anything else."""
         if isinstance(self.value, dict):
             yield from ((str(key), self.get(key)) for key in self.value)
+
+    def children(self) -> Iterator[Node]:
+        """What a mapping holds, without the keys, or the items of a list; none of anything else."""
+        if isinstance(self.value, dict):
+            return (self.get(key) for key in self.value)
+        return self.list()
 
     def list(self) -> Iterator[Node]:
         """The items of a list; none of anything else."""

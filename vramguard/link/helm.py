@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import posixpath
+from bisect import bisect_left
 from dataclasses import replace
-from functools import cache
-from typing import TYPE_CHECKING
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 from vramguard.extract.engines import mentions
 from vramguard.extract.helm import is_values, launches
 from vramguard.extract.helm.releases import releases
 from vramguard.extract.helm.shared import FORM
-from vramguard.extract.kubernetes.node import Node
 from vramguard.extract.made import children, count, mapping, overlaid
-from vramguard.facts import HelmChart, HelmKey, HelmRelease, HelmUnread, Launch
+from vramguard.facts import HelmChart, HelmKey, HelmRelease, HelmUnread, Launch, Manifest
+from vramguard.facts.nodes import Node
 from vramguard.link import templates
 from vramguard.source import Document
 from vramguard.source import read as parse
@@ -62,7 +63,8 @@ class Charts:
 
     def document(self, path: str) -> Document | None:
         data = self.read(path) if path in self.paths else None
-        document = parse(path, data, kind="yaml") if data is not None else None
+        yaml = path.endswith((".yaml", ".yml"))
+        document = parse(path, data, kind="yaml") if data is not None and yaml else None
         return document if isinstance(document, Document) else None
 
     def _subcharts(self, folder: str) -> list[tuple[Subchart, str]]:
@@ -107,6 +109,19 @@ class Charts:
                 parts[subchart.key] = inner
         return mapping(merged, parts)
 
+    def below(self, start: str) -> list[str]:
+        """The files below a folder, which ends in a slash unless it is the root."""
+        begin = bisect_left(self._sorted, start)
+        return self._sorted[begin : bisect_left(self._sorted, f"{start}\U0010ffff", begin)] if start else self._sorted
+
+    @cached_property
+    def _sorted(self) -> list[str]:
+        return sorted(self.paths)
+
+    def is_vendored(self, folder: str) -> bool:
+        """Whether a chart is vendored in another, which fills it with its own values."""
+        return any(folder.startswith(posixpath.join(outer, "charts") + "/") for outer in self.charts if outer != folder)
+
     def template_path(self, folder: str, inner: str) -> str:
         """Where a file stands that helm names from a chart's folder: in a subchart, which may be elsewhere."""
         while inner.startswith("charts/"):
@@ -124,9 +139,8 @@ class Charts:
 
     def templates(self, folder: str) -> list[tuple[str, str]]:
         """The templates of a chart: their paths and texts, comments left out of these."""
-        start = posixpath.join(folder, "templates") + "/"
-        held = (path for path in self.paths if path.startswith(start) and path.endswith(_TEMPLATES))
-        return [(path, templates.without_comments(self.read(path) or b"")) for path in sorted(held)]
+        held = (path for path in self.below(posixpath.join(folder, "templates") + "/") if path.endswith(_TEMPLATES))
+        return [(path, templates.without_comments(self.read(path) or b"")) for path in held]
 
     def speaking(self, said: Iterable[str]) -> set[str]:
         """Charts whose values, or a subchart's, ask for a launch; `said` are the folders that do by themselves."""
@@ -159,9 +173,41 @@ def composed(facts: Facts, read: Callable[[str], bytes | None]) -> Facts:
                 replaced[path] = found
     for path in sorted({release.at.path for release in facts.of(HelmRelease)}):
         _released(charts, path, facts, replaced)
+    for release in installs(facts):
+        values = charts.values(release.chart, *release.values) if release.chart in charts.charts else None
+        for node in release.values if values is None else ():
+            values = overlaid(values, node) if values else node
+        replaced.setdefault(release.path, []).extend(launches(values) if values else ())
     gone = [launch for launch in said if launch.at.path in replaced]
     facts = facts.replacing(gone, _once(launch for found in replaced.values() for launch in found))
-    return _read_only(facts, charts)
+    return _with_objects(_read_only(facts, charts), charts)
+
+
+def _with_objects(facts: Facts, charts: Charts) -> Facts:
+    """The facts with the objects of charts, in the place of what their templates say that are YAML already."""
+    from vramguard.link.charts import manifests
+
+    found = manifests(facts, charts)
+    paths = {one.at.path for one in found}
+    return facts.replacing([one for one in facts.of(Manifest) if one.at.path in paths], found)
+
+
+class Install(NamedTuple):
+    """A chart that Terraform installs: the file that says so, the chart's folder or "", the values over its own."""
+
+    path: str
+    chart: str
+    values: list[Node]
+
+
+def installs(facts: Facts) -> Iterator[Install]:
+    """Every chart that Terraform installs."""
+    from vramguard.extract import terraform
+
+    for one in facts.of(Manifest):
+        if one.form == terraform.FORM and one.kind == "helm_release":
+            chart = terraform.local(one.node, one.node.get("chart").text)
+            yield Install(one.at.path, chart or "", terraform.values(one.node))
 
 
 def _composed(charts: Charts, folder: str, path: str) -> list[Launch] | None:

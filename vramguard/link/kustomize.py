@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 
 from vramguard.extract.helm import is_manifest
 from vramguard.extract.kubernetes import of_manifest
-from vramguard.extract.kubernetes.node import Node
 from vramguard.extract.kustomize import within
 from vramguard.extract.made import count, made
-from vramguard.facts import Kustomization, Launch, Texts, Word
+from vramguard.extract.objects import KUBERNETES, of_node
+from vramguard.facts import Kustomization, Launch, Manifest, Texts, Word
+from vramguard.facts.nodes import Node
+from vramguard.link.builds import once
 from vramguard.link.patches import UnmergeableError, json_patch, renames, replaced, steps, strategic, with_images
 from vramguard.source import Document, Parsed, Unreadable
 from vramguard.source import read as parse
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from vramguard.source import Location
 
 _NAMES = ("kustomization.yaml", "kustomization.yml")
-Said = Launch | Texts
+Said = Launch | Texts | Manifest
 _MAX_DEPTH = 12  # of overlays upon overlays
 _MAX_BUILDS = 2000  # of folders of one repository
 _MAX_OBJECTS = 5000  # of one build
@@ -49,6 +51,7 @@ class _Builder:
         self.documents = lru_cache(maxsize=256)(self._documents)
         self._work = _MAX_WORK
         self.folders = {posixpath.dirname(fact.at.path): fact for fact in facts.of(Kustomization)}
+        self.objects_asked = bool(facts.of(Manifest))
 
     def spend(self, *values: object) -> None:
         """Count work by the size of what it is done to. Raises `UnmergeableError` once it is too much."""
@@ -62,6 +65,7 @@ class _Builder:
         for node in self.build(root):
             self.spend(node.value)
             found += (fact for fact in of_manifest(node) if isinstance(fact, Launch | Texts))
+            found += of_node(node, root or ".") if self.objects_asked else ()
         return found
 
     def _documents(self, path: str) -> list[Node]:
@@ -308,7 +312,8 @@ def overlaid(facts: Facts, read: Callable[[str], bytes | None]) -> Facts:
     builder = _Builder(facts, read)
     said: list[Said] = [*facts.of(Launch), *facts.of(Texts)]
     known = [fact for fact in said if fact.form not in _OTHERS]
-    speaking = {fact.at.path for fact in known if isinstance(fact, Launch)}
+    objects = [fact for fact in facts.of(Manifest) if fact.form == KUBERNETES and not fact.overlay]
+    speaking = {fact.at.path for fact in (*known, *objects) if isinstance(fact, Launch | Manifest)}
     gone: set[str] = set()
     built: list[tuple[str, list[Said]]] = []
     for root in builder.roots():
@@ -326,7 +331,14 @@ def overlaid(facts: Facts, read: Callable[[str], bytes | None]) -> Facts:
         if base := builder.remote(root):
             built.append((root, [_elsewhere(fact, base) for fact in lacking if not _met(fact, found)]))
     old = [fact for fact in known if fact.at.path in gone]
-    return facts.replacing(old, _told_apart(built, known, gone))
+    facts = facts.replacing(old, _told_apart(built, known, gone))
+    return facts.replacing(objects, _objects(objects, built, gone))
+
+
+def _objects(own: list[Manifest], built: list[tuple[str, list[Said]]], gone: set[str]) -> list[Manifest]:
+    """The objects of files that can be applied as they are, and those of each build; the same object once."""
+    alone = [one for one in own if one.at.path not in gone]
+    return once([*alone, *(fact for _, found in built for fact in found if isinstance(fact, Manifest))])
 
 
 def _alone(path: str, builder: _Builder) -> bool:
@@ -364,7 +376,7 @@ def _told_apart(built: list[tuple[str, list[Said]]], known: list[Said], gone: se
     for root, found in built:
         for fact in found:
             same = by_place.setdefault((fact.at, fact.name), [])
-            if fact not in same:
+            if not isinstance(fact, Manifest) and fact not in same:
                 same.append(fact)
                 result.append((root, fact))
     several = {place for place, same in by_place.items() if len(same) > 1}

@@ -386,8 +386,8 @@ def _claimed(hardware: Hardware, claim: Mapping[str, Word]) -> Hardware:
 
 def _settings(launch: Launch, text: Word | None) -> Launch:
     """KAITO: the flags of vLLM that stand in a ConfigMap's text."""
-    from vramguard.extract.kubernetes.node import within
     from vramguard.extract.kubernetes.workloads import flag
+    from vramguard.facts.nodes import within
 
     settings = [] if text is None else list(within(text))
     flags = (word for held in settings for key, node in held.get("vllm").items() for word in flag(key, node))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from vramguard.extract.kubernetes.node import Node
 from vramguard.extract.made import children, listed, mapping, scalar
+from vramguard.facts.nodes import Node
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

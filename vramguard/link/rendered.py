@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vramguard.extract.kubernetes import of_manifest
-from vramguard.extract.kubernetes.node import Node
+from vramguard.extract.objects import of_node
+from vramguard.facts.nodes import Node
 from vramguard.source import Document, Location, read
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from vramguard.facts import Launch, PythonModule, Texts
+    from vramguard.facts import Launch, Manifest, PythonModule, Texts
 
 _PART = re.compile(r"^---[ \t]*$", re.MULTILINE)
 _SOURCE = re.compile(r"^# Source: ([^\n]+)$", re.MULTILINE)
@@ -67,7 +68,7 @@ def places_of(values: Node | None) -> Places:
 
 def facts_of(
     text: str, chart: str, path_of: Callable[[str], str], places: Places
-) -> Iterator[Launch | Texts | PythonModule]:
+) -> Iterator[Launch | Texts | PythonModule | Manifest]:
     """What the objects of a rendering say. `path_of`: where a file of the chart stands in the repository."""
     for part in _PART.split(text):
         source = _SOURCE.search(part)
@@ -79,4 +80,6 @@ def facts_of(
         if isinstance(document, Document):
             for number, value in enumerate(document.value):
                 if isinstance(value, dict):
-                    yield from of_manifest(_Rendered(document, (number,), value, None, places, Location(path)))
+                    node = _Rendered(document, (number,), value, None, places, Location(path))
+                    yield from of_manifest(node)
+                    yield from of_node(node, chart)

@@ -17,7 +17,7 @@ from vramguard.source.filling import filled
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.extract.kubernetes.node import Node
+    from vramguard.facts.nodes import Node
 
 Path = tuple[str, ...]
 _MAX_TEXT = 1 << 20  # bytes of a template that are searched

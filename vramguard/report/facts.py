@@ -19,11 +19,14 @@ from vramguard.facts import (
     Launch,
     Lock,
     LockedModel,
+    Manifest,
     ModelConfig,
     ModuleNames,
     Project,
     PythonModule,
     PythonText,
+    Recipe,
+    ScriptText,
     Texts,
     Unknown,
     WeightFile,
@@ -46,12 +49,15 @@ _CHARTS: Final = (HelmChart, HelmKey, HelmRelease, HelmUnread, HelmUnrendered, K
 _MEANS: Final = (
     Launch,
     Texts,
+    Manifest,
     PythonModule,
     PythonText,
     CodeModule,
     ModuleNames,
+    Recipe,
+    ScriptText,
     *_CHARTS,
-)  # what deployments are made of: said in theirs, by the name of its place
+)  # what deployments, surfaces and images are made of: said in theirs, by the name of its place
 
 
 def render(facts: Iterable[Fact], prefix: str = "") -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import re
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from enum import Enum
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
+from vramguard.policy import parameters_of
 from vramguard.report.escape import to_json, visible
 
 if TYPE_CHECKING:
@@ -72,10 +72,9 @@ def _entry(rule: Rule) -> dict[str, Any]:
 
 
 def parameters(rule: Rule) -> list[tuple[str, object]]:
-    """The parameters of the rule's check and the values that hold."""
-    if not dataclasses.is_dataclass(rule.check):
-        return []
-    return [(field.name, getattr(rule.check, field.name)) for field in dataclasses.fields(rule.check)]
+    """The parameters of the rule's checks and the values that hold; one that several have, once."""
+    held = {name: getattr(part.check, name) for part in rule.parts for name in parameters_of(part.check)}
+    return list(held.items())
 
 
 def _json_value(value: object) -> object:
@@ -117,7 +116,8 @@ def markdown(rules: Iterable[Rule]) -> str:
 
 def page(rule: Rule, heading: str = "#") -> str:
     """The page of one rule in Markdown."""
-    lines = [f"{heading} {rule.id} {rule.name}", "", f"*{rule.severity.label}*: {_prose(_message(rule))}", ""]
+    said = " Or: ".join(_prose(_message(part.message)) for part in rule.parts)
+    lines = [f"{heading} {rule.id} {rule.name}", "", f"*{rule.severity.label}*: {said}", ""]
     lines += [f"**Why.** {_prose(rule.why)}", "", f"**Fix.** {_prose(rule.fix)}"]
     values = parameters(rule)
     if values:
@@ -130,12 +130,12 @@ def page(rule: Rule, heading: str = "#") -> str:
 
 
 def _about(rule: Rule) -> str:
-    return " ".join((inspect.getdoc(type(rule.check)) or "").split())
+    return " ".join(word for part in rule.parts for word in (inspect.getdoc(type(part.check)) or "").split())
 
 
-def _message(rule: Rule) -> str:
-    """The rule's message with its `{names}`, without the units in which they are shown."""
-    return re.sub(r"\{([a-z_]+):[a-z]+\}", r"{\1}", rule.message)
+def _message(text: str) -> str:
+    """A rule's message with its `{names}`, without the units in which they are shown."""
+    return re.sub(r"\{([a-z_]+):[a-z]+\}", r"{\1}", text)
 
 
 def _prose(text: str) -> str:
@@ -188,7 +188,8 @@ def print_rule(rule: Rule, console: Console) -> None:
 
     out = Page(console)
     out.write((f"{rule.id} {rule.name}", "bold"), "  ", (rule.severity.label, out.style(rule.severity)))
-    out.write(_message(rule), indent=2)
+    for part in rule.parts:
+        out.write(_message(part.message), indent=2)
     for name, text in (("Why", rule.why), ("Fix", rule.fix)):
         out.blank()
         out.write((name, "bold"))

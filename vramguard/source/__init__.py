@@ -1,7 +1,7 @@
 """Parsed files whose every value can be traced to a line.
 
 The only package that knows syntaxes and counts lines. `read` turns one file's bytes into a `Document`, or says why
-it cannot. A syntax is one module here with `parse(text) -> Parsed`, and its row in `PARSERS`. Files of weights, of
+it cannot. A syntax is one module here with `parse(text) -> Parsed`, and its row in `kinds`. Files of weights, of
 which nobody reads more than the header, are in `heads`.
 Lines and columns are 1-based, columns count characters, ends are exclusive (as in SARIF).
 """
@@ -18,9 +18,32 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vramguard.source.kinds import INDEX, LENIENT, PARSERS, kind_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+__all__ = [
+    "LENIENT",
+    "PARSERS",
+    "Document",
+    "Flaw",
+    "KeyPath",
+    "Location",
+    "ParseError",
+    "Parsed",
+    "Place",
+    "Ruler",
+    "Span",
+    "Unreadable",
+    "decode",
+    "encoding_of",
+    "is_template",
+    "kind_of",
+    "pointer",
+    "read",
+    "under",
+]
 KeyPath = tuple[str | int, ...]
 
 MAX_BYTES = 32 << 20  # beyond this a text file is data, and reading it would only make us slow
@@ -29,83 +52,6 @@ MAX_VALUES = 1_000_000  # of one file, aliases written out; more is data or a bo
 MAX_INNER = 2 << 20  # characters of documents inside values: aliases can name one text very often
 MAX_DIGITS = 3000  # of an integer, in any base: Python refuses to print much longer ones
 
-# Kinds of file by their whole name, then by their suffix; an explicitly named .txt or .in file is requirements.
-_REQUIREMENTS = re.compile(
-    r"(?:^|/)(?:[^/]*(?:requirements?|constraints?)[^/]*\.(?:txt|in|pip|lock)|requirements/[^/]+\.(?:txt|in)"
-    r"|(?:[^/]*[-_.])?(?:linux|osx|win)-(?:32|64|aarch64|arm64|ppc64le|s390x)\.(?:lock|txt))$",  # conda's own lists
-    re.IGNORECASE,
-)
-_BY_NAME = {
-    "poetry.lock": "toml",
-    "uv.lock": "toml",
-    "config.json": "json",
-    "adapter_config.json": "json",
-    "vramguard.lock": "json",
-    "config.pbtxt": "pbtxt",
-    "Makefile": "makefile",
-    "makefile": "makefile",
-    "GNUmakefile": "makefile",
-    "Pipfile": "toml",
-    "pdm.lock": "toml",
-    "Pipfile.lock": "json",
-    "pixi.lock": "yaml",
-    ".condarc": "yaml",
-    "setup.cfg": "ini",
-    "tox.ini": "ini",
-    "justfile": "justfile",
-    "Justfile": "justfile",
-    ".justfile": "justfile",
-    "README.md": "frontmatter",  # a Space of the hub says there what it runs on
-}
-_BY_SUFFIX = {
-    ".toml": "toml",
-    ".yaml": "yaml",
-    ".yml": "yaml",
-    ".safetensors": "safetensors",
-    ".gguf": "gguf",
-    ".py": "python",
-    ".ipynb": "notebook",
-    ".sh": "shell",
-    ".bash": "shell",
-    ".mk": "makefile",
-    ".env": "dotenv",
-    ".proto": "proto",
-    ".csv": "table",
-    ".tsv": "table",
-    ".jsonl": "records",
-    ".ndjson": "records",
-    ".parquet": "parquet",
-}
-# Kinds of which most files are no concern of ours: one that is no text says nothing, and is nobody's error.
-LENIENT = frozenset(
-    {"python", "notebook", "shell", "dockerfile", "makefile", "dotenv", "ini", "justfile", "frontmatter", "proto"}
-    | {"apispec"}
-)
-# `Dockerfile`, `Dockerfile.gpu`, `gpu.Dockerfile`, `gpu_Dockerfile`, `Containerfile`; `.env`, `.env.prod`.
-_BY_PATTERN = (
-    (
-        re.compile(r"(?:docker|container)file(?:[._-][^/]+)?|[^/]+[._-](?:docker|container)file", re.IGNORECASE),
-        "dockerfile",
-    ),
-    (re.compile(r"\.env(?:\.[^/]+)?"), "dotenv"),
-    # `openapi.json`, `prices.swagger.json`, `api_spec.json`, `answer.schema.json`; not the schema of a chart
-    (
-        re.compile(
-            r"(?!values\.schema\.json)(?:[^/]*(?:openapi|swagger|api[-_](?:docs|spec))[^/]*|(?:[^/]*[._-])?schema)\.json"
-        ),
-        "apispec",
-    ),
-)
-_INDEX = ".safetensors.index.json"  # names the file of each tensor
-_ARGUMENTS = re.compile(r"/[0-9]/model\.json$")  # in the version folder of a model of Triton: an engine's arguments
-# A list of records that is data, by its folder or its own name; a configuration of a model is not called so.
-_RECORDS = re.compile(
-    r"(?:^|/)(?:(?:data|datasets?|corpus|corpora)/(?:[^/]+/)*[^/]+"
-    r"|(?:[^/]*[_-])?(?:train|training|dataset|corpus|alpaca|instruct|sft|dpo)(?:[_-][^/]*)?|[^/]+[_-]data)\.json$",
-    re.IGNORECASE,
-)
-_EXPLICIT = {".txt": "requirements", ".in": "requirements", ".json": "json"}
-PARSERS = ("requirements", "toml", "yaml", "json", "pbtxt", *sorted(LENIENT))
 # What git-lfs, git-annex and git-xet commit in the place of a large file: the file itself is not here.
 POINTERS = (
     b"version https://git-lfs.github.com/spec/",
@@ -203,6 +149,12 @@ class Document:
     sha256: str
     parsed: Parsed
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What another process gets: the values, and how to find their places again, which is seldom asked."""
+        value, flaws = self.parsed.value, self.parsed.flaws
+        told = self.path, self.kind, self.text, self.sha256
+        return _received, (told, value, flaws, self.__dict__.get("_read_within"))
+
     @property
     def value(self) -> Any:  # noqa: ANN401 - untyped text; extractors turn it into typed facts
         return self.parsed.value
@@ -242,12 +194,12 @@ class Document:
         """Characters of the texts that were read as documents inside this one; one count for all of them."""
         return [0]
 
-    def inner(self, text: str) -> Document | None:
-        """The YAML document that a value of this one is; None if it is none, or once `MAX_INNER` have been read."""
+    def inner(self, text: str, kind: str = "yaml") -> Document | None:
+        """The document that a value of this one is; None if it is none, or once `MAX_INNER` have been read."""
         self._read_within[0] += len(text)
         if self._read_within[0] > MAX_INNER:
             return None
-        found = read(self.path, text.encode("utf-8", "surrogatepass"), kind="yaml")
+        found = read(self.path, text.encode("utf-8", "surrogatepass"), kind=kind)
         if isinstance(found, Unreadable):
             return None
         found.__dict__["_read_within"] = self._read_within
@@ -259,6 +211,21 @@ class Document:
             if place is not None:
                 return _Found(place)
         return _Found(Place(Span(1, 1, 1, 1), Span(1, 1, 1, 1)))
+
+
+def _received(
+    told: tuple[str, str, str, str], value: object, flaws: tuple[Flaw, ...], counted: list[int] | None
+) -> Document:
+    _, kind, text, _ = told
+
+    def locate() -> Mapping[KeyPath, Place]:
+        parse: Callable[[str], Parsed] = import_module(f"{__name__}.{kind}").parse
+        return parse(text).locate()
+
+    document = Document(*told, Parsed(value, locate, flaws))
+    if counted is not None:
+        document.__dict__["_read_within"] = counted
+    return document
 
 
 class _Found(NamedTuple):
@@ -283,31 +250,12 @@ def under(value: object, keys: KeyPath) -> Any:  # noqa: ANN401 - untyped text
     return value
 
 
-def kind_of(path: str, *, explicit: bool = False) -> str | None:
-    """The syntax of the file at `path`, None for a file we do not read.
-
-    `explicit`: the user named this very file (or another file includes it), so a bare `.txt` is requirements.
-    """
-    name = path.rpartition("/")[2]
-    suffix = "." + name.rpartition(".")[2].lower() if "." in name else ""
-    if name in _BY_NAME:
-        return _BY_NAME[name]
-    if name.endswith(_INDEX) or _ARGUMENTS.search(path):
-        return "json"
-    if _REQUIREMENTS.search(path):
-        return "requirements"
-    known = _BY_SUFFIX.get(suffix) or next((kind for pattern, kind in _BY_PATTERN if pattern.fullmatch(name)), None)
-    if known or explicit:
-        return known or _EXPLICIT.get(suffix)
-    return "records" if suffix == ".json" and _RECORDS.search(path) else None
-
-
 def read(path: str, data: bytes, *, kind: str | None = None) -> Document | Unreadable:
     """Parse one file's bytes. Never raises for what the bytes hold: that becomes `Unreadable`."""
     kind = kind or kind_of(path, explicit=True) or "requirements"
     if len(data) > MAX_BYTES:
         return Unreadable(Location(path), f"larger than {MAX_BYTES >> 20} MiB")
-    if path.endswith(_INDEX) and data.startswith(POINTERS):
+    if path.endswith(INDEX) and data.startswith(POINTERS):
         return pointer(path, data)
     text = ""  # what is no text is no template either
     try:

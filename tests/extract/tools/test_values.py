@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from vramguard.extract.kubernetes import node as kubernetes
 from vramguard.extract.tools.layout import shell_words
 from vramguard.extract.tools.values import Node, joined, pinned, top
 from vramguard.facts import Word
+from vramguard.facts import nodes as kubernetes
 from vramguard.source import Document, Location, read
 
 

@@ -13,8 +13,8 @@ from vramguard.extract.helm.charts import BLOCKS
 from vramguard.extract.helm.generic import container
 from vramguard.extract.helm.releases import releases
 from vramguard.extract.helm.stated import stated
-from vramguard.extract.kubernetes.node import Node
 from vramguard.facts import HelmChart, HelmRelease, Launch, Subchart
+from vramguard.facts.nodes import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

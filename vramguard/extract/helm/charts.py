@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from vramguard.extract.helm.shared import FORM, flags, holds_a_place, image, launch, texts
-from vramguard.extract.kubernetes.node import Node
 from vramguard.extract.made import made, mapping
 from vramguard.facts import Hardware, Launch, Word
+from vramguard.facts.nodes import Node
 from vramguard.source.filling import filled
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ from vramguard.facts import Launch, Word
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.facts import Reference
+    from vramguard.facts.nodes import Node
 
 _ENGINES = re.compile(
     r"vllm(?!-?(?:router|production|exporter|proxy))|sglang|text-generation-(?:inference|launcher)|/nim/|tritonserver|"

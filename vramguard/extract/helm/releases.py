@@ -11,8 +11,8 @@ import posixpath
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
-from vramguard.extract.kubernetes.node import Node
 from vramguard.extract.made import made, mapping, overlaid
+from vramguard.facts.nodes import Node
 
 _MAX_ENTRIES, _MAX_KEYS = 500, 20  # of values that are set one by one, and of the way to one of them
 

@@ -11,9 +11,9 @@ from vramguard.extract.made import made, scalar
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.extract.made import Part
     from vramguard.facts import Launch
+    from vramguard.facts.nodes import Node
 
 FORM = "helm"
 _MAX_PLACE = 200  # characters of a value that only holds a place

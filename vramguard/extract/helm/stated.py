@@ -10,7 +10,7 @@ from vramguard.facts import HelmKey
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.extract.kubernetes.node import Node
+    from vramguard.facts.nodes import Node
 
 # Names of vLLM's flags, by which charts call their keys too; of others only those that no other thing is called.
 _FIELDS = frozenset(

@@ -15,7 +15,7 @@ from vramguard.source import Location
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from vramguard.extract.kubernetes.node import Node
+    from vramguard.facts.nodes import Node
     from vramguard.source import Document
 
 BUILT = "built"

@@ -14,8 +14,8 @@ from vramguard.extract.images.reference import image
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.facts import Image
+    from vramguard.facts.nodes import Node
 
 FORM = "compose"
 _OF_A_SERVICE = ("image", "build", "extends", "command", "environment", "deploy")

@@ -16,7 +16,7 @@ from vramguard.source import Location
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vramguard.extract.kubernetes.node import Node
+    from vramguard.facts.nodes import Node
     from vramguard.source import Document, KeyPath
 
 # Each begins with a text of its own, which is found fast; what stands before that is looked at afterwards.

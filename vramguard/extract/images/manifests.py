@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from vramguard.extract.images.reference import CHART_TAG, NO_TAG, image, is_file
 from vramguard.extract.images.values import composed, is_place, mappings, named
-from vramguard.extract.kubernetes.node import Node
 from vramguard.facts import Unknown
+from vramguard.facts.nodes import Node
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -20,7 +20,7 @@ from vramguard.facts import Action, Image, Unknown
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vramguard.extract.kubernetes.node import Node
+    from vramguard.facts.nodes import Node
 
 _COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
 _MATRIX = re.compile(r"\$\{\{\s*matrix\.([\w-]{1,60})(?:\.([\w-]{1,60}))?\s*\}\}")

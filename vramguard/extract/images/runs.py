@@ -17,8 +17,8 @@ from vramguard.source import Location
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.facts import Image
+    from vramguard.facts.nodes import Node
     from vramguard.source import Document
     from vramguard.source.makefile import Makefile
 

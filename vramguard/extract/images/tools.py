@@ -13,8 +13,8 @@ from vramguard.extract.images.values import is_place, named
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.facts import Image
+    from vramguard.facts.nodes import Node
 
 # Keys that lead to an image -> its form, and the keys of the first level of which one has to be there too.
 _PLACES: Mapping[tuple[str, ...], tuple[str, tuple[str, ...]]] = {

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from vramguard.extract.images.lines import placed
 from vramguard.extract.images.reference import CHART_TAG, image
-from vramguard.extract.kubernetes.node import Node
 from vramguard.facts import Image
+from vramguard.facts.nodes import Node
 from vramguard.source import Location
 
 if TYPE_CHECKING:

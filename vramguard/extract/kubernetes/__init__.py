@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from vramguard.extract.engines import mentions
 from vramguard.extract.kubernetes import kserve, nim, ome, operators, ray, workloads
-from vramguard.extract.kubernetes.node import Node, within
 from vramguard.facts import Launch, Texts, Word
+from vramguard.facts.nodes import Node, within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -12,8 +12,8 @@ from vramguard.source import Location
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.facts import Word
+    from vramguard.facts.nodes import Node
 
 # Labels of nodes whose value names a card or a machine, those that tell most first. Where they are said:
 LABELS = (

@@ -13,8 +13,8 @@ from vramguard.facts import Hardware, Launch, Word
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.extract.kubernetes.pods import Owner
+    from vramguard.facts.nodes import Node
 
 FORM = "kserve"
 # Formats of models that are no language models' alone: what serves them decides (KServe v0.20, config/runtimes).

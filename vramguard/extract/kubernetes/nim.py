@@ -13,8 +13,8 @@ from vramguard.facts import Texts, Unknown, Word
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.facts import Hardware, Launch
+    from vramguard.facts.nodes import Node
 
 FORM = "nim"
 CACHES = "nim-cache"  # the form of the Texts that say what a NIMCache holds

@@ -13,8 +13,8 @@ from vramguard.facts import Texts
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.facts import Launch
+    from vramguard.facts.nodes import Node
 
 FORM = "ome"
 MODELS = "ome-model"  # the form of the Texts that say where a model of OME is stored

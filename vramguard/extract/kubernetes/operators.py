@@ -16,7 +16,7 @@ from vramguard.facts import Hardware, Launch, Reference, Unknown, Word
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.extract.kubernetes.node import Node
+    from vramguard.facts.nodes import Node
 
 
 def kubeai(manifest: Node) -> Iterator[Launch]:

@@ -12,8 +12,8 @@ from vramguard.facts import Launch, Reference, Word
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.facts import Hardware
+    from vramguard.facts.nodes import Node
 
 _MOST = 100  # containers of a pod, mounts of a container: with aliases a file could name any number
 _CONFIG_MAP, _SECRET = "ConfigMap", "Secret"

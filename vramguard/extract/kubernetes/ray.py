@@ -14,8 +14,8 @@ from vramguard.facts import Hardware, Launch, Unknown, Word
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.extract.kubernetes.pods import Owner
+    from vramguard.facts.nodes import Node
 
 FORM = "ray"
 _CARDS = re.compile(r"[1-9][0-9]{0,2}|0?\.[0-9]{0,6}[1-9][0-9]{0,6}")  # whole ones, or a part of one

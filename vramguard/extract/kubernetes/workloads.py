@@ -12,7 +12,7 @@ from vramguard.facts import Launch, Unknown, Word
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.extract.kubernetes.node import Node
+    from vramguard.facts.nodes import Node
 
 _MAX_DEPTH = 12  # at which a custom resource may hide a pod template
 _SIZES = ("podGroupSize", "groupSize")  # how many pods a custom resource's template makes one replica of

@@ -18,8 +18,8 @@ from vramguard.facts import Fetch
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.facts import Fact
+    from vramguard.facts.nodes import Node
     from vramguard.source import Document
 
 _MOST: Final = 2000  # environments of one document; no person writes more

@@ -13,8 +13,8 @@ from vramguard.facts import Artefact, Requirement, Unknown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from vramguard.extract.kubernetes.node import Node
     from vramguard.facts import Fact
+    from vramguard.facts.nodes import Node
     from vramguard.source import Document
 
 # docs.baseten.co, "Configuration": keys of a config.yaml of Truss, of which two are enough to tell one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from vramguard.extract.kubernetes.node import Node
+from vramguard.facts.nodes import Node
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator

@@ -8,9 +8,9 @@ from functools import lru_cache
 from itertools import takewhile
 from typing import TYPE_CHECKING, Final
 
-from vramguard.extract.kubernetes.node import Node
 from vramguard.extract.options import FORM, options
 from vramguard.facts import Texts, Word
+from vramguard.facts.nodes import Node
 from vramguard.source import Document, read
 
 if TYPE_CHECKING:
