@@ -80,4 +80,4 @@ def test_names_are_as_unique_as_ids() -> None:
 
 
 def test_every_kind_of_check_is_used() -> None:
-    assert {type(rule.check) for rule in RULES} == set(CHECKS.values())
+    assert {type(part.check) for rule in RULES for part in rule.parts} == set(CHECKS.values())

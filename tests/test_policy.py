@@ -11,9 +11,10 @@ import pytest
 
 from vramguard import policy, settings
 from vramguard.checks import Problem, Severity
+from vramguard.extract import extract
 from vramguard.facts import Facts
 from vramguard.schema import ConfigError
-from vramguard.source import Location
+from vramguard.source import Document, Location, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,53 @@ fix = "pin {name}"
 
 def load(text: str) -> list[policy.Rule]:
     return policy.load_rules([("own.toml", text.encode())])
+
+
+ALSO = """
+[[rule.also]]
+check = "requirement-without-hash"
+message = "{names} has no hash"
+"""
+
+
+def test_a_rule_may_have_further_checks_in_words_of_their_own() -> None:
+    (rule,) = (rule for rule in load(STANZA + ALSO) if rule.id == "VG190")
+    assert [part.message for part in rule.parts] == ["{requirement} floats", "{names} has no hash"]
+    assert [part.fix for part in rule.parts] == ["pin {name}", "pin {name}"]
+    assert type(rule.parts[0].check) is not type(rule.parts[1].check)
+
+
+def test_each_part_of_a_rule_speaks_for_itself() -> None:
+    (rule,) = (rule for rule in load(STANZA + ALSO + 'fix = "lock it"') if rule.id == "VG190")
+    document = read("requirements.txt", b"torch>=2\nnumpy==1.26.4\n")
+    assert isinstance(document, Document)
+    found = [finding.message for finding in rule.judge(Facts(extract(document)))]
+    assert any(message.endswith("floats") for message in found)
+    assert any(message.endswith("has no hash") for message in found)
+    assert len({finding.fingerprint for finding in rule.judge(Facts(extract(document)))}) == len(found)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('"requirement-without-hash"', '"unhashed"', "own.toml:12:9: unknown kind of check `unhashed`"),
+        ("[[rule.also]]", "[rule.also]", "further checks are `[[rule.also]]` tables"),
+        ("has no hash", "{Has}", "`{Has}` is no {name}"),
+        ('message = "{names} has', 'massage = "{names} has', "`message` is missing"),
+    ],
+)
+def test_a_further_check_that_is_wrong_is_one_line(old: str, new: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(STANZA + ALSO.replace(old, new))
+    assert words in str(caught.value)
+
+
+def test_a_parameter_goes_to_the_checks_that_have_it_and_a_strange_one_to_none() -> None:
+    (rule,) = (rule for rule in load(STANZA + ALSO) if rule.id == "VG190")
+    (chosen,) = policy.selected([rule], configured('select = ["VG190"]\n[rules.VG190]\nclasses = ["test"]\n'))
+    assert all(getattr(part.check, "classes") == ("test",) for part in chosen.parts if hasattr(part.check, "classes"))  # noqa: B009
+    with pytest.raises(ConfigError, match="unknown key `clases`; did you mean `classes`"):
+        policy.selected([rule], configured('select = ["VG190"]\n[rules.VG190]\nclases = ["test"]\n'))
 
 
 def test_an_organisations_rule_stands_among_ours() -> None:
@@ -128,6 +176,10 @@ def test_a_fingerprint_holds_where_lines_move_and_tells_equals_apart() -> None:
     later = [found.fingerprint for found in rule(problem(11), problem(12), problem(13, "t")).judge(Facts([]))]
     assert first == later
     assert len(set(first)) == 3
+
+
+def test_what_several_builds_say_of_one_line_is_said_once() -> None:
+    assert len(list(rule(problem(), problem()).judge(Facts([])))) == 1
 
 
 def test_a_check_may_weigh_a_case_less_than_its_rule_and_not_more() -> None:

@@ -47,10 +47,14 @@ GOOD = [
     '[[waiver]]\nrules = ["VG1"]\npaths = ["a"]\nreason = "r"\nuntil = 2027-01-31\n',
     '[[deployment]]\nmodel = "a/b"\ngpus = 1\ngpu_memory_utilization = 0.9\n[[deployment]]\nconfig = "c/config.json"\n',
     'policies = ["a.toml"]\nbaseline = "b.json"\n',
+    '[gates]\nenvironments = ["production", "model-prod"]\n',
 ]
 
 # The text, the place of the fault, and words of the message.
 BAD = [
+    ("[gates]", "1:1", "`environments` is missing"),
+    ("[gates]\nenvironments = []", "2:16", "is to be a list that is not empty"),
+    ("[gates]\nreviewers = ['a']", "2:1", "unknown key `reviewers`"),
     ('select = "VG1"', "1:10", "`select` is to be a list"),
     ("select = []", "1:10", "`select` is to be a list that is not empty"),
     ('select = [""]', "1:11", "`select[0]` is to be a rule id or the beginning of one"),
@@ -237,6 +241,15 @@ def test_a_deployment_is_a_fact_with_the_place_of_every_value() -> None:
     assert (fact.config, fact.gpu_memory_utilization, fact.declared) == ("b/config.json", "0.9", True)
     assert fact.places["gpu_memory_utilization"][1:3] == (3, 26)
     assert fact.at[1:3] == (1, 1)
+
+
+def test_the_environments_that_somebody_has_looked_up_are_facts() -> None:
+    first, second = loaded('[gates]\nenvironments = ["production", "model-prod"]\n').gates
+    assert (first.environment, second.environment, first.reviewed, first.by) == (
+        *("production", "model-prod", True, "configuration"),
+    )
+    assert first.at[:2] == ("vramguard.toml", 1)
+    assert loaded("").gates == ()
 
 
 def test_a_datetime_is_no_date() -> None:

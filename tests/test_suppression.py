@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
 from vramguard.checks import Severity
 from vramguard.policy import Finding
-from vramguard.settings import Configuration, Settings, Waiver
+from vramguard.settings import Configuration, EvidenceTable, Settings, Waiver
 from vramguard.source import Document, Location, read
 from vramguard.suppression import Comment, Outcome, apply, comments
 
@@ -181,6 +182,35 @@ def test_waivers_go_by_path_and_prefix() -> None:
     assert [item.at.path for item in result.kept] == ["a.txt", "config.json"]
     assert [(name, problem.values["reason"]) for name, problem in result.problems] == [
         ("VG000", "it lapsed on 2020-01-01")
+    ]
+
+
+def lacking(surface: str | None, rule: str = "VG402") -> Finding:
+    found = finding(1, rule, "deploy.yaml")
+    return replace(found, data={} if surface is None else {"surface": surface})
+
+
+def evidence(until: date, surface: str = "Deployment/llama*") -> EvidenceTable:
+    return EvidenceTable(("VG4",), surface, "mesh-config//istio/llama.yaml@6f1c", "@sre", until)
+
+
+def test_evidence_accepts_what_a_named_surface_lacks_and_nothing_else() -> None:
+    findings = [lacking("Deployment/llama-8b"), lacking("Deployment/mistral"), lacking(None)]
+    findings.append(lacking("Deployment/llama-8b", "VG603"))
+    result = apply(findings, [], Configuration(Settings(evidence=(evidence(date(2999, 1, 1)),))), KNOWN)
+    assert [item.finding for item in result.suppressed] == findings[:1]
+    assert result.suppressed[0].reason == "met in mesh-config//istio/llama.yaml@6f1c, as @sre has seen"
+    assert result.kept == findings[1:]
+    assert result.problems == []
+
+
+def test_evidence_lapses_and_is_missed_where_nothing_needs_it() -> None:
+    tables = (evidence(date(2020, 1, 1)), evidence(date(2999, 1, 1), "Deployment/gone"))
+    result = apply([lacking("Deployment/llama")], [], Configuration(Settings(evidence=tables)), KNOWN | {"VG402"})
+    assert len(result.kept) == 1
+    assert [(name, problem.values["reason"]) for name, problem in result.problems] == [
+        ("VG000", "it lapsed on 2020-01-01"),
+        ("VG002", "no finding of VG4 on this surface"),
     ]
 
 

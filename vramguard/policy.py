@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vramguard.checks import Problem
     from vramguard.facts import Facts
     from vramguard.settings import Configuration
+    from vramguard.source import KeyPath
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,17 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Also:
+    """A `[[rule.also]]`: a further kind of check for the same demand, in words of its own; its parameters beside it."""
+
+    check: str
+    message: str
+    fix: str | None = None
+
+
+@dataclass(frozen=True)
 class Stanza:
-    """A `[[rule]]` as it stands in a policy file, without the parameters of its check."""
+    """A `[[rule]]` as it stands in a policy file, without the parameters of its check and its further checks."""
 
     id: str
     name: str
@@ -48,6 +58,14 @@ class Stanza:
     why: str
     fix: str
     example: tuple[Example, ...] = ()
+
+
+class Part(NamedTuple):
+    """One kind of check of a rule with its parameters, and the words for what it finds."""
+
+    check: Check
+    message: str
+    fix: str
 
 
 class Edit(NamedTuple):
@@ -91,7 +109,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Rule:
-    """A demand: a kind of check with its parameters, and the words for what it finds."""
+    """A demand: a kind of check with its parameters, and the words for what it finds.
+
+    `also`: further kinds of check for what breaks the same demand elsewhere: in code, and in manifests.
+    """
 
     id: str
     name: str
@@ -102,6 +123,12 @@ class Rule:
     fix: str
     examples: tuple[Example, ...]
     at: Location
+    also: tuple[Part, ...] = ()
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Every kind of check, the rule's own first."""
+        return Part(self.check, self.message, self.fix), *self.also
 
     @property
     def demand(self) -> int:
@@ -109,26 +136,35 @@ class Rule:
         return int(self.id[2])
 
     def judge(self, facts: Facts) -> Iterator[Finding]:
-        """A finding for each problem that the check sees."""
-        return self.word(self.check.find(facts), facts)
+        """A finding for each problem that its checks see."""
+        seen: Counter[str] = Counter()
+        for part in self.parts:
+            yield from self._worded(part, part.check.find(facts), facts, seen)
 
     def word(self, problems: Iterable[Problem], facts: Facts) -> Iterator[Finding]:
-        """The problems in this rule's words, each with a fingerprint that holds where lines move."""
-        seen: Counter[str] = Counter()
+        """Problems that somebody else saw in this rule's words, each with a fingerprint that holds where lines move."""
+        return self._worded(self.parts[0], problems, facts, Counter())
+
+    def _worded(self, part: Part, problems: Iterable[Problem], facts: Facts, seen: Counter[str]) -> Iterator[Finding]:
+        said: set[tuple[Location, str, Severity | None]] = set()
         for problem in problems:
+            told = problem.at, self._words(part.message, problem.values), problem.severity
+            if told in said:  # one template that several builds fill in, each with its own objects
+                continue
+            said.add(told)
             key = "\0".join((self.id, problem.at.path, problem.subject))
             seen[key] += 1
-            yield self._finding(problem, f"{key}\0{seen[key]}", facts.classify(problem.at.path).value)
+            yield self._finding(part, problem, f"{key}\0{seen[key]}", facts.classify(problem.at.path).value)
 
-    def _finding(self, problem: Problem, key: str, path_class: str) -> Finding:
+    def _finding(self, part: Part, problem: Problem, key: str, path_class: str) -> Finding:
         return Finding(
             id=self.id,
             name=self.name,
             demand=self.demand,
             severity=min(problem.severity or self.severity, self.severity),
-            message=masked(self._words(self.message, problem.values)),
+            message=masked(self._words(part.message, problem.values)),
             at=problem.at,
-            help=masked(self._words(self.fix, problem.values)),
+            help=masked(self._words(part.fix, problem.values)),
             evidence=tuple(link._replace(what=masked(link.what)) for link in problem.evidence),
             fingerprint=hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()[:32],
             amount=problem.amount,
@@ -155,7 +191,8 @@ class Rule:
 
 _NAME = re.compile(r"\{([a-z_]+)(?::(" + "|".join(UNITS) + r"))?\}")
 _BRACES = re.compile(r"\{[^{}]*\}")
-_STANZA_KEYS = frozenset(stanza.name for stanza in dataclasses.fields(Stanza))
+_STANZA_KEYS = frozenset((*(part.name for part in dataclasses.fields(Stanza)), "also"))
+_ALSO_KEYS = frozenset(part.name for part in dataclasses.fields(Also))
 
 
 def builtin() -> Path:
@@ -190,29 +227,58 @@ def _rules_of(path: str, data: bytes, only: frozenset[str] | None) -> Iterator[R
     if not isinstance(stanzas, list):
         raise ConfigError("rules are `[[rule]]` tables", document.at("rule"))
     for number, table in enumerate(stanzas):
-        asked = only is None or not isinstance(table, Mapping) or table.get("check") in only
-        if asked:
+        if only is None or not isinstance(table, Mapping) or any(kind in only for kind in _kinds(table)):
             yield _rule(document, number, table)
+
+
+def _kinds(table: Mapping[str, Any]) -> list[object]:
+    """The kinds of check of a stanza, as written."""
+    inner = (part.get("check") for part in _parts(table))
+    return [table.get("check"), *inner]
 
 
 def _rule(document: Document, number: int, table: Mapping[str, Any]) -> Rule:
     keys = ("rule", number)
     parameters = {key: value for key, value in table.items() if key not in _STANZA_KEYS}
-    stanza = decode(Stanza, document, keys, table, skip=frozenset(parameters))
+    stanza = decode(Stanza, document, keys, table, skip=frozenset((*parameters, "also")))
     if not re.fullmatch(r"VG\d{3}", stanza.id):
         raise ConfigError(f"`{stanza.id}` is no rule id: VG and three digits", document.at(*keys, "id"))
+    _refuse_braces(stanza, document, keys)
+    if not isinstance(table.get("also", []), list):
+        raise ConfigError("further checks are `[[rule.also]]` tables", document.at(*keys, "also"))
+    check = _check(stanza.check, document, keys, parameters)
+    words = (stanza.severity, stanza.message, stanza.why, stanza.fix, stanza.example)
+    also = tuple(_also(document, (*keys, "also", part), inner, stanza) for part, inner in enumerate(_parts(table)))
+    return Rule(stanza.id, stanza.name, check, *words, document.at(*keys, "id"), also)
+
+
+def _parts(table: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    parts = table.get("also", [])
+    return [part for part in parts if isinstance(part, Mapping)] if isinstance(parts, list) else []
+
+
+def _also(document: Document, keys: KeyPath, table: Mapping[str, Any], stanza: Stanza) -> Part:
+    parameters = {key: value for key, value in table.items() if key not in _ALSO_KEYS}
+    also = decode(Also, document, keys, table, skip=frozenset(parameters))
+    _refuse_braces(also, document, keys)
+    return Part(_check(also.check, document, keys, parameters), also.message, also.fix or stanza.fix)
+
+
+def _refuse_braces(words: Stanza | Also, document: Document, keys: KeyPath) -> None:
+    """Raise `ConfigError` for what looks like a name to fill in, and is none."""
     for key in ("message", "fix"):
-        for found in _BRACES.findall(getattr(stanza, key)):
+        for found in _BRACES.findall(getattr(words, key) or ""):
             if not _NAME.fullmatch(found):
                 units = ", ".join(UNITS)
                 raise ConfigError(f"`{found}` is no {{name}} or {{name:unit}}; units: {units}", document.at(*keys, key))
-    kind = checks.kind(stanza.check)
+
+
+def _check(name: str, document: Document, keys: KeyPath, parameters: Mapping[str, Any]) -> Check:
+    kind = checks.kind(name)
     if kind is None:
-        hint = suggestion(stanza.check, checks.load())
-        raise ConfigError(f"unknown kind of check `{stanza.check}`{hint}", document.at(*keys, "check"))
-    check = decode(kind, document, keys, parameters)
-    words = (stanza.severity, stanza.message, stanza.why, stanza.fix, stanza.example)
-    return Rule(stanza.id, stanza.name, check, *words, document.at(*keys, "id"))
+        hint = suggestion(name, checks.load())
+        raise ConfigError(f"unknown kind of check `{name}`{hint}", document.at(*keys, "check"))
+    return decode(kind, document, keys, parameters)
 
 
 def selected(rules: list[Rule], configuration: Configuration, *, whole: bool = True) -> list[Rule]:
@@ -237,6 +303,7 @@ def _refuse_unknown(known: list[str], configuration: Configuration) -> None:
     settings = configuration.settings
     shortened = {"select": settings.select, "ignore": settings.ignore}
     shortened["waiver"] = tuple(word for waiver in settings.waiver for word in waiver.rules)
+    shortened["evidence"] = tuple(word for table in settings.evidence for word in table.rules)
     for key, words in {**shortened, "severity": tuple(settings.severity), "rules": tuple(settings.rules)}.items():
         for word in words:
             meant = [name for name in known if word and name.startswith(word)]
@@ -245,20 +312,48 @@ def _refuse_unknown(known: list[str], configuration: Configuration) -> None:
 
 
 def _configured(rule: Rule, configuration: Configuration) -> Rule:
+    """The rule with the parameters that the configuration gives it: each to those of its checks that have it."""
+    own = configuration.settings.rules.get(rule.id, {})
+    _refuse_strange(rule, own, configuration)
+    check = _with_parameters(rule, rule.check, configuration)
+    also = tuple(part._replace(check=_with_parameters(rule, part.check, configuration)) for part in rule.also)
+    severity = configuration.settings.severity.get(rule.id, rule.severity)
+    return dataclasses.replace(rule, check=check, also=also, severity=severity)
+
+
+def parameters_of(check: Check) -> list[str]:
+    """The names of a check's parameters."""
+    return [parameter.name for parameter in dataclasses.fields(check)]  # type: ignore[arg-type]
+
+
+def _refuse_strange(rule: Rule, own: Mapping[str, Any], configuration: Configuration) -> None:
+    """Raise `ConfigError` for a parameter that none of a rule's several checks has; one check says so itself."""
+    known = [name for part in rule.parts for name in parameters_of(part.check)]
+    for key in own if rule.also else ():
+        if key not in known:
+            document, keys = configuration.parameters[rule.id]
+            raise ConfigError(f"unknown key `{key}`{suggestion(key, known)}", document.key_at(*keys, key))
+
+
+def _with_parameters(rule: Rule, check: Check, configuration: Configuration) -> Check:
     settings = configuration.settings
-    names = {parameter.name for parameter in dataclasses.fields(rule.check)}  # type: ignore[arg-type]
+    names = set(parameters_of(check))
     general = {key: getattr(settings, key) for key in ("budget", "gpu", "concurrency", "catalogue")}
     changes: dict[str, Any] = {key: value for key, value in general.items() if value is not None and key in names}
     places = {key: configuration.places.get(key) for key in changes}
     if rule.id in configuration.parameters:
         document, keys = configuration.parameters[rule.id]
-        own = partial(type(rule.check), document, keys, settings.rules[rule.id])
+        table = settings.rules[rule.id]
+        own = partial(type(check), document, keys, _meant(table, names) if rule.also else table)
         changes |= own
         places |= {key: document.at(*keys, key) for key in own}
-    check = rule.check
     for name, value in changes.items():
         try:
             check = dataclasses.replace(check, **{name: value})  # type: ignore[type-var]
         except ValueError as error:  # the check refuses the value
             raise ConfigError(str(error), places[name]) from error
-    return dataclasses.replace(rule, check=check, severity=settings.severity.get(rule.id, rule.severity))
+    return check
+
+
+def _meant(table: Mapping[str, Any], names: set[str]) -> Mapping[str, Any]:
+    return {key: value for key, value in table.items() if key in names}

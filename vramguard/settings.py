@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from vramguard.checks import Severity
 from vramguard.discover import WorkTree, is_pattern
-from vramguard.facts import Deployment, PathClass
+from vramguard.facts import Deployment, PathClass, Protection
 from vramguard.facts.outputs import ANSWERS, ASKS, MEANS, KnownCall
 from vramguard.schema import (
     FILLED,
@@ -62,6 +62,31 @@ class Waiver:
     until: date | None = option("The last day on which the waiver holds; required for VG118", None)
     advisories: tuple[str, ...] = option(
         "Of VG118, the advisories that are accepted; all where absent", (), each=NOT_BLANK
+    )
+
+
+@dataclass(frozen=True)
+class EvidenceTable:
+    """`[[evidence]]`: what a rule misses here is met elsewhere: a mesh, alerts or approvals of another repository.
+
+    It speaks only for what is absent: a finding that names the surface that lacks something.
+    """
+
+    rules: tuple[str, ...] = option("Rule ids or prefixes, such as VG402 or VG6", limit=FILLED, each=_RULE)
+    surface: str = option("Name of the surface as the finding gives it; `*` as a wildcard", limit=NOT_BLANK)
+    where: str = option("Where it is met instead: a repository, a file and its commit", limit=NOT_BLANK)
+    reviewer: str = option("Who looked at it there", limit=NOT_BLANK)
+    until: date = option("The last day on which this holds")
+
+
+@dataclass(frozen=True)
+class GatesTable:
+    """`[gates]`: where a person is asked before anything is deployed, as somebody has looked up."""
+
+    environments: tuple[str, ...] = option(
+        "Environments of the forge that have required reviewers; with this list, no other counts as a gate",
+        limit=FILLED,
+        each=NOT_BLANK,
     )
 
 
@@ -159,6 +184,8 @@ class Settings:
     baseline: str | None = option("File of accepted findings, from the configuration's folder", None)
     classes: Mapping[str, tuple[str, ...]] = option("Patterns by path class", factory=dict, keys=_CLASS)
     waiver: tuple[Waiver, ...] = option("Accepted findings, with reasons", ())
+    evidence: tuple[EvidenceTable, ...] = option("What is met in another repository, and who looked at it", ())
+    gates: GatesTable | None = option("Where a person is asked before a deployment", None)
     deployment: tuple[DeploymentTable, ...] = option("Where models meet hardware", ())
     call: tuple[CallTable, ...] = option("Functions that are a model's, a validator's or a way to people", ())
 
@@ -189,6 +216,12 @@ class Configuration:
     def baseline(self) -> str | None:
         """Path of the baseline file from the repository's root, None where there is none."""
         return self.resolve(self.settings.baseline) if self.settings.baseline else None
+
+    @property
+    def gates(self) -> tuple[Protection, ...]:
+        """The environments that have reviewers, as the configuration says."""
+        names = self.settings.gates.environments if self.settings.gates else ()
+        return tuple(Protection(self.at("gates"), name, reviewed=True, by="configuration") for name in names)
 
     def at(self, key: str) -> Location:
         """Where a top-level key stands; the file's first line if it is absent."""
@@ -322,6 +355,7 @@ def _merged(base: Settings, own: Settings, table: Mapping[str, Any]) -> Settings
     for key in ("severity", "rules", "classes", "models"):
         changes[key] = {**getattr(base, key), **getattr(own, key)}
     changes["waiver"] = (*base.waiver, *own.waiver)
+    changes["evidence"] = (*base.evidence, *own.evidence)
     changes["deployment"] = (*base.deployment, *own.deployment)
     changes["call"] = (*base.call, *own.call)
     return dataclasses.replace(base, **changes)

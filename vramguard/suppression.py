@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, NamedTuple
 
 from vramguard.checks import Problem
@@ -24,7 +25,7 @@ from vramguard.source import Location, under
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from vramguard.settings import Configuration, Waiver
+    from vramguard.settings import Configuration, EvidenceTable, Waiver
     from vramguard.source import Document
 
 _COMMENT = re.compile(r"(?:^|(?<=\s))#\s*vramguard\s*:\s*(?P<body>(?:ignore\b|\w+\s*\[).*)$", re.IGNORECASE)
@@ -165,6 +166,7 @@ def apply(
     today = datetime.now(UTC).date()
     exemptions = [*(_of_comment(comment, today) for comment in written)]
     exemptions += [_of_waiver(waiver, configuration, today) for waiver in configuration.settings.waiver]
+    exemptions += [_of_evidence(table, configuration, today) for table in configuration.settings.evidence]
     kept, suppressed = [], []
     for finding in findings:
         holder = next((item for item in exemptions if not item.flaw and item.covers(finding)), None)
@@ -186,6 +188,7 @@ class _Exemption:
     flaw: str
     covers: Callable[[Finding], bool]
     written: bool
+    where: str = "line or path"
     used: bool = False
 
     def problems(self, known: frozenset[str]) -> Iterator[tuple[str, Problem]]:
@@ -194,7 +197,7 @@ class _Exemption:
         if self.flaw:
             yield "VG000", Problem(self.at, {"reason": self.flaw}, subject=subject)
         elif not self.used and any(name.startswith(self.rules) for name in known):
-            reason = f"no finding of {', '.join(self.rules)} on this line or path"
+            reason = f"no finding of {', '.join(self.rules)} on this {self.where}"
             yield "VG002", Problem(self.at, {"reason": reason}, subject=subject)
 
 
@@ -212,6 +215,18 @@ def _of_waiver(waiver: Waiver, configuration: Configuration, today: date) -> _Ex
 
     flaw = _lapsed(waiver.until, today)
     return _Exemption(configuration.at("waiver"), waiver.rules, waiver.reason, flaw, covers, written=False)
+
+
+def _of_evidence(table: EvidenceTable, configuration: Configuration, today: date) -> _Exemption:
+    """What is met elsewhere: it covers what a named surface lacks, and nothing that is written wrongly here."""
+
+    def covers(finding: Finding) -> bool:
+        surface = finding.data.get("surface")
+        return finding.id.startswith(table.rules) and surface is not None and fnmatchcase(surface, table.surface)
+
+    reason = f"met in {table.where}, as {table.reviewer} has seen"
+    at, flaw = configuration.at("evidence"), _lapsed(table.until, today)
+    return _Exemption(at, table.rules, reason, flaw, covers, written=False, where="surface")
 
 
 def _lapsed(until: date | None, today: date) -> str:

@@ -109,6 +109,14 @@ policies = ["own.toml"]
 serving = ["tests/serving/"]
 [models]
 "/mnt/chat" = "acme/chat-70b"
+[gates]
+environments = ["model-production"]
+[[evidence]]
+rules = ["VG402"]
+surface = "Deployment/chat"
+where = "mesh//chat.yaml@6f1c2d9"
+reviewer = "@sre"
+until = 2999-01-01
 [[waiver]]
 rules = ["VG102"]
 paths = ["research/"]
@@ -156,7 +164,10 @@ WEAKER = [
     ('serving = ["tests/serving/"]', "", "the path classes change"),
     ('paths = ["research/"]', 'paths = ["research/", "serve/"]', "VG102 is waived for"),
     ('rules = ["VG102"]', 'rules = ["VG1"]', "VG1 is waived for"),
-    ("until = 2999-01-01", "", "VG102 is waived for"),
+    ('never installed"\nuntil = 2999-01-01', 'never installed"', "VG102 is waived for"),
+    ('"Deployment/chat"', '"Deployment/*"', "VG402 is said to be met elsewhere for Deployment/*"),
+    ('["model-production"]', '["model-production", "preview"]', "the environment `preview` is said to be a gate"),
+    ('[gates]\nenvironments = ["model-production"]\n', "", "every environment counts as a gate"),
     ('advisories = ["PYSEC-1", "PYSEC-2"]', "", "VG118 is waived for"),
     ('advisories = ["PYSEC-1", "PYSEC-2"]', 'advisories = ["PYSEC-1", "PYSEC-3"]', "VG118 is waived for"),
     ('"acme/chat-70b"', '"acme/chat-7b"', "`/mnt/chat` is said to hold acme/chat-7b instead of acme/chat-70b"),
@@ -178,7 +189,7 @@ TIGHTER = [
     ("[classes]", '[rules.VG103]\naccepted = ["poetry"]\n[classes]'),
     ("[classes]", '[rules.VG202]\nunjudged = ["test"]\n[classes]'),
     ('serving = ["tests/serving/"]', 'serving = ["tests/serving/", "docs/run/"]'),
-    ("until = 2999-01-01", "until = 2998-01-01"),
+    ('never installed"\nuntil = 2999-01-01', 'never installed"\nuntil = 2998-01-01'),
     ('advisories = ["PYSEC-1", "PYSEC-2"]', 'advisories = ["PYSEC-1"]'),
     ('rules = ["VG102"]', 'rules = ["VG102"]\n'),
     ('gpu = "a100-sxm4-40gb"', 'gpu = "a100-sxm4-40gb"\nconcurrency = 1'),

@@ -67,11 +67,12 @@ def _rules(base: Policy, head: Policy) -> Iterator[_Change]:
 
 
 def _parameters(before: Rule, after: Rule, head: Configuration) -> Iterator[_Change]:
-    if type(before.check) is not type(after.check):
+    if [type(part.check) for part in before.parts] != [type(part.check) for part in after.parts]:
         yield _Change(f"{before.id} is judged by another kind of check", after.at)
         return
-    for name, old in vars(before.check).items():
-        new = getattr(after.check, name)
+    both = zip(before.parts, after.parts, strict=True)
+    values = {name: (old, getattr(new.check, name)) for part, new in both for name, old in vars(part.check).items()}
+    for name, (old, new) in values.items():
         if old == new or _tighter(name, old, new):
             continue
         general = getattr(head.settings, name, None) == new
@@ -108,12 +109,27 @@ def _settings(base: Configuration, head: Configuration) -> Iterator[_Change]:
             yield _Change(f"`{path}` is said to hold {after.models[path]} instead of {holds}", head.at("models"))
     for pattern in _excluded(before, after):
         yield _Change(f"`exclude` takes out more: {pattern}", head.at("exclude"))
+    yield from _accepted(before, after, head)
+    if _other_classes(before) != _other_classes(after) or not _more(before, after):
+        yield _Change("the path classes change", head.at("classes"))
+
+
+def _accepted(before: Settings, after: Settings, head: Configuration) -> Iterator[_Change]:
+    """What is newly accepted: findings, what is met elsewhere, environments that count as somebody's approval."""
     for waiver in after.waiver:
         if not any(_covers(old, waiver) for old in before.waiver):
             what = f"{', '.join(waiver.rules)} is waived for {', '.join(waiver.paths)}"
             yield _Change(what, head.at("waiver"))
-    if _other_classes(before) != _other_classes(after) or not _more(before, after):
-        yield _Change("the path classes change", head.at("classes"))
+    for table in after.evidence:
+        if table not in before.evidence:
+            what = f"{', '.join(table.rules)} is said to be met elsewhere for {table.surface}"
+            yield _Change(what, head.at("evidence"))
+    named, trusted = (one.gates.environments if one.gates else () for one in (after, before))
+    for name in named if trusted else ():
+        if name not in trusted:
+            yield _Change(f"the environment `{name}` is said to be a gate", head.at("gates"))
+    if trusted and not named:
+        yield _Change("every environment counts as a gate", head.at("gates"))
 
 
 def _excluded(before: Settings, after: Settings) -> list[str]:
