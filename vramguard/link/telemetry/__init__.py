@@ -1,0 +1,1 @@
+"""Telemetry: who collects which metrics, who asks for them, and what nobody exports or watches."""
