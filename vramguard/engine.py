@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import os
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import lru_cache
-from itertools import repeat
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramguard import policy, settings, suppression
+from vramguard.beside import beside, processes, spread
 from vramguard.classes import classifier
 from vramguard.discover import matcher
 from vramguard.extract import extract
-from vramguard.facts import Facts, HelmChart, HelmRelease, Include, Kustomization
+from vramguard.facts import CodeModule, Facts, HelmChart, HelmRelease, Include, Kustomization
 from vramguard.fixing import mended
+from vramguard.forge import protections
 from vramguard.hub import resolved
 from vramguard.link.deployments import deployments
 from vramguard.link.judging import UNSERVED, not_judged
@@ -50,10 +49,12 @@ class Policy:
     words: Mapping[str, Rule]
 
 
-CODE = frozenset({"code", "fields", "datafiles"})  # extractors of what code does and declares, and of data
-_OF_CODE = (3, 4, 5)  # demands that are read off what Python does
+# Extractors whose facts only some demands ask for: what code does and declares, what trainers are told, and data.
+_ASKED_BY: Mapping[str, tuple[int, ...]] = {"code": (3, 4, 5), "fields": (3,), "datafiles": (5,), "lightning": (3, 5)}
+CODE = frozenset(_ASKED_BY)
 _WORTH_PROCESSES = 256  # files
-_MOST_JOBS = 8  # of those that nobody asked for: joining what more of them read takes longer than reading it
+_APART = 5  # the demand whose rules take about as long as all others on code
+_PART = 16  # files that a process is handed at a time
 
 
 class Extracted(NamedTuple):
@@ -157,7 +158,7 @@ def _uncollected() -> Iterator[None]:
 
 def _judged(tree: Tree, by: Policy, only: tuple[str, ...], jobs: int) -> Report:
     files, facts = gather(tree, by.configuration, only, jobs, _unasked(by))
-    findings = [finding for rule in by.rules for finding in rule.judge(facts)]
+    findings = _findings(by.rules, facts, jobs)
     comments = [comment for found in files.values() for comment in found.comments]
     outcome = suppression.apply(findings, comments, by.configuration, frozenset(rule.id for rule in by.rules))
     kept = [*outcome.kept, *own_findings(by, facts, outcome.problems)]
@@ -176,7 +177,31 @@ def _judged(tree: Tree, by: Policy, only: tuple[str, ...], jobs: int) -> Report:
 
 def _unasked(by: Policy) -> frozenset[str]:
     """Extractors whose facts no selected rule asks for: what code does is only taken apart for demands 3 to 5."""
-    return frozenset() if any(rule.demand in _OF_CODE for rule in by.rules) else CODE
+    judged = {rule.demand for rule in by.rules}
+    return frozenset(name for name, demands in _ASKED_BY.items() if judged.isdisjoint(demands))
+
+
+def _findings(rules: list[Rule], facts: Facts, jobs: int) -> list[Finding]:
+    """What the rules find. Those on what is learned are judged beside the others, where there is much code."""
+    apart = [rule for rule in rules if rule.demand == _APART]
+    rest = [rule for rule in rules if rule.demand != _APART]
+    worth = bool(apart and rest) and _is_much(facts, jobs)
+    if worth:
+        from vramguard.link.code.outputs import joined
+
+        joined(facts).surfaces  # noqa: B018 - kept for both
+    with beside(lambda: _judge(apart, facts), worth=worth) as there:
+        found = _judge(rest, facts)
+        return sorted([*there(), *found], key=lambda finding: finding.id)  # the order of the rules
+
+
+def _judge(rules: list[Rule], facts: Facts) -> list[Finding]:
+    return [finding for rule in rules for finding in rule.judge(facts)]
+
+
+def _is_much(facts: Facts, jobs: int) -> bool:
+    """Whether a process is worth its start where code is judged."""
+    return processes(jobs) > 1 and len(facts.of(CodeModule)) >= _WORTH_PROCESSES
 
 
 def own_findings(by: Policy, facts: Facts, problems: Iterable[tuple[str, Problem]]) -> Iterator[Finding]:
@@ -216,12 +241,29 @@ def gather(
         targets = {target for extracted in found.values() if extracted for target in _included(extracted)}
         pending = {path: "requirements" for path in sorted(targets - done.keys()) if _is_there(tree, path)}
     every = [fact for extracted in done.values() for fact in extracted.facts]
-    every += [*configuration.deployments, *configuration.calls]
+    every += [*configuration.deployments, *configuration.calls, *configuration.gates]
     facts = Facts(every, classifier(configuration.settings.classes), set(paths) - gone)
     facts = _assembled(facts, tree, excluded, configuration)
-    facts = facts.adding(_told(deployments(facts), configuration))
-    facts = facts.adding(resolved(facts, online=configuration.online))
-    return done, facts.adding(_audited(facts, configuration))
+    if configuration.online:
+        facts = facts.adding(protections(facts, getattr(tree, "root", None)))
+    return done, _completed(facts, configuration, ahead="code" not in without and _is_much(facts, jobs))
+
+
+def _completed(facts: Facts, configuration: Configuration, *, ahead: bool) -> Facts:
+    """The facts, what is deployed, and what others know of it. `ahead`: what calls mean is found at the same time."""
+    code = None
+    with beside(lambda: list(_told(deployments(facts), configuration)), worth=ahead) as told:
+        if ahead:
+            from vramguard.link.code import program
+
+            code = program(facts)
+            code.called  # noqa: B018 - it is kept
+        found = facts.adding(told())
+    found = found.adding(resolved(found, online=configuration.online))
+    found = found.adding(_audited(found, configuration))
+    if code is not None:
+        code.hand_on(found)
+    return found
 
 
 def _audited(facts: Facts, configuration: Configuration) -> Iterable[Fact]:
@@ -270,24 +312,17 @@ def _assembled(facts: Facts, tree: Tree, excluded: Callable[[str], bool], config
 def _all_extracted(
     tree: Tree, pending: Mapping[str, str], jobs: int, without: frozenset[str]
 ) -> dict[str, Extracted | None]:
-    """What each file says. Processes are worth their start only for many files; `jobs` 0: one for each core."""
-    jobs = jobs or min(_cores(), _MOST_JOBS)
-    if jobs == 1 or len(pending) < _WORTH_PROCESSES:
-        return {path: _extracted(tree, path, kind, without) for path, kind in pending.items()}
-    import threading
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
-    # A fork starts at once, but would copy the threads of a progress display as they stand.
-    alone = sys.platform == "linux" and threading.active_count() == 1
-    with ProcessPoolExecutor(jobs, get_context("fork" if alone else "spawn")) as pool:
-        found = pool.map(_extracted, repeat(tree), pending, pending.values(), repeat(without), chunksize=16)
-        return dict(zip(pending, found, strict=True))
+    """What each file says. Processes are worth their start only for many files."""
+    if processes(jobs) == 1 or len(pending) < _WORTH_PROCESSES:
+        return _part_extracted(tree, pending, without)
+    files = list(pending.items())
+    parts = [dict(files[start : start + _PART]) for start in range(0, len(files), _PART)]
+    found = spread(partial(_part_extracted, tree, without=without), parts, processes(jobs))
+    return {path: said for part in found for path, said in part.items()}
 
 
-def _cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+def _part_extracted(tree: Tree, part: Mapping[str, str], without: frozenset[str]) -> dict[str, Extracted | None]:
+    return {path: _extracted(tree, path, kind, without) for path, kind in part.items()}
 
 
 def _is_there(tree: Tree, path: str) -> bool:

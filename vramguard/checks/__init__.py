@@ -82,6 +82,11 @@ _MODULES = (
     *("vram", "serving", "training", "deployments", "weights", "files", "helm"),
     *("pinning", "locks", "models", "installs", "images", "combinations", "audit", "artefacts", "datafiles"),
     *("outputs", "retraining", "fields", "health", "breakers", "saves", "boundaries", "handling", "datasets"),
+    *("routes",),
+    *("scaling", "pods"),
+    *("telemetry",),
+    *("pipelines",),
+    *("imaging",),
 )
 
 

@@ -1,0 +1,117 @@
+"""Who owns the files that decide what a model is: weights, data, the configuration of training, our own policy."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from vramguard.discover import is_pattern, matcher
+from vramguard.facts import CodeOwners
+from vramguard.facts.outputs import Step as Evidence
+from vramguard.facts.values import UNREAD
+from vramguard.link.pipelines import HOSTED
+from vramguard.source import Location
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from vramguard.facts import Facts
+    from vramguard.facts.pipelines import OwnerRule
+    from vramguard.link.pipelines.flows import Flows
+    from vramguard.link.pipelines.models import Models
+
+_PLACES: Final = (".github/", "", "docs/", ".gitlab/")  # in the order in which GitHub looks
+_KINDS: Final = (
+    (
+        "weights",
+        re.compile(
+            r"\.(safetensors|pth?|ckpt|pkl|joblib|onnx|h5|keras|gguf)(\.dvc)?$|(^|/)(vramguard\.lock|dvc\.lock)$|(^|/)models?/[^/]+\.dvc$",
+            re.IGNORECASE,
+        ),
+    ),
+    (
+        "data",
+        re.compile(
+            r"\.dvc$|(^|/)dvc\.yaml$|(^|/)(data|datasets?)/([^/]+/)*[^/]+\.(csv|parquet|jsonl|tsv)$", re.IGNORECASE
+        ),
+    ),
+    (
+        "the configuration of training",
+        re.compile(r"(^|/)(params\.ya?ml|[\w-]*(train|training|finetune|sft|dpo)[\w-]*\.(ya?ml|toml))$", re.IGNORECASE),
+    ),
+    ("vramguard's own policy", re.compile(r"(^|/)vramguard\.toml$")),
+)
+_OTHER: Final = re.compile(r"(^|/)\.(github|gitlab|circleci)/|(^|/)(docs?|k8s|charts?|deploy|manifests)/")
+
+
+@dataclass(frozen=True, slots=True)
+class Unowned:
+    """Files of one kind that nobody owns; the first of them, and how many."""
+
+    at: Location
+    kind: str
+    path: str
+    count: int
+    steps: tuple[Evidence, ...] = ()
+
+
+def unowned(flows: Flows, models: Models) -> Iterator[Unowned]:
+    """What a CODEOWNERS file leaves out; or that there is none where a model is trained or deployed."""
+    facts = flows.facts
+    files = {one.at.path: one for one in facts.of(CodeOwners)}
+    held = next((files[name] for place in _PLACES if (name := f"{place}CODEOWNERS") in files), None)
+    if held is not None:
+        if models.any:
+            yield from _left_out(facts, held)
+    elif "OWNERS" not in facts.paths:
+        yield from _without(flows, models)
+
+
+def _left_out(facts: Facts, held: CodeOwners) -> Iterator[Unowned]:
+    rules = [(matcher((rule.pattern,)), rule) for rule in reversed(held.rules) if is_pattern(rule.pattern)]
+    for kind, pattern in _KINDS:
+        paths = [path for path in sorted(facts.paths) if pattern.search(path) and _counts(facts, kind, path)]
+        open_ = [path for path in paths if not _owned(path, rules)]
+        if open_:
+            yield Unowned(held.at, kind, open_[0], len(open_), (Evidence(Location(open_[0]), "nobody owns it"),))
+
+
+def _counts(facts: Facts, kind: str, path: str) -> bool:
+    if facts.classify(path) in UNREAD:
+        return False
+    return kind != "the configuration of training" or not _OTHER.search(path)
+
+
+def _owned(path: str, rules: list[tuple[Callable[[str], bool], OwnerRule]]) -> bool:
+    return next((bool(rule.owners) for matches, rule in rules if matches(path)), False)
+
+
+def _without(flows: Flows, models: Models) -> Iterator[Unowned]:
+    """One finding, where training or deployment is defined."""
+    own = [one for one in flows.all if one.form in HOSTED]
+    by_itself = {one.at.path for one in flows.retraining()}
+    found: list[tuple[int, str, Location, str]] = []
+    for pipeline in own:
+        for job in pipeline.jobs:
+            for act in flows.acts.of(job):
+                if flows.acts.tries(job, pipeline) or flows.facts.classify(pipeline.at.path) in UNREAD:
+                    continue
+                rank = _rank(
+                    act.kind,
+                    models.concerns(pipeline, job, act)
+                    if act.kind in ("deploy", "promote", "bump")
+                    else act.sure or pipeline.at.path in by_itself,
+                )
+                if rank is not None:
+                    path = pipeline.at.path
+                    verb = "trains" if act.kind == "train" else "brings into use"
+                    found.append((rank - 2 * (path in by_itself), path, act.at, f"`{act.shown}` {verb} a model"))
+    for _, path, at, said in sorted(found)[:1]:
+        yield Unowned(Location(path), "", path, 0, (Evidence(at, said),))
+
+
+def _rank(kind: str, counts: bool) -> int | None:  # noqa: FBT001
+    if not counts:
+        return None
+    return {"train": 1, "promote": 2, "deploy": 3, "bump": 4}.get(kind)
