@@ -1,4 +1,7 @@
-"""What `init` writes: a commented vramguard.toml, the hook's entry and the workflow. It overwrites nothing."""
+"""What `init` writes: a commented vramguard.toml, the hook's entry, the workflow, and packs of remedies.
+
+It overwrites nothing that it is not told to.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,10 @@ from vramguard import HOME, __version__
 from vramguard.schema import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
+
+    from vramguard.packs import File
 
 
 BASELINE = '# baseline = "vramguard-baseline.json"'
@@ -103,6 +108,41 @@ def write(root: Path) -> Iterator[str]:
         else:
             yield f"{name}: there already; add to it:"
             yield from (f"    {line}" for line in text.splitlines()[1:])
+
+
+def write_files(root: Path, files: Iterable[File], *, force: bool = False) -> Iterator[str]:
+    """Write the files of a pack; one line of report for each. `force` overwrites those that are there.
+
+    Lines for a file that others write too (CODEOWNERS) are shown where it is there, and never written over it.
+    """
+    for file in files:
+        path = root / file.path
+        if not path.parent.resolve().is_relative_to(root.resolve()):
+            yield f"{file.path}: not written, as a link leads out of the repository there"
+        elif not path.exists() and not path.is_symlink():
+            _create(path, file.text)
+            yield f"{file.path}: written"
+        elif path.is_symlink() or not path.is_file():
+            yield f"{file.path}: there already, but no regular file; left as it is"
+        else:
+            yield from _again(path, file, force=force)
+
+
+def _again(path: Path, file: File, *, force: bool) -> Iterator[str]:
+    """What becomes of a file of a pack that is there."""
+    held = path.read_text(encoding="utf-8", errors="replace")
+    if file.lines:
+        known = {line.split()[0] for line in held.splitlines() if line.strip()}
+        missing = [line for line in file.text.splitlines() if line[:1] != "#" and line.split()[0] not in known]
+        yield f"{file.path}: there already; add to it:" if missing else f"{file.path}: there already, and has it all"
+        yield from (f"    {line}" for line in missing)
+    elif held == file.text:
+        yield f"{file.path}: there already, as it is written today"
+    elif force:
+        _create(path, file.text)
+        yield f"{file.path}: overwritten"
+    else:
+        yield f"{file.path}: there already, left as it is (--force overwrites it)"
 
 
 def _create(path: Path, text: str) -> None:

@@ -11,7 +11,7 @@ import typer
 from typer._click.exceptions import ClickException  # typer carries click under this name, and exports no base class
 
 from vramguard import __version__
-from vramguard.cli import attest, check, lock, prove, receipts, show, weights
+from vramguard.cli import attest, check, init, lock, prove, receipts, show, weights
 from vramguard.cli.options import Exit
 from vramguard.schema import ConfigError, suggestion
 
@@ -47,7 +47,7 @@ app.command()(attest.attest)
 app.command()(weights.weights)
 app.command()(show.inspect)
 app.command()(show.rules)
-app.command()(show.init)
+app.command()(init.init)
 
 
 def run(arguments: list[str] | None = None) -> int:

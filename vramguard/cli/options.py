@@ -64,7 +64,9 @@ Budget = Annotated[
     Fraction | None,
     typer.Option(help="Share of the card that the peak may take.", parser=fraction, metavar="FRACTION"),
 ]
-Online = Annotated[bool, typer.Option("--online", help="Ask the hub for models that neither a lock nor the cache has.")]
+Online = Annotated[
+    bool, typer.Option("--online", help="Ask the hub for models without a lock, and GitHub who approves.")
+]
 DiffBase = Annotated[str | None, typer.Option(help="Report what was added since this commit.", metavar="REV")]
 Baseline = Annotated[str | None, typer.Option(help="Accept the findings that this file lists.", metavar="FILE")]
 WriteBaseline = Annotated[bool, typer.Option("--write-baseline", help="Write today's findings to the baseline file.")]

@@ -1,18 +1,16 @@
-"""`vramguard inspect`, `rules` and `init`: what was read, what is demanded, and how to begin."""
+"""`vramguard inspect` and `rules`: what was read, and what is demanded."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - typer reads the annotations
 from typing import Annotated
 
 import typer
 
-from vramguard.cli.check import accept
-from vramguard.cli.options import Config, PlainFormat, console, named, say, working
+from vramguard.cli.options import Config, PlainFormat, console, named, working
 from vramguard.schema import ConfigError, suggestion
 from vramguard.scope import find_scope
-from vramguard.units import plural
 
 
 def inspect(
@@ -64,25 +62,3 @@ def rules(
         shown.print_rule(matching[0], console())
     else:
         shown.print_rules(matching, console())
-
-
-def init(
-    folder: Annotated[Path, typer.Argument(help="The repository.", exists=True, file_okay=False)] = Path(),
-    *,
-    baseline: Annotated[
-        bool | None, typer.Option("--baseline/--no-baseline", help="Accept today's findings; asked if not said.")
-    ] = None,
-) -> None:
-    """Set up a repository: a commented vramguard.toml, the pre-commit hook, the workflow, and a baseline if wanted."""
-    from vramguard import governance, scaffold
-
-    for line in scaffold.write(folder):
-        say(line)
-    scope = find_scope([folder])
-    report, policy = governance.judge(governance.Question(scope), accepting=False)
-    say(f"today: {plural(len(report.findings), 'finding')} in {plural(report.files, 'file')}")
-    if baseline is None and report.findings and sys.stdin.isatty():
-        baseline = typer.confirm("Accept them as a baseline, so that only new ones block?", default=False)
-    if baseline and not policy.configuration.baseline:
-        accept(scope, policy, report)
-        say(scaffold.use_baseline(folder, governance.BASELINE_NAME))
