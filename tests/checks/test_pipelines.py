@@ -522,6 +522,8 @@ def test_no_owners_at_all() -> None:
     }
     (one,) = found(UnownedModels(), {**two, "train.py": TRAIN, "deploy/price.yaml": SERVICE % "s3://m/v7"})
     assert one.at.path == ".github/workflows/a.yml", "said once, where a model is trained"
+    nested = {f"examples/shop/{FLOW}": flow(HAND, job("retrain", "python train.py")), "examples/shop/train.py": TRAIN}
+    assert not found(UnownedModels(), nested), "no forge runs a workflow of a folder"
 
 
 # --- VG509

@@ -45,6 +45,10 @@ _KINDS: Final = (
 _OTHER: Final = re.compile(r"(^|/)\.(github|gitlab|circleci)/|(^|/)(docs?|k8s|charts?|deploy|manifests)/")
 
 
+# Where a host looks for pipelines of this repository: one in a folder further down is somebody's example.
+_HERE: Final = re.compile(r"\.[a-z]+/|[^/]+\Z")
+
+
 @dataclass(frozen=True, slots=True)
 class Unowned:
     """Files of one kind that nobody owns; the first of them, and how many."""
@@ -89,7 +93,7 @@ def _owned(path: str, rules: list[tuple[Callable[[str], bool], OwnerRule]]) -> b
 
 def _without(flows: Flows, models: Models) -> Iterator[Unowned]:
     """One finding, where training or deployment is defined."""
-    own = [one for one in flows.all if one.form in HOSTED]
+    own = [one for one in flows.all if one.form in HOSTED and _HERE.match(one.at.path)]
     by_itself = {one.at.path for one in flows.retraining()}
     found: list[tuple[int, str, Location, str]] = []
     for pipeline in own:
