@@ -65,7 +65,8 @@ class Surface:
     def streams(self) -> bool:
         """Whether it answers in tokens, whose budget is one on the first: by its engine, else by its name."""
         if self.engine is not None:
-            return self.engine in STREAMING
+            image = self.container.node.get("image").text if self.container else ""
+            return self.engine in STREAMING and not _AT_ONCE.search(f"{self.name} {image}")
         runtime = self.manifest.node.get("spec", "predictor", "model", "runtime").text if self.manifest else ""
         return _LANGUAGE.search(f"{self.name} {runtime}") is not None
 
@@ -81,6 +82,7 @@ class Surface:
         return next((one for one in held if one.has_gpu), held[0] if held else None)
 
 
+_AT_ONCE: Final = re.compile(r"embed|re-?rank", re.IGNORECASE)  # models of language that answer with numbers
 _LANGUAGE: Final = re.compile(
     r"llm|llama|qwen|mi[sx]tral|gemma|deepseek|falcon|(?<![a-z])(?:gpt|phi|chat|openai)(?![a-z])", re.IGNORECASE
 )
