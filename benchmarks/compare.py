@@ -1,13 +1,14 @@
-"""Findings on manifests and pipelines beside hand-written labels: caught, missed and false for each rule.
+"""Findings beside hand-written labels: caught, missed and false for each rule.
 
 usage: compare.py LABELS CHECKOUTS [RULE…] [--show]
 
-LABELS is a folder with a table for each repository, `owner+name.csv`, and which files were read whole in
-`repositories*.csv`. CHECKOUTS holds the repositories at the commits that stand there, by the same names; those that are
-not there are left out, and named. RULE is an id, or what ids begin with (all of VG3 to VG7 if none is given).
-A finding within three lines of a label is that label's; one on a label `open` counts for nothing. `trap` counts
-findings on places that were labelled as such: they are among the false ones. `--show` prints every missed and false
-place.
+LABELS is a folder of `code` or `manifests` (dev, held, fresh) with a table for each repository, `owner+name.csv`, and
+which files were read whole in `repositories*.csv`. CHECKOUTS holds the repositories at the commits that stand there,
+by the same names; those that are not there are left out, and named. RULE is an id, or what ids begin with (all of VG3
+to VG7 if none is given). A finding within three lines of a label is that label's; one on a label `open` counts for
+nothing. A label whose note says that it is another position of the same finding counts for the one of its rule.
+`trap` counts findings on places that were labelled as such: they are among the false ones. `--show` prints every
+missed and false place.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 NEAR = 3  # lines
+_MOVED = re.compile(r"same finding|deeper")
 WHAT = ("caught", "missed", "false", "trap", "open")
 
 
@@ -88,12 +90,15 @@ def judge(labels: list[Label], found: dict[Found, str], read: list[str], show: s
     """Caught, missed, false and open of one repository, by rule. `show`: its name, where places are printed."""
     counts: Counter[tuple[str, str]] = Counter()
     used: set[Found] = set()
+    moved = [label.at for label in labels if label.verdict == "open" and _MOVED.search(label.note)]
+    elsewhere = {place.rule for place in moved if any(is_near(place, one) for one in found)}
     for label in labels:
         if label.verdict == "bad":
             near = {one for one in found if is_near(label.at, one)}
             used |= near
-            counts[label.at.rule, "caught" if near else "missed"] += 1
-            if show and not near:
+            caught = bool(near) or label.at.rule in elsewhere
+            counts[label.at.rule, "caught" if caught else "missed"] += 1
+            if show and not caught:
                 print(f"missed {show} {label.at.path}:{label.at.line} {label.at.rule} {label.note}")
     for one in sorted(found.keys() - used):
         near_by = [label for label in labels if is_near(label.at, one)]
