@@ -173,9 +173,9 @@ def test_another_program_starts_the_module() -> None:
 @pytest.mark.parametrize(
     ("dockerfile", "severity", "words"),
     [
-        ("FROM nvcr.io/nvidia/pytorch:24.07-py3\n", Severity.ERROR, "at least 20,000 MB"),
-        ("ARG V=v0.11.0\nFROM vllm/vllm-openai:${V}\n", Severity.ERROR, "at least 12,000 MB"),
-        ("FROM docker.io/rayproject/ray-ml:2.10.0-py310-gpu\n", Severity.ERROR, "at least 10,737 MB"),
+        ("FROM nvcr.io/nvidia/pytorch:24.07-py3\n", Severity.WARNING, "at least 20,000 MB"),
+        ("ARG V=v0.11.0\nFROM vllm/vllm-openai:${V}\n", Severity.WARNING, "at least 12,000 MB"),
+        ("FROM docker.io/rayproject/ray-ml:2.10.0-py310-gpu\n", Severity.WARNING, "at least 10,737 MB"),
         ("FROM nvidia/cuda:12.9.1-devel-ubuntu22.04\n", Severity.WARNING, "(devel)"),
         (
             "FROM nvidia/cuda:12.9.1-runtime-ubuntu22.04\nRUN pip install torch==2.3.0\n",
@@ -402,3 +402,10 @@ def test_an_application_of_the_operator(revision: str, found: int) -> None:
         f"    repoURL: https://helm.ngc.nvidia.com/nvidia\n    chart: gpu-operator\n    {revision}\n"
     )
     assert len(findings("VG710", {"operator.yaml": application})) == found
+
+
+def test_a_base_that_is_too_large_by_itself_blocks_once_something_is_added() -> None:
+    base = "FROM vllm/vllm-openai:v0.11.0\n"
+    (alone,) = findings("VG707", {"Dockerfile": base})
+    (more,) = findings("VG707", {"Dockerfile": base + "RUN hf download meta-llama/Llama-2-13b-hf\n"})
+    assert (alone.severity, more.severity) == (Severity.WARNING, Severity.ERROR)

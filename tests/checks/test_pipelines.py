@@ -497,6 +497,17 @@ services:
     assert not found(MovingWeights(), {"compose.yaml": compose % "explicit"})
 
 
+@pytest.mark.parametrize(
+    "program", ['python -c "from sklearn.svm import SVC; SVC().fit(rows, labels)"', "python train.py"]
+)
+def test_a_program_in_the_command_trains_as_one_in_a_file_does(program: str) -> None:
+    assert lines(BOTH, flow(CLOCK, job("r", program, UPLOAD))), program
+
+
+def test_what_is_only_compiled_trains_nothing() -> None:
+    assert not lines(BOTH, flow(CLOCK, job("r", "python train.py compile", UPLOAD)))
+
+
 # --- VG508
 
 

@@ -78,7 +78,8 @@ class ImageSize:
         shown = [Evidence(part.at, self._row(part.what, part.mb, part.source)) for part in ledger.parts]
         shown += [Evidence(fault.at, fault.what) for fault in ledger.faults]
         values = {"image": ledger.last.path, "faults": "; ".join([*said, *faults]), "ledger": ledger.words}
-        level = severity if large else Severity.WARNING
+        own = bool(ledger.faults or weights) or len([part for part in ledger.parts if part.mb]) > 1
+        level = severity if large and own else Severity.WARNING  # a base that is too large by itself is somebody else's
         return Problem(at, values, tuple(shown), level, subject=stage.name, amount=max(1, ledger.least))
 
     @staticmethod

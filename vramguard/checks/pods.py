@@ -10,6 +10,7 @@ from vramguard.checks import Evidence, Problem, check
 from vramguard.checks.shared import evidence, weight
 from vramguard.facts import Deployment, PathClass
 from vramguard.link.cluster import cluster
+from vramguard.link.cluster.autoscaling import is_raw
 from vramguard.link.cluster.podspecs import (
     chooses_nodes,
     composed,
@@ -250,7 +251,8 @@ class TerminationGrace:
             if not one.has_gpu and not _is_of_tokens(one):
                 continue
             given = grace(one)
-            if given and given.seconds < self.longest and not gives(one.manifest, "grace"):
+            by_knative = gives(one.manifest, "grace") and not is_raw(cluster(facts), one.manifest)
+            if given and given.seconds < self.longest and not by_knative:
                 by = "" if given.written else " by default"
                 yield _problem(one, given.at, severity, seconds=given.seconds, by=by, longest=self.longest)
 

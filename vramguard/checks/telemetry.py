@@ -106,7 +106,7 @@ class LateAlert:
             if not judged or (one.kind == "slow" and one.seconds <= self.longest):
                 continue
             said = {
-                "slow": f"tells of {one.why} after {one.seconds:g} seconds at the earliest",
+                "slow": f"may tell of {one.why} only after {one.seconds:g} seconds",
                 "unit": f"is not what was meant: {one.why}",
                 "syntax": f"is no PromQL, so that Prometheus loads none of its file: {one.why}",
             }[one.kind]

@@ -62,6 +62,37 @@ def target(files: Mapping[str, str]) -> list[str]:
     return [one.at.path for one in found.named(by, "Deployment", by.node.get("spec", "scaleTargetRef", "name").text)]
 
 
+# --- what has a card and serves no model
+
+
+@pytest.mark.parametrize(
+    "image",
+    ["jellyfin/jellyfin:10.9.1", "nvcr.io/nvidia/k8s/dcgm-exporter:3.3.5", "tensorflow/tensorflow:2.13.0-gpu-jupyter"],
+)
+def test_what_has_a_card_and_a_port_may_serve_no_model(image: str) -> None:
+    compose = f"""\
+services:
+  it:
+    image: {image}
+    ports: ["8096:8096"]
+    deploy: {{resources: {{reservations: {{devices: [{{driver: nvidia, count: 1, capabilities: [gpu]}}]}}}}}}
+"""
+    pod = f"""\
+apiVersion: v1
+kind: Pod
+metadata: {{name: it}}
+spec:
+  containers:
+    - name: it
+      image: {image}
+      ports: [{{containerPort: 8096}}]
+      resources: {{limits: {{nvidia.com/gpu: 1}}}}
+"""
+    assert graph({"compose.yaml": compose, "pod.yaml": pod}).surfaces == []
+    own = {"compose.yaml": compose.replace(image, "shop:1"), "pod.yaml": pod.replace(image, "shop:1")}
+    assert len(graph(own).surfaces) == 2
+
+
 # --- surfaces that answer in tokens
 
 

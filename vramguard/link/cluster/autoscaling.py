@@ -229,8 +229,7 @@ def _of_kserve(joined: Cluster, one: Manifest) -> Iterator[Autoscaler]:
         return
     notes, predictor = one.node.get("metadata", "annotations"), one.node.get("spec", "predictor")
     yield from _of_knative(joined, one, notes)
-    mode = notes.get(f"{_KSERVE}deploymentMode")
-    raw = mode.text in _RAW or (not mode and _raw_by_default(joined))
+    raw = is_raw(joined, one)
     class_ = notes.get(f"{_KSERVE}autoscalerClass")
     written = predictor.get("scaleMetric") or notes.get(f"{_KSERVE}metric")
     listed = tuple(_kserve_metric(metric) for metric in predictor.get("autoScaling", "metrics").list())
@@ -240,6 +239,7 @@ def _of_kserve(joined: Cluster, one: Manifest) -> Iterator[Autoscaler]:
     elif listed and (class_.text == "keda" or any(signal.of_host for signal in listed)):
         yield Autoscaler(listed[0].at, one.title, listed, one.title, steps)
     elif class_.text == "hpa" or (raw and not class_ and _may_scale(predictor)):
+        mode = notes.get(f"{_KSERVE}deploymentMode")
         at = (class_ or mode).at if class_ or mode else one.at
         says = _defaults()["kserve-dropped" if listed else "kserve-hpa"]
         yield Autoscaler(at, one.title, (Signal(at, "cpu"),), one.title, steps, silent=True, says=says)
@@ -255,6 +255,12 @@ def _may_scale(predictor: Node) -> bool:
 def _kserve_metric(metric: Node) -> Signal:
     name = metric.get("resource", "name")
     return Signal(name.at, name.text) if name else Signal(metric.at, metric.get("type").text or "?")
+
+
+def is_raw(joined: Cluster, one: Manifest) -> bool:
+    """Whether a service of KServe runs without Knative, by its own annotation or by the repository's configuration."""
+    mode = one.node.get("metadata", "annotations", f"{_KSERVE}deploymentMode")
+    return mode.text in _RAW or (not mode and _raw_by_default(joined))
 
 
 def _raw_by_default(joined: Cluster) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vramguard.facts import Unknown
 from vramguard.source import Location
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Manifest
     from vramguard.facts.nodes import Node
+
+
+# Images of what has a card and no model: one person's workbench, exporters of the card's numbers, video, desktops.
+OTHERS: Final = re.compile(
+    r"jupyter|notebook|code-server|rstudio|devcontainer|dcgm|gpu-operator|gpu[-_](?:metrics|exporter)|nvidia[-_](?:gpu|smi)[-_]"
+    r"exporter|device-plugin|jellyfin|plex|emby|tdarr|unmanic|fileflows|ffmpeg|frigate|shinobi|obs-|steam|sunshine|"
+    r"selkies|webtop|folding|miner",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)
@@ -28,7 +38,8 @@ class Service:
 def services(manifest: Manifest) -> Iterator[Service]:
     """The services of a compose file that others can ask."""
     for name, node in manifest.node.get("services").items():
-        if node.get("ports").value or node.get("expose").value:
+        asked = node.get("ports").value or node.get("expose").value
+        if asked and not OTHERS.search(node.get("image").text):
             card = next(_cards(node), None)
             count = (card.get("count") or card) if card else None
             number = count.number() if count and count.word() else None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.facts import Deployment, Launch, Manifest, Unknown
 from vramguard.link.cluster.charted import charted
-from vramguard.link.cluster.composed import services
+from vramguard.link.cluster.composed import OTHERS, services
 from vramguard.link.cluster.pods import BATCH, PATTERNS, Pod
 from vramguard.source import Location
 
@@ -86,8 +86,6 @@ _AT_ONCE: Final = re.compile(r"embed|re-?rank", re.IGNORECASE)  # models of lang
 _LANGUAGE: Final = re.compile(
     r"llm|llama|qwen|mi[sx]tral|gemma|deepseek|falcon|(?<![a-z])(?:gpt|phi|chat|openai)(?![a-z])", re.IGNORECASE
 )
-# What one person works in: a notebook's server answers nobody with a model.
-_BENCH: Final = re.compile(r"jupyter|notebook|code-server|rstudio|devcontainer", re.IGNORECASE)
 
 
 def surfaces(cluster: Cluster) -> Iterator[Surface]:
@@ -143,7 +141,7 @@ def _of_object(
     asked = container.hardware if container else launch.hardware if launch else None
     if kind not in SERVING and not deployments and not (asked and _answers(cluster, manifest, held)):
         return None
-    if container is not None and _BENCH.search(container.node.get("image").text):
+    if container is not None and not deployments and OTHERS.search(container.node.get("image").text):
         return None
     gpu = asked.places.get("gpus", manifest.at) if asked else _machine(manifest)
     gpus = asked.gpus if asked else None

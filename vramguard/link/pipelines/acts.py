@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts import Word
@@ -26,7 +27,7 @@ from vramguard.shell.prefixes import unwrapped
 from vramguard.source import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from vramguard.facts import Facts
     from vramguard.link.code.program import Routine
@@ -43,7 +44,10 @@ _RUNNERS: Final = re.compile(
 _LAUNCHERS: Final = re.compile(
     r"^(accelerate|torchrun|deepspeed|spark-submit|streamlit|papermill|ray job submit|srun|mpirun)\b"
 )
-_TRIES: Final = re.compile(r"(^| )--?(dry-run|dryrun|help|version|smoke(-test)?|check-only|plan|test)( |=|$)")
+_TRIES: Final = re.compile(
+    r"(^| )--?(dry-run|dryrun|help|version|smoke(-test)?|check-only|plan|test)( |=|$)"
+    r"|\.py (compile|build|lint|validate|render|export)( |$)"
+)
 _EXACT: Final = re.compile(r"(gnu_)?(prod|production|champion|live)", re.IGNORECASE)
 _FROM: Final = re.compile(r"^(from|source|src|previous|old|baseline)", re.IGNORECASE)
 _DAG: Final = re.compile(r"/dags/([\w.~-]{1,200})/dagRuns|^airflow dags trigger (?:-\S+ )*([\w.~-]{1,200})")
@@ -54,6 +58,16 @@ _SUBMITTED: Final = re.compile(
     r"^argo submit\b.*--from[ =](?:clusterworkflowtemplate|workflowtemplate|cronwf)/([\w.-]{1,200})"
 )
 _MOST: Final = 400  # commands of one step
+
+
+def _program(command: Command, words: Sequence[Word]) -> tuple[str, str]:
+    """The program that Python is given by the command itself, after `-c` or as a here-document; and how it is shown."""
+    if not _PYTHON.match(words[0].text):
+        return "", ""
+    if command.stdin is not None:
+        return command.stdin.text, "python <<…"
+    following = (after.text for flag, after in pairwise(words) if flag.text == "-c")
+    return next(following, ""), "python -c …"
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,9 +168,9 @@ class Acts:
         act = Act("", command.at, line, step)
         said = {**step.env, **{name: word.text for name, word in {**command.env, **env}.items()}}
         yield from self._run(line, act, said)
-        text = command.stdin.text if command.stdin is not None and _PYTHON.match(words[0].text) else ""
+        text, shown = _program(command, words)
         if text and known.says("fits", text):
-            yield replace(act, kind="train", command="python <<…")
+            yield replace(act, kind="train", command=shown)
         for row in known.doings(line):
             if row.there and not (there and (known.says("serving", line) or not known.says("staging", line))):
                 continue

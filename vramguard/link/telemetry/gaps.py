@@ -75,6 +75,7 @@ def unalerted(facts: Facts) -> Iterator[Gap]:
     """What no alert tells of, in a repository that has alerts, and cards or an engine of language models."""
     groups = [one for one in rule_groups(facts) if facts.classify(one.at.path) not in UNREAD]
     if not groups:
+        yield from _without_alerts(facts)
         return
     first, surfaces = min(groups, key=lambda one: one.at), judged(facts)
     steps = [Step(one.gpu or one.at, f"{one.name} asks for a GPU here") for one in surfaces[:1]]
@@ -87,6 +88,16 @@ def unalerted(facts: Facts) -> Iterator[Gap]:
     if steps and missing:
         named = surfaces[0].name if surfaces else steps[0].what.rpartition(" ")[2]
         yield Gap(first.at, named, ", ".join(missing), tuple(steps), weak=bool(covered & _OF_CARDS) or not surfaces)
+
+
+def _without_alerts(facts: Facts) -> Iterator[Gap]:
+    """That there is none at all, where the repository manages how its surfaces are watched."""
+    manager, surfaces = monitored(facts), judged(facts)
+    if manager is not None and surfaces:
+        parallel = any(surface.tensor_parallel_size > 1 for surface in surfaces)
+        missing = ", ".join(names.wanted(parallel=parallel).values())
+        steps = (Step(surfaces[0].gpu or surfaces[0].at, f"{surfaces[0].name} asks for a GPU here"),)
+        yield Gap(manager.at, surfaces[0].name, missing, steps, weak=True)
 
 
 def _engine_of(alert: Asked) -> str:
