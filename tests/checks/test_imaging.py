@@ -409,3 +409,14 @@ def test_a_base_that_is_too_large_by_itself_blocks_once_something_is_added() -> 
     (alone,) = findings("VG707", {"Dockerfile": base})
     (more,) = findings("VG707", {"Dockerfile": base + "RUN hf download meta-llama/Llama-2-13b-hf\n"})
     assert (alone.severity, more.severity) == (Severity.WARNING, Severity.ERROR)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'import os\nimport torch\nos.environ["NCCL_DEBUG"] = 0x' + "f" * 4000 + "\n",
+        "import torch\nif " + "+".join(["a"] * 1200) + ":\n    f(debug=True)\n",
+    ],
+)
+def test_python_that_nobody_writes_says_nothing(text: str) -> None:
+    assert findings("VG706", {"serve.py": text}) == []

@@ -201,6 +201,7 @@ def test_values_of_a_chart_that_stands_elsewhere_launch() -> None:
         "gpu = " + "!" * 3000 + "true",
         "gpu = 1\nx = " + " + ".join(["1"] * 3000),
         "gpu = 1\nx = " + "a ? b : " * 1000 + "c",
+        "gpu = <<A\n" + "\n" * 100_000,
         'gpu = "' + "${" * 100 + "1" + "}" * 100 + '"',
     ],
 )
@@ -208,6 +209,14 @@ def test_hostile_files_say_nothing_and_end(text: str) -> None:
     document = read("a.tf", text.encode(), kind="hcl")
     assert isinstance(document, Document)
     assert list(extract(document)) == []
+
+
+@pytest.mark.parametrize("value", ["1." + "0" * 37 + "e5", "1" * 5000, '"\\ud800"', '"\\U00110000"'])
+def test_a_value_that_nobody_writes_is_read_as_a_text_that_can_be_printed(value: str) -> None:
+    for one in objects(
+        DEPLOYMENT.replace("replicas = 2", f"replicas = {value}", 1) + f"\nlocals {{ gpu = {value} }}\n"
+    ):
+        str(one.node.value).encode()
 
 
 def test_without_the_extra_there_is_one_note(monkeypatch: pytest.MonkeyPatch) -> None:

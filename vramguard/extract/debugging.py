@@ -51,7 +51,7 @@ def _unconditional(tree: ast.Module) -> Iterator[tuple[ast.AST, bool]]:
         node, guarded = pending.pop()
         yield node, guarded
         if isinstance(node, ast.If):
-            if "__name__" not in ast.dump(node.test):
+            if not any(isinstance(one, ast.Name) and one.id == "__name__" for one in ast.walk(node.test)):
                 continue
             guarded = True
         elif isinstance(node, ast.IfExp):
@@ -86,8 +86,10 @@ def _set(node: ast.Assign) -> Found | None:
     key, held = target.slice, target.value
     if not isinstance(held, ast.Attribute) or held.attr != "environ" or not isinstance(key, ast.Constant):
         return None
-    name, value = str(key.value), str(node.value.value)
-    return (node.value, name, value, f'os.environ["{name}"] = "{value}"') if name in _VARIABLES else None
+    name, value = key.value, node.value.value
+    if name not in _VARIABLES or not isinstance(value, str):  # anything else is refused by `os.environ` itself
+        return None
+    return node.value, str(name), value, f'os.environ["{name}"] = "{value}"'
 
 
 def _is_true(node: ast.expr) -> bool:

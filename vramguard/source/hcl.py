@@ -8,6 +8,7 @@ What is no literal is a text in `{{ }}` with the expression as written; a call o
 from __future__ import annotations
 
 import re
+import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.source import Parsed, ParseError, Place, Ruler, Span
@@ -36,11 +37,16 @@ _WORTH: Final = re.compile(
 )
 
 
+_BLANKS: Final = re.compile(r"(?:\n[ \t]*){500}")
+_SURROGATES: Final = range(0xD800, 0xE000)
+
+
 def parse(text: str) -> Parsed:
     """Parse a file; the value is its body, None where it says nothing that is asked for. Raises `ParseError`."""
     if len(text) > _MAX_TEXT or not _WORTH.search(text):
         return Parsed(None, dict)
-    if text.count("<<") > _MAX_OPENERS or text.count("/*") > _MAX_OPENERS or _is_deep(text):
+    blank = "<<" in text and _BLANKS.search(text)  # the grammar looks for a heredoc's end from each blank line
+    if blank or text.count("<<") > _MAX_OPENERS or text.count("/*") > _MAX_OPENERS or _is_deep(text):
         raise ParseError("refused: more than any person writes")
     try:
         from hcl2 import parses_to_tree
@@ -130,7 +136,7 @@ class _Reader:
             return self._call(tree, path)
         source = self._source(tree)
         if kind in ("int_lit", "float_lit"):
-            return int(source) if re.fullmatch(r"-?[0-9]{1,18}", source) else float(source[:40])
+            return _number(source)
         if source in _CONSTANTS:
             return _CONSTANTS[source]
         return _unknown(source)
@@ -208,9 +214,23 @@ _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r"}
 _MAX_EXPRESSION: Final = 200
 
 
+def _number(source: str) -> int | float | str:
+    """A number as written; one that no person writes is not known."""
+    if re.fullmatch(r"-?[0-9]{1,18}", source):
+        return int(source)
+    return (
+        float(source)
+        if re.fullmatch(r"-?[0-9]{1,20}(\.[0-9]{1,20})?([eE][+-]?[0-9]{1,2})?", source)
+        else _unknown(source)
+    )
+
+
 def _plain(match: re.Match[str]) -> str:
     code = match[1]
-    return chr(int(code[1:], 16)) if len(code) > 1 else _ESCAPED.get(code, code)
+    if len(code) == 1:
+        return _ESCAPED.get(code, code)
+    number = int(code[1:], 16)
+    return "\ufffd" if number in _SURROGATES or number > sys.maxunicode else chr(number)
 
 
 def _unknown(source: str) -> str:

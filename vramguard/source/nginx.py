@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.source import MAX_DEPTH, KeyPath, Parsed, ParseError, Place, Span
 
@@ -24,8 +24,17 @@ def parse(text: str) -> Parsed:
     """Parse a file; an empty list where nothing in it passes a request on. Raises `ParseError`."""
     if len(text) > MAX_CHARACTERS or not _WORTH.search(text):
         return Parsed([], dict)
-    reader = _Reader(text)
+    reader = _Reader(_RENDERED.sub(_blanked, text))
     return Parsed(reader.directives(), lambda: reader.places)
+
+
+_RENDERED: Final = re.compile(r"\{\{[^{}\n]{0,500}\}\}|\{%[^\n%]{0,500}%\}")
+
+
+def _blanked(match: re.Match[str]) -> str:
+    """A renderer's mark as a variable of the same length, which is no known value; its statements as blanks."""
+    length = len(match[0])
+    return "$" + "_" * (length - 1) if match[0][1] == "{" else " " * length
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int, bool]]:

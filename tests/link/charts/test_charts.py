@@ -395,6 +395,28 @@ def test_bitnamis_helpers_are_known() -> None:
     assert one.node.get("labels", "app.kubernetes.io/name").text == "llm"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        "{{ $_ := set .Values `resources` (dict) }}",
+        "{{ $_ := unset .Values.resources `limits` }}",
+    ],
+)
+def test_a_template_that_changes_the_values_is_not_judged(change: str) -> None:
+    assert not [one for one in template(f"{change}\napiVersion: v1\nkind: A\n") if one.kind == "A"]
+
+
+def test_a_mapping_of_the_templates_own_is_changed_itself() -> None:
+    made = "{{ $r := dict `a` 1 `b` 2 }}{{ $_ := unset $r `a` }}{{ $_ := merge $r (dict `c` 3) }}"
+    assert value(f"{made}{{{{ keys $r | sortAlpha | join `` }}}}").text == "bc"
+
+
+def test_a_number_with_a_width_is_not_known() -> None:
+    word = value("{{ printf `shard-%03d` 7 }}").word()
+    assert word is not None
+    assert not word.known
+
+
 # --- surfaces
 
 
@@ -435,6 +457,16 @@ def test_the_autoscaler_of_a_build_joins_the_workload_of_that_build() -> None:
         "{{ regexMatch `(a|a)*(a|a)*$` (repeat 400 `a`) }}",
         "{{ .Files.Glob `" + "*a" * 5000 + "` }}",
         "{{ if .a }}" * 70 + "{{ end }}" * 70,
+        "{{ break }}",
+        "{{ range (dict 1 2 `a` 3) }}x{{ end }}",
+        "{{ range 99999999999999999999 }}x{{ end }}",
+        "{{ $t := repeat 1000000 `a` }}{{ replace `` $t $t }}",
+        "{{ $a := list 1 1 }}" + "{{ $a = concat $a $a }}" * 34,
+        "{{ $a := list 1 1 }}" + "{{ $a = list $a $a }}" * 30 + "{{ toJson $a }}",
+        "{{ semverCompare (repeat 1000000 ` `) `1.2.3` }}",
+        "{{ $t := repeat 300000 `\n` }}{{ range until 2000 }}{{ $x := indent 0 $t }}{{ end }}",
+        "{{ range until 2000 }}{{ if $.none }}" + "x" * 900_000 + "{{ end }}{{ end }}",
+        "{{ join (repeat 1000000 `a`) (until 2000) }}",
         "{{ " + "not (" * 59 + "true" + ")" * 59 + " }}",
     ],
 )

@@ -62,6 +62,24 @@ def target(files: Mapping[str, str]) -> list[str]:
     return [one.at.path for one in found.named(by, "Deployment", by.node.get("spec", "scaleTargetRef", "name").text)]
 
 
+# --- hosts
+
+
+@pytest.mark.parametrize(
+    ("host", "meant"),
+    [
+        ("llama", 1),
+        ("llama.default", 1),
+        ("llama.default.svc.cluster.local", 1),
+        ("llama.example.com", 0),
+        ("llama.thirdparty.co.uk", 0),
+    ],
+)
+def test_a_host_of_the_network_outside_is_no_service(host: str, meant: int) -> None:
+    found = graph({"a.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: llama}\n" + "---\n" + scaler("llama")})
+    assert len(found.hosts(found.of("HorizontalPodAutoscaler")[0], host)) == meant
+
+
 # --- what has a card and serves no model
 
 

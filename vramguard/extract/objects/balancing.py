@@ -71,7 +71,15 @@ def _of_python(document: Document) -> Iterator[Manifest]:
             continue
         if _named(key, _CPU) and not _named(key, _GPU):
             at = Location(document.path, *document.value.span(call))
-            yield Manifest(at, FORM, Node(document, (), None), name=ast.unparse(key)[:80])
+            yield Manifest(at, FORM, Node(document, (), None), name=_shown(key))
+
+
+def _shown(key: ast.AST) -> str:
+    """The expression as Python would write it, its beginning; one that is nested too deep is not shown."""
+    try:
+        return ast.unparse(key)[:80]
+    except RecursionError:
+        return "its load"
 
 
 def _named(node: ast.AST, pattern: re.Pattern[str]) -> bool:

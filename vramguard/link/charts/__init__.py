@@ -19,7 +19,7 @@ from vramguard.link.builds import once
 from vramguard.link.charts.filling import Budget, Files, Filler
 from vramguard.link.charts.pieces import Origin
 from vramguard.link.charts.reading import NAMESPACE, RELEASE, objects
-from vramguard.link.charts.values import StopFillingError, Value
+from vramguard.link.charts.values import StopFillingError, Value, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +64,10 @@ class _Build:
             part = pending.pop()
             pending += part.below
             said = part.values.value if isinstance(part.values, Node) else None
+            try:
+                size_of(said)
+            except StopFillingError:
+                continue
             key = (part.folder, part.folder == self.folder, repr(said))
             if key not in self.told:
                 self.told[key] = list(self._filled(part, overlay))

@@ -5,7 +5,6 @@ Helm 3.19, pkg/engine/engine.go: what `include`, `tpl`, `required`, `lookup` and
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Final
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from vramguard.facts import Unknown
 from vramguard.facts.nodes import Node
 from vramguard.link.charts import functions, sprig
-from vramguard.link.charts.pieces import Origin, Piece, Pieces, Spot, mark
+from vramguard.link.charts.pieces import Origin, Piece, Pieces, Spot, looks_of, mark
 from vramguard.link.charts.values import (
     MAX_TEXT,
     StopFillingError,
@@ -22,6 +21,7 @@ from vramguard.link.charts.values import (
     is_true,
     plain,
     settled,
+    size_of,
     text_of,
     written,
 )
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from vramguard.source.gotemplate import Expression, Statement
 
 _MAX_DEPTH: Final = 30  # of templates that include each other, and of values that are templates
+_FOR_ONE_STEP: Final = 40  # characters and values that a function may get for one step
 _MAX_STEPS: Final = 100_000  # of one template; the largest of public charts asks for a few thousand
 _MAX_EXPRESSION: Final = 80  # of expressions within expressions, and blocks within blocks
 
@@ -117,7 +118,7 @@ class Filler:
             raise StopFillingError("no template of Helm")
         self.budget.here = 0
         run = _Run(self, self.origins[path], root, 0)
-        run.write(tree.body)
+        run.written(tree.body)
         return run.pieces
 
 
@@ -132,6 +133,13 @@ class _Run:
         self.frames: list[dict[str, Value]] = [{"$": dot}]
         self.pieces: list[Piece] = []
         self.size = 0
+
+    def written(self, statements: Iterable[Statement]) -> None:
+        """Write a whole template. Raises `StopFillingError` for a `break` outside of every `range`, as helm does."""
+        try:
+            self.write(statements)
+        except _JumpError as jump:
+            raise StopFillingError(f"`{jump}` outside of a loop") from jump
 
     def write(self, statements: Iterable[Statement]) -> None:
         if len(self.frames) > _MAX_EXPRESSION:
@@ -216,16 +224,15 @@ class _Run:
 
     def _leave_out(self, block: Block, name: str) -> None:
         """A mark where a block stands that is written, or not, for reasons that nobody knows here."""
-        line = _FIRST_LINE.match(block.text)
         word = mark(name)
         here = self.place or Spot(self.origin, block.offset, verbatim=False)
-        if line is None:
-            self._put([Piece(word, here)] if block.text.strip() and "\n" not in block.text else [])
-        else:
-            entry = f"- {word}" if line[2].startswith("- ") else f"{word}: {word}"
-            self._put([Piece(f"\n{line[1]}{entry}", here)])
-        for names in _assigned(block):  # a variable may be another after it
-            self._let(names, Unknown(name), fresh=False)
+        gap, item, assigned = looks_of(block.text)
+        if gap is not None:
+            self._put([Piece(f"\n{gap}- {word}" if item else f"\n{gap}{word}: {word}", here)])
+        elif item:
+            self._put([Piece(word, here)])
+        for variable in assigned:  # it may be another after the block
+            self._let(variable, Unknown(name), fresh=False)
 
     # --- expressions
 
@@ -273,6 +280,8 @@ class _Run:
             return self._templated(arguments)
         if name == "fail":
             raise StopFillingError("the templates refuse the values")
+        size = sum(map(size_of, arguments))
+        self.filler.budget.spend(size // _FOR_ONE_STEP)
         return functions.call(name, arguments)
 
     def _either(self, name: str, arguments: tuple[Expression, ...], more: list[Value], depth: int) -> Value:
@@ -314,7 +323,7 @@ class _Run:
         self, body: Iterable[Statement], origin: Origin, dot: Value, place: Location | None = None
     ) -> list[Piece]:
         run = _Run(self.filler, origin, dot, self.depth + 1, place)
-        run.write(body)
+        run.written(body)
         return run.pieces
 
     def _templated(self, arguments: list[Value]) -> Value:
@@ -325,6 +334,7 @@ class _Run:
         text = written(value)
         if "{{" not in text.text:
             return text
+        self.filler.budget.spend(len(text.text) // _FOR_ONE_STEP)
         try:
             tree = read(text.text)
         except ParseError:
@@ -338,14 +348,6 @@ class _Run:
         )  # fmt: skip
 
 
-_FIRST_LINE: Final = re.compile(r"\s*?\n([ \t]*)(\S[^\n]*)")
-_VARIABLE: Final = re.compile(r"\{\{-?\s{0,9}(\$\w+)\s{0,9}=")
-
-
-def _assigned(block: Block) -> Iterator[str]:
-    yield from dict.fromkeys(_VARIABLE.findall(block.text))
-
-
 def _each(value: Value) -> Iterator[tuple[Value, Value]]:
     """The items of what `range` goes through, with their numbers or keys. Raises `UntoldError`."""
     if isinstance(value, Unknown):
@@ -355,9 +357,12 @@ def _each(value: Value) -> Iterator[tuple[Value, Value]]:
     elif isinstance(value, list):
         yield from enumerate(value)
     elif isinstance(value, Mapping | Node):
-        yield from sorted(sprig.entries(value).items())
+        yield from sorted(sprig.entries(value).items(), key=lambda entry: str(entry[0]))
     elif isinstance(value, int) and not isinstance(value, bool):
-        yield from ((number, number) for number in functions.call("until", [value]))
+        numbers = functions.call("until", [value])
+        if not isinstance(numbers, list):
+            raise UntoldError("until")
+        yield from ((number, number) for number in numbers)
 
 
 class Files:

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
     from vramguard.link.charts.values import Value
 
 
+_MAX_ITEMS: Final = 100_000  # of a list or a mapping that functions make
+
+
 def call(name: str, arguments: list[Value]) -> Value:
     """What a function gives; `Unknown` for one that is not known, or that gets what is not known."""
     function = _FUNCTIONS.get(name)
@@ -47,6 +50,8 @@ def call(name: str, arguments: list[Value]) -> Value:
         return Unknown(error.name)
     except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, RecursionError):
         return Unknown(name)
+    except MemoryError as error:
+        raise StopFillingError("a value larger than memory") from error
     return _bounded(found, name)
 
 
@@ -54,6 +59,8 @@ def _bounded(value: Value, name: str) -> Value:
     size = len(value) if isinstance(value, str) else 0
     if isinstance(value, Pieces):
         size = len(value) + sum(len(piece.text) for piece in value)
+    if isinstance(value, list | dict) and len(value) > _MAX_ITEMS:
+        raise StopFillingError(f"a value of more than {_MAX_ITEMS:,} parts")
     if size > MAX_TEXT:
         raise StopFillingError(f"a text longer than {MAX_TEXT:,} characters")
     if isinstance(value, int | float) and (value != value or abs(value) >= MAX_NUMBER):  # noqa: PLR0124 - not a number
@@ -80,7 +87,7 @@ _FUNCTIONS: Final[dict[str, Callable[..., Value]]] = {
     "dig": sprig.dig,
     "dict": sprig.dict_of,
     "set": sprig.set_in,
-    "unset": sprig.omit,
+    "unset": sprig.unset,
     "merge": sprig.merged,
     "mergeOverwrite": lambda *held: sprig.merged(*held, overwrite=True),
     "mustMerge": sprig.merged,
@@ -118,7 +125,7 @@ _FUNCTIONS: Final[dict[str, Callable[..., Value]]] = {
     "print": sprig.printed,
     "println": lambda *values: sprig.printed(*values, "\n"),
     "printf": sprig.printf,
-    "cat": lambda *values: " ".join(map(text_of, values)),
+    "cat": lambda *values: sprig.joined(" ", [text_of(value) for value in values]),
     "toString": written,
     "toStrings": lambda held: [text_of(item) for item in sprig.items(held)],
     "trim": sprig.changed(lambda text: text.strip()),
@@ -130,7 +137,7 @@ _FUNCTIONS: Final[dict[str, Callable[..., Value]]] = {
     "lower": sprig.changed(lambda text: text.lower()),
     "upper": sprig.changed(lambda text: text.upper()),
     "title": sprig.changed(lambda text: text.title()),
-    "replace": sprig.changed(lambda old, new, text: text.replace(old, new)),
+    "replace": sprig.changed(sprig.replaced),
     "repeat": sprig.changed(sprig.repeated),
     "nospace": sprig.changed(lambda text: "".join(text.split())),
     "kebabcase": sprig.changed(lambda text: re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[_ ]", "-", text).lower()),
@@ -143,7 +150,7 @@ _FUNCTIONS: Final[dict[str, Callable[..., Value]]] = {
     "hasSuffix": lambda part, text: str(plain(text)).endswith(plain(part)),
     "splitList": lambda separator, text: plain(text).split(plain(separator)),
     "split": sprig.split,
-    "join": lambda separator, held: plain(separator).join(text_of(item) for item in sprig.items(held)),
+    "join": lambda separator, held: sprig.joined(plain(separator), [text_of(item) for item in sprig.items(held)]),
     "regexMatch": lambda pattern, text: sprig.pattern_of(pattern, plain(text)).search(plain(text)) is not None,
     "regexFind": sprig.regex_found,
     "regexReplaceAll": sprig.regex_replaced,

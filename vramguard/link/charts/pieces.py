@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.source import Location, Ruler
@@ -146,3 +146,19 @@ class Written:
 
 def _spot(place: Spot | Location | None) -> Location | None:
     return place.origin.at(place.offset, place.offset) if isinstance(place, Spot) else place
+
+
+_FIRST_LINE: Final = re.compile(r"\s*?\n([ \t]*)(\S[^\n]*)")
+_VARIABLE: Final = re.compile(r"\{\{-?\s{0,9}(\$\w{1,100})\s{0,9}=")
+
+
+@lru_cache(maxsize=4096)  # a loop leaves the same block out each time
+def looks_of(text: str) -> tuple[str | None, bool, tuple[str, ...]]:
+    """Of a block's text: the gap before its first line, None if it has no lines; whether that is a list's item, or,
+    without lines, whether there is anything; and the variables that are assigned to within.
+    """
+    assigned = tuple(dict.fromkeys(_VARIABLE.findall(text)))
+    line = _FIRST_LINE.match(text)
+    if line is None:
+        return None, "\n" not in text and bool(text.strip()), assigned
+    return line[1], line[2].startswith("- "), assigned

@@ -131,6 +131,9 @@ def suffix(suffix: str, text: str) -> str:
 _VERB: Final = re.compile(r"%(?:%|[-+]?\d{0,3}(?:\.(\d{1,2}))?([sdvqtfgx]))")
 
 
+_PADS: Final = re.compile(r"%[-+ 0#]*[0-9]|%[-+ #]")  # a width, or what stands before a number
+
+
 def printf(form: Value, *arguments: Value) -> Value:
     left = list(arguments)
     found: list[Piece] = []
@@ -140,6 +143,8 @@ def printf(form: Value, *arguments: Value) -> Value:
         at = match.end()
         if match[0] == "%%":
             found.append(Piece("%"))
+        elif left and _PADS.match(match[0]):
+            raise UntoldError("printf")
         elif left:
             found += verb(match, left.pop(0))
     return Pieces((*found, Piece(text[at:])))
@@ -184,9 +189,35 @@ def dict_of(*parts: Value) -> dict[str, Value]:
     return {plain(key): value for key, value in zip(parts[::2], parts[1::2], strict=False)}
 
 
+def replaced(old: str, new: str, text: str) -> str:
+    """Sprig's `replace`, of which the length is known before it is made. Raises `StopFillingError`."""
+    times = text.count(old) if old else len(text) + 1
+    if len(text) + times * len(new) > MAX_TEXT:
+        raise StopFillingError(f"a text longer than {MAX_TEXT:,} characters")
+    return text.replace(old, new)
+
+
+def joined(separator: str, texts: list[str]) -> str:
+    """Texts with one between them, of which the length is known before. Raises `StopFillingError`."""
+    if sum(map(len, texts)) + len(texts) * len(separator) > MAX_TEXT:
+        raise StopFillingError(f"a text longer than {MAX_TEXT:,} characters")
+    return separator.join(texts)
+
+
+def unset(held: Value, key: Value) -> Value:
+    """Takes a key out of a mapping that the template has made; what stands in the values is not changed here.
+
+    Raises `StopFillingError` for those: whoever asks for them later would be told what is no longer so.
+    """
+    if not isinstance(held, dict):
+        raise StopFillingError("values that the template changes")
+    held.pop(plain(key), None)
+    return held
+
+
 def set_in(held: Value, key: Value, value: Value) -> Value:
     if not isinstance(held, dict):
-        return Unknown("set")
+        raise StopFillingError("values that the template changes")
     if isinstance(value, dict | list) and value is held:
         return Unknown("set")
     held[plain(key)] = value
@@ -199,7 +230,11 @@ def merged(*held: Value, overwrite: bool = False) -> Value:
     for value in held if overwrite else reversed(held):
         for key, item in entries(value).items():
             both = key in result and all(isinstance(plain(one), dict) for one in (result[key], item))
-            result[key] = merged(item, result[key]) if both else item
+            result[key] = merged(dict(entries(item)), result[key]) if both else item
+    if held and isinstance(held[0], dict):  # the first is changed itself
+        held[0].clear()
+        held[0].update(result)
+        return held[0]
     return result
 
 
@@ -251,9 +286,13 @@ def from_yaml(value: Value) -> Value:
     return document.value[0] if document.value else {}
 
 
+_MAX_CONSTRAINT: Final = 100  # characters of a comparison of versions
+
+
 def semver(constraint: Value, version: Value) -> bool:
     """A cluster's version is any of late; others are compared by their first three numbers."""
-    asked = re.match(r"\s*(>=|<=|>|<|=|\^|~)?\s*v?([0-9.]+)", plain(constraint))
+    written_ = plain(constraint).strip()
+    asked = re.match(r"(>=|<=|>|<|=|\^|~)?\s*v?([0-9.]+)", written_) if len(written_) < _MAX_CONSTRAINT else None
     if asked is None or "," in plain(constraint) or "||" in plain(constraint):
         raise UntoldError("semverCompare")
     if isinstance(version, Unknown) and "Capabilities" in version.text:
@@ -278,7 +317,7 @@ def sum_of(*values: Value) -> int:
 
 
 _SAFE_PATTERN: Final = re.compile(r"[\w\s^$@:/.|,<>=!\\\[\]-]*(?:[*+?][\w\s^$@:/.|,<>=!\\\[\]-]*){0,2}\Z")
-_MAX_SEARCHED: Final = 500
+_MAX_SEARCHED: Final = 100
 
 
 def pattern_of(pattern: Value, text: str) -> re.Pattern[str]:

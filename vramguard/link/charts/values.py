@@ -72,6 +72,33 @@ def plain(value: Value, depth: int = _MAX_DEPTH) -> Any:  # noqa: ANN401 - what 
     return [plain(item, depth - 1) for item in value] if isinstance(value, list) else value
 
 
+_MAX_SIZE: Final = 2_000_000  # characters and values that a function gets at once, shared ones written out
+
+
+def size_of(value: Value) -> int:
+    """About how much a value is, written out: its characters, and one for each value in it.
+
+    Raises `StopFillingError` for one that is too much: a short template can name one list so often.
+    """
+    size, pending = 0, [value]
+    while pending:
+        one = pending.pop()
+        size += 1
+        if isinstance(one, Node):
+            one = one.value
+        if isinstance(one, Pieces):
+            size += sum(len(piece.text) for piece in one)
+        elif isinstance(one, str):
+            size += len(one)
+        elif isinstance(one, Mapping):
+            pending += one.values()
+        elif isinstance(one, list):
+            pending += one
+        if size + len(pending) > _MAX_SIZE:
+            raise StopFillingError("a value that is too large")
+    return size
+
+
 def is_true(value: Value) -> bool:
     """Go's truth: neither nothing, nor zero, nor empty. Raises `UntoldError`."""
     return bool(value) if isinstance(value, Mapping | list) else bool(plain(value))

@@ -37,6 +37,7 @@ class Cluster:
         self.facts = facts
         self._by_kind: dict[str, list[Manifest]] = defaultdict(list)
         self._by_form: dict[str, list[Manifest]] = defaultdict(list)
+        self._behind: dict[tuple[object, ...], list[Manifest]] = {}
         for manifest in facts.of(Manifest):
             self._by_form[manifest.form].append(manifest)
             if manifest.form == KUBERNETES:
@@ -112,12 +113,22 @@ class Cluster:
     def behind(self, service: Manifest) -> list[Manifest]:
         """The workloads that a Service sends to."""
         selector = {key: node.text for key, node in service.node.get("spec", "selector").items()}
-        return self.selected(service, selector, service.namespace)
+        asked = (tuple(sorted(selector.items())), service.namespace, service.at.path, service.builds)
+        if asked not in self._behind:
+            self._behind[asked] = self.selected(service, selector, service.namespace)
+        return self._behind[asked]
+
+    @cached_property
+    def asked(self) -> frozenset[int]:
+        """The identities of the workloads that any Service sends to."""
+        return frozenset(id(one) for service in self.of("Service", group="") for one in self.behind(service))
 
     def hosts(self, by: Manifest, host: str) -> list[Manifest]:
         """The Services that a host names: `llama`, `llama.serving.svc.cluster.local`."""
         name, _, rest = host.partition(".")
-        namespace = rest.partition(".")[0] if rest.partition(".")[2].startswith("svc") or rest.count(".") == 0 else ""
+        namespace, _, domain = rest.partition(".")
+        if domain and not domain.startswith("svc"):
+            return []  # a host of the network outside
         return self.named(by, "Service", name, namespace)
 
     def served_by(self, by: Manifest, host: str) -> list[Surface]:

@@ -269,7 +269,7 @@ def _raw_by_default(joined: Cluster) -> bool:
         if one.name == "inferenceservice-config":
             try:
                 held = json.loads(one.node.get("data", "deploy").text or "{}")
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(held, dict) and held.get("defaultDeploymentMode") in _RAW:
                 return True

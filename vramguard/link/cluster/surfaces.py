@@ -160,7 +160,7 @@ def _answers(cluster: Cluster, manifest: Manifest, held: tuple[Pod, ...]) -> boo
     """Whether what owns a card is asked by others: it has a port, or a Service sends to it."""
     if any(container.node.get("ports").value for pod in held for container in pod.containers):
         return True
-    return any(manifest in cluster.behind(service) for service in cluster.of("Service", group=""))
+    return id(manifest) in cluster.asked
 
 
 _UNSERVED: Final = frozenset(("kubernetes", "workflow", "shell", "makefile", "dockerfile", "python", "argo", "tekton"))

@@ -22,7 +22,7 @@ _DEPLOYS: Final = re.compile(
     r"|\bargocd\s+app\s+sync\b"
 )
 _TRIAL: Final = re.compile(r"\b(?:kind\s+create|minikube|k3d|microk8s|helm/kind-action|setup-kind|--dry-run)\b")
-_PART: Final = re.compile(r"(\*|\w+)(?:-(\w+))?(?:/(\d+))?\Z")
+_PART: Final = re.compile(r"(\*|\w+)(?:-(\w+))?(?:/([0-9]{1,3}))?\Z")
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from vramguard.link.pipelines.flows import Flows
     from vramguard.link.pipelines.models import Models
 
+_MAX_WILDCARDS: Final = 5  # of a pattern
 _PLACES: Final = (".github/", "", "docs/", ".gitlab/")  # in the order in which GitHub looks
 _KINDS: Final = (
     (
@@ -73,12 +74,17 @@ def unowned(flows: Flows, models: Models) -> Iterator[Unowned]:
 
 
 def _left_out(facts: Facts, held: CodeOwners) -> Iterator[Unowned]:
-    rules = [(matcher((rule.pattern,)), rule) for rule in reversed(held.rules) if is_pattern(rule.pattern)]
+    rules = [(matcher((rule.pattern,)), rule) for rule in reversed(held.rules) if _is_simple(rule.pattern)]
     for kind, pattern in _KINDS:
         paths = [path for path in sorted(facts.paths) if pattern.search(path) and _counts(facts, kind, path)]
         open_ = [path for path in paths if not _owned(path, rules)]
         if open_:
             yield Unowned(held.at, kind, open_[0], len(open_), (Evidence(Location(open_[0]), "nobody owns it"),))
+
+
+def _is_simple(pattern: str) -> bool:
+    """Whether a person would write the pattern: wildcards by the dozen are aimed at whoever matches them."""
+    return len(re.findall(r"\*+", pattern)) <= _MAX_WILDCARDS and is_pattern(pattern)
 
 
 def _counts(facts: Facts, kind: str, path: str) -> bool:

@@ -134,7 +134,7 @@ def _nameless(address: str) -> bool:
 
 
 def _host(word: Word | None) -> str:
-    return word.text.rpartition("://")[2].partition("/")[0] if word else ""
+    return word.text.rpartition("://")[2].partition("/")[0].rpartition("@")[2] if word else ""
 
 
 def _location(block: _Block, target: Target, host: str, servers: int) -> Route:

@@ -57,7 +57,8 @@ class Targets:
         services = cluster.hosts(by, host)
         behind = [one for service in services for one in (service, *cluster.behind(service))]
         found = [cluster.surface_of(one) for one in behind]  # a Service of Knative is one itself
-        generated = [] if services or beside(name) else self._generated(by, name)
+        outside = host.count(".") > 1 and ".svc" not in host
+        generated = [] if services or outside or beside(name) else self._generated(by, name)
         if surfaces := [surface for surface in found if surface] or generated:
             yield from (self.of_surface(surface) for surface in surfaces)
             return
