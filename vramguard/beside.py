@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from concurrent.futures import Future
     from multiprocessing.connection import Connection
 
 P = TypeVar("P")
 T = TypeVar("T")
+_AHEAD = 3  # parts that wait for each other process, so that none is idle while this one works
 _MOST_JOBS = 8  # of those that nobody asked for: joining what more of them read takes longer than reading it
 
 
@@ -43,16 +45,20 @@ def _spread(work: Callable[[P], T], parts: Sequence[P], jobs: int) -> list[T]:
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    found: list[T] = []
+    found: dict[int, T] = {}
+    first, last = 0, len(parts)
     with ProcessPoolExecutor(jobs - 1, get_context("fork" if may_fork() else "spawn"), gc.disable) as pool:
-        asked = [pool.submit(work, part) for part in parts]
-        try:  # this process works too, from the end: its own answers need not come from another
-            for part, future in zip(reversed(parts), reversed(asked), strict=True):
-                found.append(work(part) if future.cancel() else future.result())
-        finally:
-            for future in asked:
-                future.cancel()
-    return found[::-1]
+        asked: dict[int, Future[T]] = {}
+        while first < last:  # this process works too, from the end: its own answers need not come from another
+            waiting = sum(not future.done() for future in asked.values())
+            for number in range(first, min(last, first + _AHEAD * (jobs - 1) - waiting)):
+                asked[number] = pool.submit(work, parts[number])
+                first = number + 1
+            if first < last:
+                last -= 1
+                found[last] = work(parts[last])
+        found |= {number: future.result() for number, future in asked.items()}
+    return [found[number] for number in range(len(parts))]
 
 
 @contextmanager

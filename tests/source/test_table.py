@@ -91,7 +91,7 @@ def test_pieces_of_a_file_whose_values_have_many_lines_are_not_guessed_at() -> N
 def test_hostile_text_is_soon_done_with(content: bytes) -> None:
     start = time.process_time()
     assert len(rows_of("a.csv", content).columns) <= 1000
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 3  # a second and more on a slow machine; what is quadratic takes minutes
 
 
 @pytest.mark.parametrize(("text", "number"), [("1", True), ("-1.5e3", True), ("$1,000.00", True), ("5%", True)])
