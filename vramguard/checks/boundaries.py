@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vramguard.checks import Problem, Severity, check
-from vramguard.checks.shared import evidence
+from vramguard.checks.shared import SHOWN, evidence
 from vramguard.facts import PathClass
 from vramguard.facts.values import UNREAD
 from vramguard.link.code.dtypes import wide_tensors
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Facts
     from vramguard.facts.boundaries import Refusal
-
-_WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
 
 
 @check("refusal-without-consequence")
@@ -33,7 +31,7 @@ class RefusalWithoutConsequence:
 
     shutdown: tuple[str, ...] = ("nan", "price")
     nonzero: tuple[str, ...] = ()
-    warnings: tuple[PathClass, ...] = _WEAKER
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def __post_init__(self) -> None:
         unknown = set(self.shutdown) - {"nan", "price"}
@@ -69,7 +67,7 @@ class RefusalWithoutConsequence:
 class UndeclaredDtype:
     """An array of float64 becomes a tensor while a request waits, and nothing says of which type."""
 
-    warnings: tuple[PathClass, ...] = _WEAKER
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for wide in wide_tensors(facts):

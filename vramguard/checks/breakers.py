@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vramguard.checks import Problem, Severity, check
-from vramguard.checks.shared import evidence, weight
+from vramguard.checks.shared import JUDGED, SHOWN, evidence, weight
 from vramguard.facts import PathClass
 from vramguard.link.code.fallbacks import fallbacks
 from vramguard.link.code.latency import latency_guards
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vramguard.facts import Facts
-
-_JUDGED: Final = (PathClass.SERVING, PathClass.TRAINING)
-_WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
 
 
 @check("unbounded-inference")
@@ -34,8 +31,8 @@ class UnboundedInference:
         *("fastapi", "starlette", "flask", "django", "litestar", "aiohttp", "tornado", "bottle", "falcon", "?"),
         *("ray-serve", "cog", "gradio", "chainlit", "dash", "bot", "telegram"),
     )
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for answer in slow_answers(facts):
@@ -53,8 +50,8 @@ class MissingTimeout:
     """
 
     longest: int = 30
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for call in outbound_calls(facts):
@@ -72,8 +69,8 @@ class UnreadLatency:
     and the threshold that somebody wrote down is compared with nothing.
     """
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for guard in latency_guards(facts):
@@ -95,8 +92,8 @@ class FallbackOf:
     """
 
     kinds: tuple[str, ...] = ("primary", "cycle")
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for fallback in fallbacks(facts):
@@ -118,8 +115,8 @@ class UnboundedRetry:
     """Something is tried without end; more than `most` attempts are a warning."""
 
     most: int = 3
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for retry in retry_policies(facts):
@@ -139,8 +136,8 @@ class RetryAmplification:
     """Retries stand in one another, and one request makes more than `most` calls together."""
 
     most: int = 3
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for retry in retry_policies(facts):

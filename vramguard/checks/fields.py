@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vramguard.checks import Evidence, Problem, Severity, check
-from vramguard.checks.shared import JUDGED, weight
+from vramguard.checks.shared import JUDGED, SHOWN, weight
 from vramguard.facts import PathClass, Unknown
 from vramguard.facts.fields import INFINITY, MINUS_INFINITY, NAN, NEGATIVE, SAMPLES, ZERO
 from vramguard.link.fields import Answered, answered
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from vramguard.facts import Facts
     from vramguard.facts.fields import Bound
 
-_WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
 _WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 # Bounds of these do not refuse NaN: `price <= 0` is false of it (both tried, see extract/fields).
 _BLIND: Final = ("protoc-gen-validate", "marshmallow")
@@ -47,7 +46,7 @@ class FiniteResponse:
     besides: tuple[str, ...] = ()
     clocks: tuple[str, ...] = ()
     classes: tuple[PathClass, ...] = JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for found in facts.once("answered numbers", _answered):
@@ -86,7 +85,7 @@ class NonzeroPrice:
     after: tuple[str, ...] = ()
     unconfigured: Severity = Severity.WARNING
     classes: tuple[PathClass, ...] = JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for found in facts.once("answered numbers", _answered):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vramguard.checks import Evidence, Problem, Severity, check
-from vramguard.checks.shared import weight
+from vramguard.checks.shared import JUDGED, SHOWN, weight
 from vramguard.facts import PathClass
 from vramguard.link.imaging.debugging import left_on
 from vramguard.link.imaging.devices import blind, unpinned
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from vramguard.link.imaging.ledger import Ledger
     from vramguard.source import Location
 
-_JUDGED: Final = (PathClass.SERVING, PathClass.TRAINING)
-_WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
-
 
 @check("debug-left-on")
 @dataclass(frozen=True)
@@ -30,7 +27,7 @@ class DebugLeftOn:
     """A service runs with a setting that is for finding mistakes: what only writes more is a warning."""
 
     classes: tuple[PathClass, ...] = (PathClass.SERVING,)
-    warnings: tuple[PathClass, ...] = _WEAKER
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         seen: set[Location] = set()
@@ -52,8 +49,8 @@ class ImageSize:
 
     most: int = 10_000
     worth: int = 1_000
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for ledger in ledgers(facts):
@@ -100,8 +97,8 @@ class UnheardSignal:
     or an image: the server is killed with its card full.
     """
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in deaf(facts):
@@ -117,8 +114,8 @@ class UnheardSignal:
 class BlindDevicePlugin:
     """The device plugin is told not to look for sick cards: pods are sent to a card that has fallen off its bus."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in blind(facts):
@@ -132,8 +129,8 @@ class BlindDevicePlugin:
 class UnpinnedDevice:
     """The device plugin, the driver or their operator is whatever stands there on the day it is installed."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in unpinned(facts):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vramguard.checks import Problem, Severity, check
-from vramguard.checks.shared import evidence, weight
+from vramguard.checks.shared import JUDGED, SHOWN, evidence, weight
 from vramguard.facts import PathClass, Protection
 from vramguard.link.pipelines import HOSTED, graphs
 from vramguard.link.pipelines.bumps import merging
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from vramguard.facts import Facts
     from vramguard.link.pipelines.flows import Bringing, Retraining
     from vramguard.link.pipelines.gates import Defeated
-
-_JUDGED: Final = (PathClass.SERVING, PathClass.TRAINING)
-_WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
 
 
 def _models(facts: Facts) -> Models:
@@ -52,8 +49,8 @@ class PipelineRetraining:
     """
 
     kinds: tuple[str, ...] = ("clock",)
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in _retraining(facts):
@@ -69,8 +66,8 @@ class PipelineRetraining:
 class PipelinePromotion:
     """A step makes a model the one in use, in a pipeline that nobody starts by hand, and nobody is asked."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         seen = set[int]()
@@ -101,8 +98,8 @@ class PipelinePromotion:
 class UnprotectedDeployJob:
     """A job of a forge's pipeline deploys what serves a model, or promotes one, and no environment or approval asks."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         held = _models(facts)
@@ -143,8 +140,8 @@ class GateThatDoesNotBlock:
     """
 
     kinds: tuple[str, ...] = ("passed",)
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in facts.once("pipeline-defeated", _defeated):
@@ -159,8 +156,8 @@ class GateThatDoesNotBlock:
 class MovingWeights:
     """A reference to weights that can change, and something that takes the change into use by itself."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in moving(facts):
@@ -177,7 +174,7 @@ class UnownedModels:
     there is none where a model is trained or deployed.
     """
 
-    classes: tuple[PathClass, ...] = (*_JUDGED, PathClass.DOCS)
+    classes: tuple[PathClass, ...] = (*JUDGED, PathClass.DOCS)
     warnings: tuple[PathClass, ...] = ()
 
     def find(self, facts: Facts) -> Iterator[Problem]:
@@ -199,8 +196,8 @@ class PipelineCommits:
     A pipeline that a person starts by hand counts only where something else starts it as well.
     """
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         ways = flows(facts)
@@ -225,7 +222,7 @@ class PipelineCommits:
 class AutomergedModels:
     """Updates of what a model runs on merge themselves."""
 
-    classes: tuple[PathClass, ...] = (*_JUDGED, PathClass.DOCS)
+    classes: tuple[PathClass, ...] = (*JUDGED, PathClass.DOCS)
     warnings: tuple[PathClass, ...] = ()
 
     def find(self, facts: Facts) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vramguard.checks import Evidence, Problem, check
-from vramguard.checks.shared import evidence, weight
+from vramguard.checks.shared import JUDGED, SHOWN, evidence, weight
 from vramguard.facts import Deployment, PathClass
 from vramguard.link.cluster import cluster
 from vramguard.link.cluster.autoscaling import is_raw
@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from vramguard.link.cluster.podspecs import Served
     from vramguard.source import Location
 
-_JUDGED: Final = (PathClass.SERVING, PathClass.TRAINING)
-_WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
-
 
 def _judged(rule: Judging, facts: Facts, *, gpu: bool = True) -> Iterator[tuple[Served, Severity | None]]:
     """The pods that serve a model where the rule judges, with the severity that their paths have."""
@@ -71,19 +68,27 @@ def _problem(
     return Problem(at, said, shown, severity, subject=one.role, data={"surface": one.surface.name})
 
 
+@dataclass(frozen=True)
+class _Pods:
+    """A check of what serves: which paths it judges, and one problem of each place."""
+
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
+
+    def find(self, facts: Facts) -> Iterator[Problem]:
+        yield from _placed(self._found(facts))
+
+    def _found(self, facts: Facts) -> Iterator[Problem]:
+        raise NotImplementedError
+
+
 @check("shallow-probe")
 @dataclass(frozen=True)
-class ShallowProbe:
+class ShallowProbe(_Pods):
     """Whether users reach a model is decided by a question that a broken model answers as well as a sound one.
 
     Readiness of pods, healthchecks of compose, checks of load balancers; liveness may be cheap.
     """
-
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
-
-    def find(self, facts: Facts) -> Iterator[Problem]:
-        yield from _placed(self._found(facts))
 
     def _found(self, facts: Facts) -> Iterator[Problem]:
         for probe in probes(facts):
@@ -95,15 +100,10 @@ class ShallowProbe:
 
 @check("gpu-limit")
 @dataclass(frozen=True)
-class GpuLimit:
+class GpuLimit(_Pods):
     """An engine that runs on a card stands in a pod that asks for none: no limit, no slice, no claim."""
 
     engines: tuple[str, ...] = tuple(sorted(OF_CARDS))
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
-
-    def find(self, facts: Facts) -> Iterator[Problem]:
-        yield from _placed(self._found(facts))
 
     def _found(self, facts: Facts) -> Iterator[Problem]:
         for one, severity in _judged(self, facts, gpu=False):
@@ -116,16 +116,10 @@ class GpuLimit:
 
 @check("gpu-resources")
 @dataclass(frozen=True)
-class GpuResources:
+class GpuResources(_Pods):
     """A GPU container whose card is only requested, that has no limit on memory, or that splits a model over cards and
     has the 64 MB of /dev/shm that a runtime gives.
     """
-
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
-
-    def find(self, facts: Facts) -> Iterator[Problem]:
-        yield from _placed(self._found(facts))
 
     def _found(self, facts: Facts) -> Iterator[Problem]:
         for one, severity in _judged(self, facts):
@@ -169,14 +163,8 @@ class GpuResources:
 
 @check("readiness-probe")
 @dataclass(frozen=True)
-class ReadinessProbe:
+class ReadinessProbe(_Pods):
     """A GPU server has no readiness probe, and its controller adds none: requests come while the weights load."""
-
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
-
-    def find(self, facts: Facts) -> Iterator[Problem]:
-        yield from _placed(self._found(facts))
 
     def _found(self, facts: Facts) -> Iterator[Problem]:
         for one, severity in _judged(self, facts):
@@ -187,7 +175,7 @@ class ReadinessProbe:
 
 @check("startup-budget")
 @dataclass(frozen=True)
-class StartupBudget:
+class StartupBudget(_Pods):
     """A probe kills a GPU server before its weights can be there: initialDelaySeconds + failureThreshold x
     periodSeconds of the startup probe, or of liveness where there is none.
 
@@ -196,11 +184,6 @@ class StartupBudget:
 
     rate: int = 1_000_000_000
     floor: int = 60
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
-
-    def find(self, facts: Facts) -> Iterator[Problem]:
-        yield from _placed(self._found(facts))
 
     def _found(self, facts: Facts) -> Iterator[Problem]:
         for one, severity in _judged(self, facts):
@@ -233,18 +216,13 @@ def _weights(facts: Facts, one: Served) -> int | None:
 
 @check("termination-grace")
 @dataclass(frozen=True)
-class TerminationGrace:
+class TerminationGrace(_Pods):
     """A pod that serves from a GPU, or in tokens, has less time to end than its longest request takes, and no preStop.
 
     `longest`: seconds of that request.
     """
 
     longest: int = 60
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
-
-    def find(self, facts: Facts) -> Iterator[Problem]:
-        yield from _placed(self._found(facts))
 
     def _found(self, facts: Facts) -> Iterator[Problem]:
         for one, severity in _judged(self, facts, gpu=False):
@@ -264,18 +242,13 @@ def _is_of_tokens(one: Served) -> bool:
 
 @check("rollout-deadlock")
 @dataclass(frozen=True)
-class RolloutDeadlock:
+class RolloutDeadlock(_Pods):
     """A rollout starts the new pod before the old one goes, so that both need their cards at once.
 
     Silent where the repository has nodes made for pods that wait, or up to `spare` cards are held free.
     """
 
     spare: int = 0
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
-
-    def find(self, facts: Facts) -> Iterator[Problem]:
-        yield from _placed(self._found(facts))
 
     def _found(self, facts: Facts) -> Iterator[Problem]:
         if spare_nodes(facts) is not None:
@@ -292,14 +265,8 @@ class RolloutDeadlock:
 
 @check("moving-pull")
 @dataclass(frozen=True)
-class MovingPull:
+class MovingPull(_Pods):
     """A GPU surface pulls a tag that moves at every start, or has its weights from a folder of the node."""
-
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
-
-    def find(self, facts: Facts) -> Iterator[Problem]:
-        yield from _placed(self._found(facts))
 
     def _found(self, facts: Facts) -> Iterator[Problem]:
         for one, severity in _judged(self, facts):
@@ -314,14 +281,8 @@ class MovingPull:
 
 @check("gpu-selection")
 @dataclass(frozen=True)
-class GpuSelection:
+class GpuSelection(_Pods):
     """A pod asks for any GPU, where the policy's deployment of the same model names one kind of card."""
-
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
-
-    def find(self, facts: Facts) -> Iterator[Problem]:
-        yield from _placed(self._found(facts))
 
     def _found(self, facts: Facts) -> Iterator[Problem]:
         declared = {
@@ -341,14 +302,8 @@ class GpuSelection:
 
 @check("unstaged-rollout")
 @dataclass(frozen=True)
-class UnstagedRollout:
+class UnstagedRollout(_Pods):
     """A rollout of a model's service replaces all of its pods at once, of which there are several."""
-
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
-
-    def find(self, facts: Facts) -> Iterator[Problem]:
-        yield from _placed(self._found(facts))
 
     def _found(self, facts: Facts) -> Iterator[Problem]:
         for one, severity in _judged(self, facts, gpu=False):
@@ -366,8 +321,8 @@ class DeployWindow:
     """
 
     closed: tuple[str, ...] = ("fri 16-24", "sat 0-24", "sun 0-24")
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def __post_init__(self) -> None:
         for window in self.closed:

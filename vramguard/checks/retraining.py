@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vramguard.checks import Problem, Severity, check
-from vramguard.checks.shared import evidence
+from vramguard.checks.shared import SHOWN, evidence
 from vramguard.facts import PathClass
 from vramguard.facts.values import UNREAD
 from vramguard.link.code.commits import pushed
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from vramguard.facts.retraining import Promotion, RetrainTrigger
     from vramguard.source import Location
 
-_WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
 _HOW: Final = {
     "clock": "by the clock",
     "loop": "in a loop that never ends",
@@ -59,7 +58,7 @@ class AutonomousTraining:
     """
 
     kinds: tuple[str, ...] = ("clock", "loop")
-    warnings: tuple[PathClass, ...] = _WEAKER
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in triggers(facts):
@@ -89,7 +88,7 @@ class AutoPromotion:
 
     kinds: tuple[str, ...] = ("alias", "stage", "approval", "copy", "deploy", "push")
     weaker: tuple[str, ...] = ("push", "deploy")
-    warnings: tuple[PathClass, ...] = _WEAKER
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         pushes = set[tuple[str, str]]()
@@ -129,7 +128,7 @@ class PromotionFailsOpen:
     """
 
     faults: tuple[str, ...] = ("absent", "error", "equal", "nan")
-    warnings: tuple[PathClass, ...] = _WEAKER
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in comparators(facts):
@@ -145,7 +144,7 @@ class PromotionFailsOpen:
 class BotCommitsModel:
     """A program writes models or data to a branch of a repository; no branch of its own, no request for a review."""
 
-    warnings: tuple[PathClass, ...] = _WEAKER
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in pushed(facts):
@@ -161,7 +160,7 @@ class BotCommitsModel:
 class WeightsWithoutDigest:
     """Weights come over the network and are loaded, and nobody compares their digest on the way."""
 
-    warnings: tuple[PathClass, ...] = _WEAKER
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in fetched_weights(facts):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vramguard.checks import Evidence, Problem, Severity, check
-from vramguard.checks.shared import evidence, weight
+from vramguard.checks.shared import JUDGED, SHOWN, evidence, weight
 from vramguard.facts import PathClass
 from vramguard.link.routes import Balance, Breaker, Fallback, Queue, Route, Staging, traffic
 from vramguard.link.routes.durations import said
@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Facts
     from vramguard.link.routes import Setting, Target, Traffic
-
-_JUDGED: Final = (PathClass.SERVING, PathClass.TRAINING)
-_WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
 
 
 def _about(target: Target) -> dict[str, str]:
@@ -33,8 +30,8 @@ class UnboundedRoute:
 
     budget_ms: int = 500
     stream_ms: int = 600_000
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         told = set[tuple[str, str]]()
@@ -76,8 +73,8 @@ class MissingBreaker:
     Once for each surface.
     """
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         found = traffic(facts)
@@ -105,8 +102,8 @@ class ErrorsOnlyBreaker:
 
     budget_ms: int = 500
     whole_ms: int = 600_000
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         found = traffic(facts)
@@ -144,8 +141,8 @@ class LateBreaker:
 
     window_ms: int = 10_000
     ejection_ms: int = 1000
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for breaker in traffic(facts).of(Breaker):
@@ -171,8 +168,8 @@ class RouteFallback:
     """What a gateway asks where a model does not answer: of `kinds` model (one on the same pool) and cycle."""
 
     kinds: tuple[str, ...] = ("cycle",)
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for fallback in traffic(facts).of(Fallback):
@@ -198,8 +195,8 @@ class RouteRetries:
 
     most: int = 3
     endless: int = 20
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for route in traffic(facts).of(Route):
@@ -219,8 +216,8 @@ class MultipliedRetries:
     """Retries of several layers on one way make more than `most` calls of one request, or outlast its own timeout."""
 
     most: int = 3
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         found = traffic(facts)
@@ -273,8 +270,8 @@ class MultipliedRetries:
 class ImpossibleEjection:
     """A breaker that may take nothing out: by its own limits, or because nothing would be left to send to."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for breaker in traffic(facts).of(Breaker):
@@ -304,8 +301,8 @@ class ImpossibleEjection:
 class UnboundedQueue:
     """Requests to a model wait in a queue that has no end."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for queue in traffic(facts).of(Queue):
@@ -320,8 +317,8 @@ class UnboundedQueue:
 class UnabortedRollout:
     """A rollout of a model that nothing aborts (a warning), or an analysis that passes without data."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for staging in traffic(facts).of(Staging):
@@ -337,8 +334,8 @@ class UnabortedRollout:
 class BlindBalance:
     """Requests are shared out among GPUs by the use of a CPU or of memory."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for balance in traffic(facts).of(Balance):

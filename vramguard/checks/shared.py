@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _NAMED = 3  # how many of a list are named before "and N more"
 JUDGED = (PathClass.SERVING, PathClass.TRAINING)
+SHOWN = (PathClass.EXAMPLE, PathClass.DOCS)  # copied by people, served to nobody: a warning
 WEAKER = (PathClass.EXAMPLE, PathClass.TEST, PathClass.DOCS)  # run by people, not by customers: a warning
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from vramguard.checks import Problem, Severity, check, once
-from vramguard.checks.shared import evidence, weight
+from vramguard.checks.shared import JUDGED, SHOWN, evidence, weight
 from vramguard.facts import PathClass
 from vramguard.link.telemetry import gaps
 from vramguard.link.telemetry.dead import dead
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from vramguard.checks.shared import Judging
     from vramguard.facts import Facts
     from vramguard.link.telemetry.gaps import Gap
-
-_JUDGED: Final = (PathClass.SERVING, PathClass.TRAINING)
-_WEAKER: Final = (PathClass.EXAMPLE, PathClass.DOCS)
 
 
 def _absences(rule: Judging, facts: Facts, found: Iterable[Gap], key: str = "what") -> Iterator[Problem]:
@@ -42,8 +39,8 @@ class GpuTelemetry:
     such surface; a warning where the repository manages no monitoring at all.
     """
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         yield from _absences(self, facts, gaps.unwatched(facts))
@@ -56,8 +53,8 @@ class GpuAlerts:
     a layer is split across cards), temperature, XID, NaN, latency. An error where none of them is of a card.
     """
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         yield from _absences(self, facts, gaps.unalerted(facts), "missing")
@@ -73,8 +70,8 @@ class DeadMetric:
     """
 
     errors: tuple[str, ...] = ("misspelt", "left-out")
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for one in dead(facts):
@@ -94,8 +91,8 @@ class LateAlert:
     """
 
     longest: int = 300
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         yield from once(self._find(facts))
@@ -119,8 +116,8 @@ class LateAlert:
 class NanCounter:
     """vLLM serves, the repository manages monitoring, and NaN in logits are not counted."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         yield from once(_absences(self, facts, gaps.uncounted_nans(facts)))
@@ -131,8 +128,8 @@ class NanCounter:
 class AllocatorTelemetry:
     """A Python server with torch on a card exposes metrics, and none of them is the allocator's."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         yield from _absences(self, facts, gaps.silent_allocators(facts))
@@ -143,8 +140,8 @@ class AllocatorTelemetry:
 class HostDashboard:
     """A dashboard of what serves on a GPU shows processors and the host's memory only."""
 
-    classes: tuple[PathClass, ...] = _JUDGED
-    warnings: tuple[PathClass, ...] = _WEAKER
+    classes: tuple[PathClass, ...] = JUDGED
+    warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         yield from _absences(self, facts, gaps.blind_dashboards(facts), "shown")

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from vramguard.source import Location
+
 ROOT = "."
+
+
+class Placed(Protocol):
+    """What knows its place."""
+
+    @property
+    def at(self) -> Location: ...
+
+
+P = TypeVar("P", bound=Placed)
 
 
 def folder_of(path: str) -> str:
@@ -26,3 +38,15 @@ def upwards(folder: str) -> Iterator[str]:
         yield folder
         folder = folder_of(folder)
     yield ROOT
+
+
+def tiers(path: str, found: list[P]) -> Iterator[list[P]]:
+    """What is nearest to a file first: what stands in it, beside it, anywhere. Only tiers that hold anything."""
+    folder = folder_of(path)
+    for near in (
+        [one for one in found if one.at.path == path],
+        [one for one in found if folder_of(one.at.path) == folder],
+        found,
+    ):
+        if near:
+            yield near

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from vramguard.data import load
 from vramguard.facts import Facts, Hardware, Launch, Reference, Texts, Unknown, Word
+from vramguard.link.folders import tiers
 from vramguard.source.filling import MAX_FILLED, filled
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class Held:
 
     def value(self, path: str, form: str, name: str, key: str) -> Word | None:
         """The value that the object of this name holds; None where it is not there, or several differ."""
-        for tier in _tiers(path, self.texts.get((form, name), [])):
+        for tier in tiers(path, self.texts.get((form, name), [])):
             values = {word.text: word for fact in tier if (word := fact.values.get(key))}
             return next(iter(values.values())) if len(values) == 1 else None
         return None
@@ -89,7 +90,7 @@ class Held:
         """All values of the object of this name; none where several could be meant."""
         key = (path, form, name)
         if key not in self._values:
-            tier = next(_tiers(path, self.texts.get((form, name), [])), [])
+            tier = next(tiers(path, self.texts.get((form, name), [])), [])
             alike = bool(tier) and all(_same(fact.values, tier[0].values) for fact in tier)
             self._values[key] = tier[0].values if alike else {}
         found: Mapping[str, Word] = self._values[key]
@@ -101,18 +102,6 @@ class Held:
         if reference is None or reference.kind != "ConfigMap":
             return None
         return self.value(reference.at.path, "configmap", reference.name, key)
-
-
-def _tiers(path: str, found: list[F]) -> Iterator[list[F]]:
-    """What is nearest to a file first: what stands in it, beside it, anywhere. Only tiers that hold anything."""
-    folder = path.rpartition("/")[0]
-    for near in (
-        [fact for fact in found if fact.at.path == path],
-        [fact for fact in found if fact.at.path.rpartition("/")[0] == folder],
-        found,
-    ):
-        if near:
-            yield near
 
 
 def _same(one: Mapping[str, Word], other: Mapping[str, Word]) -> bool:
@@ -240,7 +229,7 @@ def _chosen(launch: Launch, held: Held) -> Launch | None:
     name, wanted = launch.joins.get("runtime"), launch.joins.get("format", "")
     named = held.patterns.get(("runtime", name) if name else ("format", wanted), [])
     fitting = [one for one in named if one.joins.get("container") == _CONTAINER]
-    for tier in _tiers(launch.at.path, fitting):
+    for tier in tiers(launch.at.path, fitting):
         names = {one.joins["runtime"] for one in tier}
         starts = {tuple(word.text for word in one.command) for one in tier}
         if len(names) == 1 and len(starts) == 1:
@@ -337,7 +326,7 @@ def _llm_configs(launch: Launch, held: Held) -> Launch:
     base: Launch | None = None
     for name in launch.joins["configs"].split():
         fitting = [one for one in held.patterns.get(("config", name), []) if one.joins.get("role") == role]
-        found = next(_tiers(launch.at.path, fitting), [])
+        found = next(tiers(launch.at.path, fitting), [])
         if len(found) == 1:
             base = merge(base, found[0], append=False) if base else found[0]
     merged = merge(base, launch, append=False) if base else launch
@@ -348,7 +337,7 @@ def _ome(launch: Launch, held: Held) -> Launch:
     """A service of OME with its runtime, and with its model where the runtime's arguments ask for it."""
     name, role = launch.joins["ome-runtime"], launch.joins.get("role")
     fitting = [one for one in held.patterns.get(("ome-runtime", name), []) if one.joins.get("role") == role]
-    found = next(_tiers(launch.at.path, fitting), [])
+    found = next(tiers(launch.at.path, fitting), [])
     if len(found) != 1:
         return launch
     merged = merge(found[0], launch, append=False)

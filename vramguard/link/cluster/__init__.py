@@ -14,6 +14,7 @@ from vramguard.extract.objects import KUBERNETES
 from vramguard.facts import Launch, Manifest, Unknown
 from vramguard.link.cluster.pods import Pod, pods
 from vramguard.link.cluster.surfaces import Surface, surfaces
+from vramguard.link.folders import tiers
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -150,15 +151,8 @@ def owner_of(name: str | Unknown) -> str:
 def nearest(by: Manifest, found: Iterable[Manifest]) -> list[Manifest]:
     """Of several, those of the same build; else of the same file; else of the same folder; else all."""
     held = list(found)
-    folder = by.at.path.rpartition("/")[0]
-    for tier in (
-        [one for one in held if one.builds & by.builds],
-        [one for one in held if one.at.path == by.at.path],
-        [one for one in held if one.at.path.rpartition("/")[0] == folder],
-    ):
-        if tier:
-            return tier
-    return held
+    built = [one for one in held if one.builds & by.builds]
+    return built or next(tiers(by.at.path, held), [])
 
 
 def _same_name(one: str, other: str) -> bool:

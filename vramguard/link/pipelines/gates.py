@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _OPEN: Final = re.compile(
     r"^(?P<gate>[^#]*?[^|\s])\s*\|\|\s*(?:\{\s*)?(?:true|:|echo\b|printf\b|exit 0|/bin/true)", re.DOTALL
 )
-_UNSET: Final = re.compile(r"^\s*set \+e\b", re.MULTILINE)
 _BRINGS: Final = ("promote", "deploy", "bump")
 _LONGEST: Final = 4000  # characters of a line
 

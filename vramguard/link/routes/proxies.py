@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from vramguard.link.routes.parts import Part, Setting
     from vramguard.link.routes.targets import Targets
 
-_PASSES: Final = ("proxy_pass", "grpc_pass")
 _ASKS = re.compile(r"/(?:predict|infer|score|invocations|embed|generate|completions|chat/completions)", re.IGNORECASE)
 _TOKENS = re.compile(r"generate|completions", re.IGNORECASE)
 _ASIDE = re.compile(r"metrics|health|/docs|dashboard|favicon|static|openapi")  # locations that ask no model

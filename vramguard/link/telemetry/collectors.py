@@ -31,9 +31,6 @@ _FORMS: Final = ("rules", "prometheus", "dashboard", COUNTERS, "alertmanager", "
 _SERVES: Final = re.compile(
     r"vllm|\btgi\b|text-generation|sglang|triton|\bnim\b|llm|infer|predict|model|kserve|ray|torchserve|tf-?serving|gpu"
 )
-_OF_OTHERS: Final = re.compile(
-    r"kafka|redis|postgres|mysql|mongo|elastic|nginx|rabbit|cassandra|operator|controller", re.IGNORECASE
-)
 _SCRAPED: Final = ("prometheus.io/scrape", "serving.kserve.io/enable-prometheus-scraping", "k8s.grafana.com/scrape")
 _DATADOG: Final = re.compile(r"ad\.datadoghq\.com/.+")
 
