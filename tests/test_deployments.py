@@ -178,13 +178,22 @@ def test_two_pods_that_run_the_same_code_are_two_deployments(repo: Repo) -> None
 
 def test_a_gpu_engine_without_a_gpu(repo: Repo) -> None:
     text = (POD % (8192, 1)).replace("limits: {nvidia.com/gpu: 1}", "limits: {cpu: 8}")
-    assert seen(judge(repo, CHAT | {"pod.yaml": text}, select=("VG209",))) == [("VG209", "pod.yaml", 8)]
+    assert seen(judge(repo, CHAT | {"pod.yaml": text}, select=("VG701",))) == [("VG701", "pod.yaml", 8)]
     cpu = text.replace("vllm/vllm-openai:v0.19.0", "vllm/vllm-openai-cpu:v0.19.0")
-    assert seen(judge(repo, CHAT | {"pod.yaml": cpu}, select=("VG209",))) == []
+    assert seen(judge(repo, CHAT | {"pod.yaml": cpu}, select=("VG701",))) == []
     anywhere = text.replace("  nodeSelector:\n    nvidia.com/gpu.product: NVIDIA-H100-80GB-HBM3\n", "")
     paths = ("cpu/pod.yaml", "xeon-values.yaml", "pod.yaml")
-    report = judge(repo, CHAT | dict.fromkeys(paths, anywhere), select=("VG209",))
-    assert seen(report) == [("VG209", "pod.yaml", 6)], "whose path says that it is for processors has none to ask for"
+    report = judge(repo, CHAT | dict.fromkeys(paths, anywhere), select=("VG701",))
+    assert seen(report) == [("VG701", "pod.yaml", 6)], "whose path says that it is for processors has none to ask for"
+
+
+def test_a_job_of_an_engine_asks_for_its_gpu_too(repo: Repo) -> None:
+    pod = (POD % (8192, 1)).replace("limits: {nvidia.com/gpu: 1}", "limits: {cpu: 8}")
+    spec = "".join(f"    {line}\n" for line in pod[pod.index("spec:") :].splitlines())
+    job = f"apiVersion: batch/v1\nkind: Job\nmetadata: {{name: chat}}\nspec:\n  template:\n{spec}"
+    for text, rules in ((job, ["VG209"]), (job.replace("cpu: 8", "nvidia.com/gpu: 1"), []), (pod, ["VG701"])):
+        report = judge(repo, CHAT | {"pod.yaml": text}, select=("VG209", "VG701"))
+        assert [rule for rule, *_ in seen(report)] == rules, "one of the two speaks"
 
 
 @pytest.mark.parametrize(
@@ -202,7 +211,7 @@ def test_a_gpu_engine_without_a_gpu(repo: Repo) -> None:
 def test_cards_that_are_got_by_other_means_are_asked_for(repo: Repo, limits: str, pod: str) -> None:
     text = (POD % (8192, 1)).replace("limits: {nvidia.com/gpu: 1}", f"limits: {{{limits}}}")
     text = text.replace("  containers:", f"{pod}  containers:")
-    assert seen(judge(repo, CHAT | {"pod.yaml": text}, select=("VG209",))) == []
+    assert seen(judge(repo, CHAT | {"pod.yaml": text}, select=("VG701",))) == []
 
 
 @pytest.mark.parametrize(
@@ -213,7 +222,7 @@ def test_a_client_of_an_engine_asks_for_no_gpu(repo: Repo, command: str) -> None
     start = text.index("    args:")
     words = "[" + ", ".join(command.split()) + "]"
     client = f"{text[:start]}    command: {words}\n{text[text.index('    resources:') :]}"
-    assert seen(judge(repo, CHAT | {"pod.yaml": client}, select=("VG209",))) == []
+    assert seen(judge(repo, CHAT | {"pod.yaml": client}, select=("VG701",))) == []
 
 
 def test_the_card_of_a_nim_is_judged_and_its_name_is_not_one_of_the_hub(repo: Repo) -> None:

@@ -95,6 +95,26 @@ def test_a_service_that_reloads(command: str, more: str) -> None:
     assert found == [("compose.yaml", f"command: {command}")]
 
 
+GATEWAY = (
+    "services:\n  gateway:\n    image: ghcr.io/acme/litellm:v1.80\n    command: >\n      --port 4000\n      {option}\n"
+)
+
+
+def test_a_gateway_that_logs_every_request() -> None:
+    found = lines("VG706", {"compose.yaml": GATEWAY.format(option="--detailed_debug")})
+    assert found == [("compose.yaml", "--detailed_debug")]
+    assert lines("VG706", {"compose.yaml": GATEWAY.format(option="--num_workers 4")}) == []
+    other = GATEWAY.format(option="--detailed_debug").replace("litellm", "shop")
+    assert lines("VG706", {"compose.yaml": other}) == []
+
+
+@pytest.mark.parametrize(("value", "found"), [("true", 1), ("false", 0), ("'{{ .Values.verbose }}'", 0)])
+def test_a_gateways_own_configuration_logs_every_request(value: str, found: int) -> None:
+    text = f"model_list: [{{model_name: chat}}]\nlitellm_settings:\n  set_verbose: {value}\n"
+    assert len(lines("VG706", {"gateway.yaml": text})) == found
+    assert lines("VG706", {"dev/gateway.yaml": text}) == []
+
+
 @pytest.mark.parametrize(
     ("path", "command", "more"),
     [
@@ -420,3 +440,22 @@ def test_a_base_that_is_too_large_by_itself_blocks_once_something_is_added() -> 
 )
 def test_python_that_nobody_writes_says_nothing(text: str) -> None:
     assert findings("VG706", {"serve.py": text}) == []
+
+
+LOADS = "from llama_cpp import Llama\n\nmodel = Llama(model_path='models/sql.Q8_0.gguf')\n"
+
+
+@pytest.mark.parametrize(
+    ("copy", "loads", "found"),
+    [
+        ("COPY models/ /app/models/", LOADS, 1),
+        ("COPY ./models/sql.Q8_0.gguf /app/models/", LOADS, 1),
+        ("COPY app/ /app/", LOADS, 0),
+        ("COPY . /app/", LOADS, 0),  # whether the folder is part of it, another file says
+        ("COPY models/ /app/models/", LOADS.replace("sql", "sql-tiny"), 0),
+        ("COPY models/ /app/models/", LOADS.replace("models/", "/mnt/"), 0),
+    ],
+)
+def test_weights_that_are_put_beside_the_image_before_it_is_built(copy: str, loads: str, found: int) -> None:
+    dockerfile = f"FROM python:3.12-slim\n{copy}\nCMD [python, app.py]\n"
+    assert len(lines("VG707", {"Dockerfile": dockerfile, "app.py": loads})) == found

@@ -319,12 +319,63 @@ spec:
         (PUSH, job("use", "aws sagemaker update-model-package --model-approval-status Approved"), [9]),
         (PUSH, job("use", "python train.py", "docker push shop/price-model:latest"), [11]),
         (PUSH, job("build", "docker push shop/price-model:latest"), []),
+        (PUSH, job("use", "python train.py", "aws s3 cp model.joblib s3://shop-models/price/latest/"), [11]),
+        (PUSH, job("use", "python train.py", "aws s3 cp model.joblib s3://shop-models/price/v7/"), []),
+        (PUSH, job("use", "aws s3 cp s3://shop-models/latest/model.joblib . && python train.py"), []),
         (PUSH, job("use", UPLOAD), [9]),
         (PUSH, job("use", "aws s3 cp model.joblib s3://shop-candidates/models/"), []),
     ],
 )
 def test_promotion_that_nobody_is_asked_about(on: str, jobs: str, expected: list[int]) -> None:
     assert lines(PipelinePromotion(), flow(on, jobs)) == expected
+
+
+IMAGE = """\
+- id: tags
+  run: |
+    LATEST="${{ secrets.USER }}/price-model:%s"
+    echo "all=${{ secrets.USER }}/price-model:v7,${LATEST}" >> $GITHUB_OUTPUT
+- id: meta
+  uses: docker/metadata-action@v5
+  with: {images: shop/price-model, tags: "type=raw,value=%s"}
+- run: python train.py
+- uses: docker/build-push-action@v6
+  with: {push: true, tags: "${{ steps.%s.outputs.%s }}"}
+"""
+
+
+@pytest.mark.parametrize(
+    ("tag", "step", "name", "expected"),
+    [
+        ("latest", "tags", "all", [17]),
+        ("v8", "tags", "all", []),
+        ("latest", "meta", "tags", [17]),
+        ("v8", "meta", "tags", []),
+        ("latest", "other", "tags", []),
+    ],
+)
+def test_tags_that_an_earlier_step_has_answered(tag: str, step: str, name: str, expected: list[int]) -> None:
+    steps = IMAGE % (tag, tag, step, name)
+    text = flow(PUSH, f"build:\n  runs-on: ubuntu-latest\n  steps:\n{_moved(steps, 4)}")
+    assert lines(PipelinePromotion(), text) == expected
+    asked = f"use:\n  needs: build\n  environment: production\n  runs-on: a\n  steps: [{{run: {USE}}}]\n"
+    assert not lines(UnprotectedDeployJob(), text + _moved(asked, 2)), "the job that deploys it asks"
+
+
+def test_what_a_script_of_the_repository_does() -> None:
+    script = "#!/bin/bash\npython train.py\naws s3 cp model.joblib s3://shop-prod/models/\n"
+    files = {FLOW: flow(CLOCK, job("nightly", "bash ops/nightly.sh")), "train.py": TRAIN, "ops/nightly.sh": script}
+    assert lines(BOTH, files) == [4]
+    (one,) = found(PipelinePromotion(), files)
+    assert (one.at.line, [(link.at.path, link.at.line) for link in one.evidence][-1]) == (9, ("ops/nightly.sh", 3))
+    told = f'case "$1" in\n  train)\n{script}  ;;\nesac\n'
+    assert not lines(BOTH, {**files, "ops/nightly.sh": told}), "it does what it is told"
+    assert not lines(BOTH, {**files, FLOW: flow(CLOCK, job("nightly", "bash ops/nightly.sh --dry-run"))})
+
+
+def test_a_name_of_a_template_that_stands_elsewhere_is_no_deployment() -> None:
+    text = argo().replace("template: use}", "templateRef: {name: a, template: use}}")
+    assert not found(PipelinePromotion(), {"jobs.yaml": text, "train.py": TRAIN})
 
 
 @pytest.mark.parametrize(("between", "expected"), [("", [12]), ("wait", [14]), ("ask", [])])
@@ -416,6 +467,15 @@ def test_a_graph_of_airflow_that_goes_on(defaults: str, rule: str, expected: lis
     [
         (PUSH, job("use", USE), [6]),
         (PUSH, job("use", "helm upgrade price ./charts/model"), [6]),
+        (PUSH, job("use", "terraform -chdir=infra/model apply -auto-approve"), [6]),
+        (PUSH, job("use", "git push --force space main", more="name: the model's space"), [6]),
+        (PUSH, job("model", "python -m ops.deploy --tag v7"), [6]),
+        (PUSH, job("model", "uv run --active python -m ops.cli deploy price_model --tag v7"), [6]),
+        (PUSH, job("model", "uv run --with ops python -m ops.cli status price_model"), []),
+        (PUSH, job("model", "python ops/deploy.py --dry-run"), []),
+        (PUSH, job("model", "python ops/deployed_versions.py"), []),
+        (PUSH, job("docs", "python ops/deploy_docs.py"), []),
+        (PUSH, job("deploy-mlflow", "python -m ops.cli deploy mlflow --env-from MLFLOW_TRACKING_URI"), []),
         (PUSH, job("use", USE, more="environment: production"), []),
         (HAND, job("use", USE), []),
         (
@@ -484,6 +544,44 @@ def test_weights_that_move_by_themselves(uri: str, path: str, policy: str, expec
     assert lines(MovingWeights(), {"app.yaml": APP % (path, policy), "deploy/price.yaml": SERVICE % uri}) == expected
 
 
+MOUNTED = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: start}
+data:
+  start.sh: |
+    exec vllm serve acme/small%s
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: llm}
+spec:
+  template:
+    spec:
+      containers:
+        - name: vllm
+          image: vllm/vllm-openai:v0.14.1
+          command: ["/bin/sh", "/scripts/start.sh"]
+          resources: {limits: {nvidia.com/gpu: 1}}
+          volumeMounts: [{name: scripts, mountPath: /scripts}]
+      volumes: [{name: scripts, configMap: {name: %s}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "name", "policy", "expected"),
+    [
+        ("", "start", "{automated: {}}", [6]),
+        (" --revision 0123456789abcdef0123456789abcdef01234567", "start", "{automated: {}}", []),
+        ("", "other", "{automated: {}}", []),
+        ("", "start", "{}", []),
+    ],
+)
+def test_a_model_that_a_mounted_script_names(more: str, name: str, policy: str, expected: list[int]) -> None:
+    files = {"app.yaml": APP % ("deploy", policy), "deploy/llm.yaml": MOUNTED % (more, name)}
+    assert lines(MovingWeights(), files) == expected
+
+
 def test_a_server_that_looks_itself() -> None:
     compose = """\
 services:
@@ -533,6 +631,16 @@ def test_no_owners_at_all() -> None:
     }
     (one,) = found(UnownedModels(), {**two, "train.py": TRAIN, "deploy/price.yaml": SERVICE % "s3://m/v7"})
     assert one.at.path == ".github/workflows/a.yml", "said once, where a model is trained"
+    named = flow(f"{HAND}\n{CLOCK}", job("plan", "python train.py --dry-run"), "retrain")
+    assert lines(UnownedModels(), named) == [1], "a pipeline for training, as its name says"
+    assert not found(UnownedModels(), {FLOW: named}), "where nothing trains"
+    assert lines(UnownedModels(), {"jobs.yaml": argo(), "train.py": TRAIN}) == [1], (
+        "a cluster's, where no forge has one"
+    )
+    assert not found(UnownedModels(), {"example/jobs.yaml": argo(), "train.py": TRAIN})
+    assert not found(
+        UnownedModels(), {FLOW: flow(PUSH, job("a", "python example/train.py")), "example/train.py": TRAIN}
+    )
     nested = {f"examples/shop/{FLOW}": flow(HAND, job("retrain", "python train.py")), "examples/shop/train.py": TRAIN}
     assert not found(UnownedModels(), nested), "no forge runs a workflow of a folder"
 

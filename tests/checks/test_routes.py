@@ -408,6 +408,16 @@ def test_an_autoscaler_says_how_many_replicas_there_are() -> None:
     assert said(ImpossibleEjection(), files | {"scaler.yaml": scaler}) == []
 
 
+@pytest.mark.parametrize(("least", "found"), [("minReplicas: 1", 1), ("minReplicas: 2", 0), ("maxReplicas: 9", 0)])
+def test_an_autoscaler_may_leave_one_replica(least: str, found: int) -> None:
+    scaler = (
+        "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: s}\n"
+        "spec: {scaleTargetRef: {name: chat}, %s}\n"
+    )
+    files = {"chat.yaml": CHAT, "rule.yaml": (RULE % "chat") + "    outlierDetection: {}\n"}
+    assert len(said(ImpossibleEjection(), files | {"scaler.yaml": scaler % least})) == found
+
+
 @pytest.mark.parametrize(
     ("policy", "late"), [("{interval: 10s}", 0), ("{interval: 10100ms}", 1), ("{baseEjectionTime: 500ms}", 1)]
 )
@@ -751,3 +761,69 @@ def test_hostile_files_end_quickly() -> None:
     chain = "router_settings:\n  fallbacks:\n" + "".join(f"    - m{n}: [m{n + 1}]\n" for n in range(600))
     assert way({"a.yaml": "static_resources:\n  " + deep, "b.yaml": wide + chain}).of(Breaker) == []
     assert len(way({"b.yaml": wide}).of(Route)) == 1
+
+
+BEHIND = """\
+apiVersion: v1
+kind: Service
+metadata: {name: chat, namespace: models}
+spec: {selector: {app: chat}}
+"""
+MESHED = """\
+apiVersion: v1
+kind: Namespace
+metadata:
+  name: models
+  annotations: {linkerd.io/inject: enabled}
+"""
+
+
+def test_a_namespace_of_linkerds_mesh_asks_for_breakers_and_no_more() -> None:
+    files = {"chat.yaml": CHAT, "service.yaml": BEHIND, "space.yaml": MESHED}
+    assert [name for _, name in said(MissingBreaker(), files)] == ["Deployment/chat"]
+    assert said(UnboundedRoute(), files) == [], "a route before it may bound the request"
+    for name, text in (
+        ("space.yaml", MESHED.replace("enabled", "disabled")),
+        ("space.yaml", MESHED.replace("models", "o")),
+    ):
+        assert said(MissingBreaker(), files | {name: text}) == []
+    accrual = BEHIND.replace("models}", "models, annotations: {balancer.linkerd.io/failure-accrual: consecutive}}")
+    assert said(MissingBreaker(), files | {"service.yaml": accrual}) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "found"),
+    [
+        ("router_settings: {routing_strategy: simple-shuffle}\nlitellm_settings: {drop_params: true}\n", 1),
+        ("router_settings: {timeout: 60}\nlitellm_settings: {drop_params: true}\n", 0),
+        ("router_settings: {num_retries: 1}\nlitellm_settings: {request_timeout: 60}\n", 0),
+        ("router_settings: {num_retries: 1}\nlitellm_settings: {drop_params: true}\ninclude: [models.yaml]\n", 0),
+        ("router_settings: {num_retries: 1}\n", 0),  # of whom nobody knows that it is all
+    ],
+)
+def test_a_gateway_whose_models_are_registered_while_it_runs(settings: str, found: int) -> None:
+    assert len(said(UnboundedRoute(), {"gateway.yaml": settings})) == found
+
+
+def test_a_variable_bounds_the_requests_of_a_gateway() -> None:
+    settings = "router_settings: {num_retries: 1}\nlitellm_settings: {drop_params: true}\n"
+    compose = "services:\n  gateway: {image: litellm, environment: {REQUEST_TIMEOUT: 60}}\n"
+    assert said(UnboundedRoute(), {"gateway.yaml": settings, "compose.yaml": compose}) == []
+
+
+def test_an_overlay_of_a_pipeline_is_told_of_last() -> None:
+    rule = "{backendRefs: [{name: chat, port: 80}], timeouts: {request: 60s}}"
+    route = (
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {name: r}\n"
+        f"spec:\n  parentRefs: [{{name: g}}]\n  rules: [{rule}]\n"
+    )
+    files = {"overlays/ci/r.yaml": route, "overlays/prod/r.yaml": route, "chat.yaml": CHAT + "---\n" + BEHIND}
+    (problem,) = MissingBreaker().find(routed(files))
+    assert problem.at.path == "overlays/prod/r.yaml"
+
+
+def test_the_remedy_of_a_stream_is_an_alert_on_its_first_token() -> None:
+    chat, price = routed(CHAT + "---\n" + virtual("chat")), routed(PRICE + "---\n" + virtual("price-predictor"))
+    (of_tokens,), (at_once,) = UnboundedRoute().find(chat), UnboundedRoute().find(price)
+    assert "first token" in str(of_tokens.values["first"])
+    assert at_once.values["first"] == ""

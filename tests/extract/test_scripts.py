@@ -45,6 +45,8 @@ def texts(words: Iterable[Word]) -> list[str]:
         (".env.prod", "dotenv"),
         ("prod.env", "dotenv"),
         ("environment", None),
+        ("ops/crontab", "shell"),
+        ("nightly.cron", "shell"),
     ],
 )
 def test_kinds(path: str, kind: str | None) -> None:

@@ -85,7 +85,8 @@ class UnvalidatedTrainingData:
             f"; `{one.what}` (line {one.at.line}) refuses nothing: {one.flaw}" for one in source.validations[:1]
         )
         told = f" ({source.of})" if source.of.strip("…/. ") and len(source.of) <= 80 else ""  # noqa: PLR2004 - what fits into a line
-        more = f" and {source.more} more of `{source.function}`" if source.more else ""
+        more = f" and {source.more} more" if source.more else ""
+        more += f" of `{source.function}`" if source.more and source.function else ""
         return {"call": source.call, "of": told, "trains": source.trains, "near": near, "more": more}
 
 

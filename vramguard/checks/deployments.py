@@ -9,6 +9,7 @@ from vramguard.checks import Problem, Severity, check, once
 from vramguard.checks.vram import Judging
 from vramguard.checks.words import assumed, evidence_of, name_of, reason_of, subject_of
 from vramguard.facts import Deployment
+from vramguard.link.cluster.surfaces import RUNNING, SERVING
 from vramguard.link.judging import serves, withheld
 from vramguard.memory import Answer
 from vramguard.units import gib
@@ -84,11 +85,14 @@ def _spill(judged: Judged) -> str:
 @check("gpu-declared")
 @dataclass(frozen=True)
 class GpuDeclared(Judging):
-    """An engine that needs a GPU must ask for one where its place has to ask: a pod's limits, a service's devices."""
+    """An engine that needs a GPU must ask for one where its place has to ask: a service's devices, a job's limits.
+
+    The limits of pods that serve are `gpu-limit`'s: it knows what overlays and controllers add to them.
+    """
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         for found in facts.of(Deployment):
-            asks = found.gpus is not None or "gpus" in found.places
+            asks = found.gpus is not None or "gpus" in found.places or _is_of_pods(found)
             if found.form in _POD and found.engine in _OF_GPUS and not asks and self._serves(found, facts):
                 where = "a pod has none unless its limits name it" if found.form == _POD[0] else "a container sees none"
                 values = {"name": found.name, "engine": found.engine, "where": where}
@@ -96,3 +100,8 @@ class GpuDeclared(Judging):
 
     def _serves(self, found: Deployment, facts: Facts) -> bool:
         return not found.training and serves(found, facts, frozenset(self.unjudged))
+
+
+def _is_of_pods(found: Deployment) -> bool:
+    """Whether it is an object of a cluster whose pods are asked as long as they run."""
+    return found.form == _POD[0] and found.name.partition("/")[0] in {*SERVING, *RUNNING}

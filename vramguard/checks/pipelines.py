@@ -109,7 +109,7 @@ class UnprotectedDeployJob:
             key = one.job.at.path, one.job.at.line
             if not judged or one.pipeline.form not in HOSTED or key in seen or held.before(one.job, one.act):
                 continue
-            if held.concerns(one.pipeline, one.job, one.act):
+            if held.concerns(one.pipeline, one.job, one.act) and not self._is_deployed_later(facts, one):
                 seen.add(key)
                 named = one.job.environment
                 why = (
@@ -118,9 +118,19 @@ class UnprotectedDeployJob:
                     else "no environment with reviewers stands before it"
                 )
                 values = {"job": one.job.key, "what": one.act.shown, "why": why}
-                yield Problem(
-                    one.job.at, values, evidence(one.steps), severity, subject=f"{one.pipeline.name} {one.job.key}"
-                )
+                weaker = severity if one.act.sure or one.act.script else Severity.WARNING
+                subject = f"{one.pipeline.name} {one.job.key}"
+                yield Problem(one.job.at, values, evidence(one.steps), weaker, subject=subject)
+        yield from self._unknown(facts)
+
+    @staticmethod
+    def _is_deployed_later(facts: Facts, one: Bringing) -> bool:
+        """Whether it only pushes an image that a later job deploys: that job is the one to be asked about."""
+        after = [job for job in one.pipeline.jobs if one.act.after == "train" and one.job in one.pipeline.before(job)]
+        return any(act.kind == "deploy" for job in after for act in flows(facts).acts.of(job))
+
+    def _unknown(self, facts: Facts) -> Iterator[Problem]:
+        """Environments of which nobody could tell whether they have reviewers."""
         for row in facts.of(Protection):
             if row.reviewed is None and weight(self, facts, row.at.path)[0]:
                 values = {

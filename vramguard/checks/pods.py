@@ -87,7 +87,8 @@ class _Pods:
 class ShallowProbe(_Pods):
     """Whether users reach a model is decided by a question that a broken model answers as well as a sound one.
 
-    Readiness of pods, healthchecks of compose, checks of load balancers; liveness may be cheap.
+    Readiness of pods, healthchecks of images and of compose, checks of load balancers; liveness may be cheap. What an
+    engine's endpoint says is known; of a server of the repository's own its route is read.
     """
 
     def _found(self, facts: Facts) -> Iterator[Problem]:
@@ -132,7 +133,8 @@ class GpuResources(_Pods):
             if (tensor_parallel(one) or 1) > 1 and not shares_memory(one) and not gives(one.manifest, "shm"):
                 missing.append(f"64 MB of /dev/shm for {tensor_parallel(one)} processes")
             if missing:
-                yield _problem(one, asked.node.at, severity, missing=", ".join(missing))
+                alone = len(missing) == 1 and missing[0].startswith("64 MB")  # which no limit gives
+                yield _problem(one, (asked.whole if alone else asked.node).at, severity, missing=", ".join(missing))
         yield from self._of_operators(facts)
         yield from self._of_compose(facts)
 
@@ -275,7 +277,7 @@ class MovingPull(_Pods):
                 said = f"pulls `{image.text}` at every start, and two of its pods may hold two programs"
                 yield _problem(one, policy.at, severity, said=said)
             for path, inside in host_weights(one):
-                said = f"has `{inside}` from `{path.text}` of whatever node it comes to"
+                said = f"has `{inside}` from its node's folder `{path.text}`, which may differ from node to node"
                 yield _problem(one, path.at, severity, said=said)
 
 

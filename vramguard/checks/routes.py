@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vramguard.checks import Evidence, Problem, Severity, check
 from vramguard.checks.shared import JUDGED, SHOWN, evidence, weight
@@ -16,11 +17,20 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Facts
     from vramguard.link.routes import Setting, Target, Traffic
+    from vramguard.source import Location
 
 
 def _about(target: Target) -> dict[str, str]:
     """What evidence that stands outside of the repository names: the surface behind the route."""
     return {"surface": target.name}
+
+
+_TRIED: Final = re.compile(r"(?:^|/)(?:ci|e2e|tests?|kind|minikube)/")
+
+
+def _order(at: Location) -> tuple[bool, int, Location]:
+    """Of several routes to one model the outermost is told, and one that a pipeline alone builds as the last."""
+    return _TRIED.search(at.path) is not None, at.path.count("/"), at
 
 
 @check("unbounded-route")
@@ -46,7 +56,8 @@ class UnboundedRoute:
             at = route.timeout.at if route.timeout else route.at
             what = "answers in tokens" if route.target.streams else "answers at once"
             values = {"route": route.name, "waits": waits, "surface": route.target.name}
-            values |= {"budget": said(most), "kind": what}
+            first = "; that is for the whole answer, so have an alert on the time to the first token"
+            values |= {"budget": said(most), "kind": what, "first": first if route.target.streams else ""}
             yield Problem(
                 at, values, evidence(route.target.steps), severity, subject=route.name, data=_about(route.target)
             )
@@ -81,7 +92,7 @@ class MissingBreaker:
         broken, told = found.broken, set[str]()
         objects = ((one.at, one.name, one.target, one.gone) for one in found.of(Breaker) if not one.trips)
         routes = ((one.at, one.name, one.target, one.gone or not one.judged) for one in found.of(Route) if one.managed)
-        for at, name, target, gone in (*objects, *sorted(routes, key=lambda one: (one[0].path.count("/"), one[0]))):
+        for at, name, target, gone in (*objects, *sorted(routes, key=lambda one: _order(one[0]))):
             judged, severity = weight(self, facts, at.path)
             if not judged or gone or target is None or target.name in told:
                 continue
@@ -290,6 +301,8 @@ class ImpossibleEjection:
             return "it may take out 0 percent of its destinations"
         if replicas == 1:
             return "there is one replica, and nothing to send to without it"
+        if breaker.target and breaker.target.fewest == 1:
+            return "its autoscaler leaves one replica where little is asked, and nothing to send to without it"
         least = breaker.least.known if breaker.least else None
         if least and replicas and least * replicas > 100 * (replicas - 1):
             return f"without one of its {replicas} replicas fewer than {least} percent are left, and it stops"

@@ -50,7 +50,8 @@ class GpuTelemetry:
 @dataclass(frozen=True)
 class GpuAlerts:
     """The repository has alerts and a GPU surface, and no alert on some of: GPU memory, fragmentation, NVLink (where
-    a layer is split across cards), temperature, XID, NaN, latency. An error where none of them is of a card.
+    a layer is split across cards), temperature, XID, NaN, latency. An error where none of them is of a card; a warning,
+    at what manages monitoring (a dashboard, a monitor, values), where the repository has no alert at all.
     """
 
     classes: tuple[PathClass, ...] = JUDGED

@@ -1,4 +1,4 @@
-"""Shell scripts that start a server or install what a cluster needs, kept as text until somebody asks."""
+"""Shell scripts that start a server, install what a cluster needs or deploy, kept as text until somebody asks."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _LONGEST: Final = 100_000
 _WORTH: Final = re.compile(
     r"python|serve|uvicorn|gunicorn|vllm|launch|nvidia|gpu-operator|container-engine-accelerators"
+    r"|kubectl|helm|docker|crontab|gsutil|\b(?:aws|gcloud|az|dvc|modal|fly|flyctl) "
 )
 
 

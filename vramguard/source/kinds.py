@@ -31,6 +31,7 @@ _BY_NAME = {
     "Justfile": "justfile",
     ".justfile": "justfile",
     "CODEOWNERS": "codeowners",
+    "crontab": "shell",  # its lines hold commands
     **dict.fromkeys(("renovate.json", "renovate.json5", ".renovaterc", ".renovaterc.json"), "json5"),
     "README.md": "frontmatter",  # a Space of the hub says there what it runs on
 }
@@ -44,6 +45,7 @@ _BY_SUFFIX = {
     ".ipynb": "notebook",
     ".sh": "shell",
     ".bash": "shell",
+    **dict.fromkeys((".cron", ".crontab"), "shell"),
     ".mk": "makefile",
     ".env": "dotenv",
     ".proto": "proto",

@@ -411,8 +411,26 @@ def test_a_mapping_of_the_templates_own_is_changed_itself() -> None:
     assert value(f"{made}{{{{ keys $r | sortAlpha | join `` }}}}").text == "bc"
 
 
-def test_a_number_with_a_width_is_not_known() -> None:
-    word = value("{{ printf `shard-%03d` 7 }}").word()
+@pytest.mark.parametrize(
+    ("form", "given", "text"),
+    [
+        ("shard-%03d", "7", "shard-007"),
+        ("shard-%3d.", "7", "shard-  7."),
+        ("%-4s.", "`a`", "a   ."),
+        ("%05d", "-42", "-0042"),
+        ("%6.2f", "1.5", "  1.50"),
+        ("%.3s", "`abcdef`", "abc"),
+        ("%2s", "`abc`", "abc"),
+    ],
+)
+def test_a_value_is_padded_as_go_does(form: str, given: str, text: str) -> None:
+    word = value(f"'{{{{ printf `{form}` {given} }}}}'").word()
+    assert word is not None
+    assert word.text == text
+
+
+def test_a_sign_that_is_asked_for_is_not_known() -> None:
+    word = value("{{ printf `shard-%+d` 7 }}").word()
     assert word is not None
     assert not word.known
 

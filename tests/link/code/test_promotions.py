@@ -59,6 +59,8 @@ def test_how_a_promotion_comes_to_run(text: str, how: list[str]) -> None:
         ("model.push_to_hub('me/model', create_pr=True)", 0),
         ("boto3.client('s3').upload_file('model.pt', 'shop-production', 'model.pt')", 1),
         ("boto3.client('s3').upload_file('model.pt', 'shop-candidates', 'model.pt')", 0),
+        ("boto3.client('s3').upload_file('model.pt', 'shop', 'models/latest/model.pt')", 1),
+        ("boto3.client('s3').upload_file('model.pt', 'shop', 'checkpoints/latest.pt')", 0),
         ("boto3.client('s3').upload_file('report.html', 'shop-production', 'index.html')", 0),
         ("shutil.copy('model.pt', '/srv/production/model.pt')", 1),
     ],

@@ -152,6 +152,18 @@ def uncounted(files: Mapping[str, str]) -> list[tuple[int, str]]:
     return [(one.at.line, one.what) for one in gaps.uncounted_nans(facts_of(files))]
 
 
+SCRIPT = server(env="[{name: A, value: b}]").replace(
+    "args: [--model=/models/llama]", "command: [sh, /scripts/start.sh]"
+)
+TOLD = """\
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: scripts}
+data:
+  start.sh: |
+    export VLLM_COMPUTE_NANS_IN_LOGITS=1
+    exec vllm serve /models/llama
+"""
 SET = '[{name: VLLM_COMPUTE_NANS_IN_LOGITS, value: "VALUE"}]'
 
 
@@ -162,10 +174,20 @@ SET = '[{name: VLLM_COMPUTE_NANS_IN_LOGITS, value: "VALUE"}]'
         (server(env="[{name: A, value: b}]"), 13),
         (server(env=SET.replace("VALUE", "0")), 13),
         (server("vllm/vllm-openai:latest"), 11),
+        (SCRIPT, 13),  # whose image says what the script starts
+        (server().replace("nvidia.com/gpu: 1", "cpu: 4"), 11),
+        (server(env="[{name: A, value: b}]").replace("nvidia.com/gpu: 1", "cpu: 4"), 13),
     ],
 )
 def test_vllm_that_counts_no_nan(text: str, line: int) -> None:
     assert [at for at, _ in uncounted({"s.yaml": text, "m.yaml": monitor()})] == [line]
+
+
+def test_a_service_of_compose_is_told_where_its_variables_stand() -> None:
+    service = "services:\n  llm:\n    image: vllm/vllm-openai:v0.28.0\n    command: --model /m\n    gpus: all\n"
+    scraped = {"prometheus.yml": "scrape_configs:\n  - job_name: vllm\n    static_configs: [{targets: ['llm:8000']}]\n"}
+    for text, line in ((service, 3), (service + "    environment:\n      - HF_TOKEN=${TOKEN}\n", 6)):
+        assert [at for at, _ in uncounted({"compose.yaml": text, **scraped})] == [line]
 
 
 def test_a_release_that_cannot_is_told_of() -> None:
@@ -183,6 +205,8 @@ def test_a_release_that_cannot_is_told_of() -> None:
         {"s.yaml": server("lmsysorg/sglang:v0.5.10", arguments="--model-path=/m"), "m.yaml": monitor()},
         {"s.yaml": server().replace("nvidia.com/gpu", "google.com/tpu"), "m.yaml": monitor()},
         {"test/s.yaml": server(), "m.yaml": monitor()},
+        {"s.yaml": SCRIPT, "m.yaml": monitor(), "c.yaml": TOLD},  # perhaps by the script
+        {"s.yaml": SCRIPT.replace("vllm/vllm-openai", "acme/server"), "m.yaml": monitor()},
         {"s.yaml": server(), "m.yaml": monitor(),
          "Dockerfile": 'FROM vllm/vllm-openai:v0.28.0\nENV VLLM_COMPUTE_NANS_IN_LOGITS=1\nCMD ["vllm", "serve"]\n'},
     ],

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from watched import alert, facts_of, rules
 
 from vramguard.link.telemetry.late import Late, late
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 SLOW = "avg(rate(model_latency_seconds_sum[5m])) > 1"
 
@@ -54,6 +59,38 @@ def test_words_of_the_alert_say_that_it_is_of_a_model() -> None:
     text = rules("- alert: Slow", "  expr: avg(rate(response_time_sum[5m])) > 1", "  for: 5m", "  annotations:",
                  "    summary: Model {{ $labels.name }} is slow")  # fmt: skip
     assert [one.kind for one in found(text)] == ["slow"]
+
+
+OWN = """\
+from prometheus_client import Histogram
+
+took = Histogram("api_latency_seconds", "How long a request takes")
+"""
+MODEL = "from llama_cpp import Llama\n\nmodel = Llama(model_path='models/sql.gguf')\n"
+CLIENT = (
+    "from prometheus_fastapi_instrumentator import Instrumentator\n\nInstrumentator().instrument(app).expose(app)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "kinds"),
+    [
+        ({"app.py": OWN, "model.py": MODEL}, ["slow"]),
+        ({"app.py": OWN}, []),  # of a repository in which no model is
+        ({"test/app.py": OWN, "model.py": MODEL}, []),  # which nobody runs
+        ({"app.py": OWN.replace("api_", "shop_"), "model.py": MODEL}, []),  # somebody else's metric
+        ({"app.py": OWN + 'right = Counter("model_predictions_total", "Answers")\n'}, ["slow"]),
+    ],
+)
+def test_latency_of_the_repositorys_own_service_before_its_model(files: Mapping[str, str], kinds: list[str]) -> None:
+    text = alert("histogram_quantile(0.95, sum by (le) (rate(api_latency_seconds_bucket[1m]))) > 2", "5m")
+    assert [one.kind for one in late(facts_of({"rules.yaml": text, **files}))] == kinds
+
+
+def test_what_a_client_exports_by_itself_is_the_repositorys_own() -> None:
+    text = alert("avg(rate(http_request_duration_seconds_sum[5m])) > 1", "10m")
+    assert [one.seconds for one in late(facts_of({"r.yaml": text, "app.py": CLIENT, "model.py": MODEL}))] == [900.0]
+    assert list(late(facts_of({"r.yaml": text, "app.py": OWN, "model.py": MODEL}))) == []
 
 
 def test_another_unit() -> None:

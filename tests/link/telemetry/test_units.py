@@ -25,6 +25,8 @@ TTFT = "histogram_quantile(0.95, sum by (le) (rate(vllm:time_to_first_token_seco
         ("max_over_time(sglang:token_usage[5m]) > 95", "percents"),
         ("DCGM_FI_PROF_SM_ACTIVE > 80", "percents"),
         ("DCGM_FI_DEV_GPU_UTIL > 0.9", "share"),
+        (f"{USED} / {FREE} > 0.9", "no share"),
+        (f"90 < 100 * (sum({USED}) / sum({FREE}))", "no share"),
         (f"{TTFT} > 500", "milliseconds"),
         ("DCGM_FI_DEV_XID_ERRORS > 0", "last fault"),
         ("max by (gpu) (DCGM_FI_DEV_XID_ERRORS) != 0", "last fault"),

@@ -35,6 +35,7 @@ _BY_PATH: Final = (
     ("azure-pipelines", re.compile(r"(?:^|/)azure-pipelines[^/]*\.ya?ml$")),
     ("circleci", re.compile(r"(?:^|/)\.circleci/[^/]+\.ya?ml$")),
     ("compose", re.compile(r"(?:^|/)(?:docker-)?compose[^/]*\.ya?ml$")),
+    ("prefect", re.compile(r"(?:^|/)prefect\.ya?ml$")),
     ("dependabot", re.compile(r"(?:^|/)\.github/dependabot\.ya?ml$")),
 )
 _BY_KEYS: Final = (

@@ -128,10 +128,8 @@ def suffix(suffix: str, text: str) -> str:
     return text.removesuffix(suffix)
 
 
-_VERB: Final = re.compile(r"%(?:%|[-+]?\d{0,3}(?:\.(\d{1,2}))?([sdvqtfgx]))")
-
-
-_PADS: Final = re.compile(r"%[-+ 0#]*[0-9]|%[-+ #]")  # a width, or what stands before a number
+_VERB: Final = re.compile(r"%(?:%|([-+ 0#]*)(\d{0,3})(?:\.(\d{1,2}))?([sdvqtfgx]))")
+_SIGNED: Final = frozenset("+ #")  # what stands before a number, which nobody asks for in names and labels
 
 
 def printf(form: Value, *arguments: Value) -> Value:
@@ -143,18 +141,31 @@ def printf(form: Value, *arguments: Value) -> Value:
         at = match.end()
         if match[0] == "%%":
             found.append(Piece("%"))
-        elif left and _PADS.match(match[0]):
+        elif left and not _SIGNED.isdisjoint(match[1]):
             raise UntoldError("printf")
         elif left:
-            found += verb(match, left.pop(0))
+            found += padded(match, left.pop(0))
     return Pieces((*found, Piece(text[at:])))
 
 
+def padded(match: re.Match[str], value: Value) -> Pieces:
+    """A value in at least as many characters as a verb says: to the right of them, unless `-` stands before."""
+    found, width = verb(match, value), int(match[2] or 0)
+    if not width:
+        return found
+    text = str(plain(found))
+    if "-" in match[1]:
+        return made(value, text.ljust(width))
+    return made(value, text.zfill(width) if "0" in match[1] and match[4] in "dfgx" else text.rjust(width))
+
+
 def verb(match: re.Match[str], value: Value) -> Pieces:
-    if match[2] == "q":
+    if match[4] == "q":
         return quote(value)
-    if match[2] == "f" and not isinstance(value, Unknown):
-        return made(value, f"{float_of(value):.{min(int(match[1] or 6), 20)}f}")
+    if match[4] == "f" and not isinstance(value, Unknown):
+        return made(value, f"{float_of(value):.{min(int(match[3] or 6), 20)}f}")
+    if match[4] == "s" and match[3]:
+        return made(value, str(plain(written(value)))[: int(match[3])])
     return written(value)
 
 

@@ -83,7 +83,7 @@ def _served(joined: Cluster) -> Iterator[Served]:
             continue
         for pod in surface.pods:
             container, ran = _serving(pod, surface.deployments)
-            if container is None or _is_patched(manifest, container) or _claims_others(joined, manifest, pod):
+            if container is None or is_patched(manifest, container) or _claims_others(joined, manifest, pod):
                 continue
             key = (pod.spec.at, container.node.at)
             if key not in seen:
@@ -122,7 +122,7 @@ def _around(pod: Pod, at: Location) -> Container | None:
     return max(before, key=lambda one: one.node.at.line, default=None)
 
 
-def _is_patched(manifest: Manifest, container: Container) -> bool:
+def is_patched(manifest: Manifest, container: Container) -> bool:
     """Whether a container stands in the patch of an overlay: what it lacks may stand in the base, judged by itself."""
     return bool(manifest.overlay) and not manifest.guessed and container.node.at.path != manifest.at.path
 
@@ -134,6 +134,7 @@ class Resources:
     only_requested: Node | None  # the card in `requests`, without one in `limits`
     memory: Node | None  # where a limit on memory belongs
     node: Node  # `limits`, or what is nearest to it
+    whole: Node  # all that is asked for, or what is nearest to it
 
 
 def resources(holder: Node) -> Resources:
@@ -149,6 +150,7 @@ def resources(holder: Node) -> Resources:
         asked if asked is not None and not limited and not claimed else None,
         place if known and not limits.get("memory") else None,
         place,
+        node or holder,
     )
 
 

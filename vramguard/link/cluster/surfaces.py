@@ -28,7 +28,7 @@ SERVING: Final = frozenset(
     )
 )
 # Kinds that run a server as long as it is asked for; it serves a model if what it runs does.
-_RUNNING: Final = frozenset(
+RUNNING: Final = frozenset(
     (
         *("Deployment", "StatefulSet", "ReplicaSet", "DaemonSet", "Rollout", "LeaderWorkerSet", "Service", "Pod"),
         *("Model", "StormService", "RayClusterFleet"),
@@ -130,7 +130,7 @@ def _of_object(
     cluster: Cluster, manifest: Manifest, keys: list[tuple[str, str]], deployments: list[Deployment]
 ) -> Surface | None:
     kind = manifest.kind
-    if kind in BATCH or kind in PATTERNS or (kind not in SERVING and kind not in _RUNNING):
+    if kind in BATCH or kind in PATTERNS or (kind not in SERVING and kind not in RUNNING):
         return None
     if any(one.training for one in deployments) or (kind == "Workspace" and not manifest.node.get("inference")):
         return None

@@ -56,6 +56,18 @@ def _endpoints() -> Mapping[str, frozenset[str]]:
     return {str(row["engine"]): frozenset(map(str, row["paths"])) for row in load("workloads")["endpoint"]}
 
 
+@cache
+def engines() -> frozenset[str]:
+    """The engines whose endpoints are known."""
+    return frozenset(_endpoints()) - {"any"}
+
+
+@cache
+def programs() -> Mapping[str, str]:
+    """The engines by the program that starts them."""
+    return {str(name): str(row["engine"]) for row in load("workloads")["endpoint"] for name in row.get("programs", ())}
+
+
 def is_shallow(path: str, engine: str | None) -> bool:
     """Whether an endpoint answers 200 as long as the process lives; of an unknown engine, where all do so."""
     plain = path.partition("?")[0].rstrip("/") or "/"

@@ -49,6 +49,8 @@ _OF_REQUEST: Final = frozenset(
 # Words before `status` in a path that leave it the service's own: the status of a task or of a limit is no health.
 _GENERAL: Final = re.compile(r"api|v\d+|health|server|service|system|app|status|internal|admin|monitoring|_*")
 _WELL: Final = frozenset({"healthy", "ok", "alive", "up", "live", "ready"})
+# What the rows of `aside` touch: the machine tells whether there is a card, a file or an object, and no model's answer.
+_TOUCHES: Final = {"shallow": (), "store": ("store",), "machine": ("state",)}
 _DEEP: Final = 4
 _ROUTES: Final = 4  # of an application's health that are shown
 
@@ -160,7 +162,9 @@ class Health:
     # What a route touches.
 
     def touched(self, routine: Routine, depth: int = 0) -> set[str]:
-        """What a function touches beyond constants: store, model, state. Empty: its answer is always the same."""
+        """What a function touches beyond constants: store, model, state; `call` beside it where that calls what nobody
+        here knows. Empty: its answer is always the same.
+        """
         found: set[str] = set()
         if depth > _DEEP or self.waits.models.get(routine):
             return {"model"}
@@ -187,9 +191,9 @@ class Health:
             return set().union(*(self.touched(one, depth + 1) for one in own if one is not call.routine))
         row = table("aside", "aside").among(self.code.meanings.called(call))
         if row is not None:
-            return {"store"} if row["kind"] == "store" else set()
+            return set(_TOUCHES[row["kind"]])
         is_text = function.node.op == "attr" and function.node.name in _TEXT
-        return self._held(function) if is_text else {"state"}
+        return self._held(function) if is_text else {"state", "call"}
 
     def _held(self, ref: Ref) -> set[str]:
         """What a method of a text or a table is called on: state, where it is a table of the module that is filled."""
@@ -303,13 +307,13 @@ class Health:
             if self.is_health(surface):
                 continue
             for routine in self.serving.reached(surface.routine, beside=True):
-                for call in self._asks.get(routine, ()):
+                for call in self.asks.get(routine, ()):
                     route = self.path(surface) or surface.routine.function.name
                     return Step(call.at, f"`{route}` asks the model: `{self.code.written(call)}(…)`")
         return None
 
     @property
-    def _asks(self) -> dict[Routine, list[Ref]]:
+    def asks(self) -> dict[Routine, list[Ref]]:
         if not hasattr(self, "_known"):
             self._known: dict[Routine, list[Ref]] = defaultdict(list)
             for call, row in self.code.calls("output"):
@@ -319,7 +323,7 @@ class Health:
 
     def _beside(self, surfaces: list[Surface]) -> Step | None:
         """A route that is named for a model's answers, in a repository that has a model."""
-        if not self._asks:
+        if not self.asks:
             return None
         for surface in surfaces:
             path = self.path(surface)
@@ -331,6 +335,11 @@ class Health:
         return None
 
 
+def health(facts: Facts) -> Health:
+    """What is known of health routes, joined once."""
+    return facts.once("health", Health)
+
+
 def health_routes(facts: Facts) -> tuple[HealthRoute, ...]:
     """The health of each application."""
-    return facts.once("health-routes", lambda facts: tuple(Health(facts).routes()))
+    return facts.once("health-routes", lambda facts: tuple(health(facts).routes()))

@@ -17,6 +17,7 @@ from vramguard.link.code import program
 from vramguard.link.code.clocks import beats, timed_deployments
 from vramguard.link.code.dags import dags
 from vramguard.link.code.meaning import Own
+from vramguard.link.code.orchestrators import timed
 from vramguard.link.code.outputs import joined
 from vramguard.link.code.program import Ref
 from vramguard.link.code.reading import Reader
@@ -26,7 +27,7 @@ from vramguard.link.code.words import text, texts, tokens, values, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vramguard.facts import Facts
     from vramguard.link.code import Code
@@ -65,6 +66,7 @@ _TAKES: Final = frozenset({
     "receive_messages", "receive", "consume", "dequeue", "basic_get", "xread", "xreadgroup", "pull",
 })  # fmt: skip
 _CRON: Final = ("cron", "interval", "rrule", "schedule", "schedules")
+_TIMES: Final = ["schedule", "schedule_interval", "timetable"]  # of a graph of Airflow
 
 
 class Triggers:
@@ -82,7 +84,7 @@ class Triggers:
         seen = set[tuple[str, int]]()
         finders = (
             *(self._scored, self._called, self._decorated, self._served, self._tabled, self._dags),
-            *(self._loops, self._handled, self._consumed),
+            *(self._orchestrated, self._loops, self._handled, self._consumed),
         )
         for one in itertools.chain.from_iterable(find() for find in finders):
             key = one.at.path, one.at.line
@@ -155,7 +157,7 @@ class Triggers:
                 if row is not None and start is not None and (not needs or self._is_set(ref, needs)):
                     kind = "event" if needs and self._is_event(ref, needs) else row["kind"]
                     if kind == "clock" or routine in self.starts.plain:
-                        yield self._entered(kind, ref, start)
+                        yield self._entered(kind, self._said_at(ref, needs or ()), start, self.code.written(ref))
 
     def _is_set(self, call: Ref, words: list[str]) -> bool:
         """Whether one of some keywords is there, and not none."""
@@ -164,6 +166,11 @@ class Triggers:
             if found is not None:
                 return not all(one.node.name in _NEVER for one in values(self.code, found))
         return False
+
+    def _said_at(self, call: Ref, words: Iterable[str]) -> Ref:
+        """Where a call says when it runs: the value of its schedule where that stands in it, else itself."""
+        found = (self.code.argument(call, word) for word in words if call.node.op == "call")
+        return next((one for one in found if one is not None and one.at.line >= call.at.line), call)
 
     def _is_event(self, call: Ref, words: list[str]) -> bool:
         """A data set in the place of a clock."""
@@ -200,10 +207,18 @@ class Triggers:
 
     def _dags(self) -> Iterator[RetrainTrigger]:
         for dag in dags(self.code, self.starts):
-            kind = "event" if self._is_event(dag.call, ["schedule", "schedule_interval", "timetable"]) else "clock"
-            if self._is_set(dag.call, ["schedule", "schedule_interval", "timetable"]):
+            kind = "event" if self._is_event(dag.call, _TIMES) else "clock"
+            if self._is_set(dag.call, _TIMES):
                 gate = dag.gate.at if dag.gate is not None else None
-                yield self._entered(kind, dag.call, dag.start, gate=gate)
+                place = self._said_at(dag.call, _TIMES)
+                yield self._entered(kind, place, dag.start, self.code.written(dag.call), gate=gate)
+
+    def _orchestrated(self) -> Iterator[RetrainTrigger]:
+        """`ScheduleDefinition(job=…)`, `create_recurring_run(…)`, `@schedule` of a flow's class."""
+        for one in timed(self.code, self.starts):
+            start = self._clocked(one.routine) if one.routine is not None else Start(one.place, None, "job", sure=False)
+            if start is not None:
+                yield self._entered(one.kind, one.place, start, one.what)
 
     def _loops(self) -> Iterator[RetrainTrigger]:
         """`while True: train(); time.sleep(3600)`."""

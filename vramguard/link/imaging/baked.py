@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Final
 
 from vramguard import data
-from vramguard.facts import LockedModel, WeightFile
+from vramguard.facts import Deployment, LockedModel, WeightFile
 from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.families import architecture
 from vramguard.shell import commands
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from vramguard.facts import Facts, Word
+    from vramguard.facts.imaging import Copied
     from vramguard.link.imaging.recipes import Last
     from vramguard.shell import Command
 
@@ -34,6 +35,7 @@ _SMALL: Final = re.compile(
     r"distil|opt-125m|gpt2$|(?:^|[-_])\d{2,3}m(?:[-_]|$)",
     re.IGNORECASE,
 )
+_LOADED: Final = re.compile(r"[\w.-]+(?:/[\w.-]+)+\.(?:gguf|safetensors)")  # beside the program, by a relative path
 _BYTES: Final = {"bfloat16": 2, "float16": 2, "float32": 4}
 _PARTIAL: Final = ("--include", "--exclude", "allow_patterns", "ignore_patterns")
 
@@ -132,14 +134,30 @@ def _size(facts: Facts, model: str) -> int | None:
 def _copied(facts: Facts, last: Last) -> Iterator[Baked]:
     """Files of weights of the repository itself that a COPY takes along, where their headers say how large they are."""
     weights = [one for one in facts.of(WeightFile) if one.bytes]
+    loaded = _loaded(facts)
     folder = last.path.rpartition("/")[0]
-    for stage in last.lineage if weights else ():
+    for stage in last.lineage if weights or loaded else ():
         for copy in stage.copies:
             if copy.stage:
                 continue
             inside = [one for one in weights if any(_within(one.at.path, folder, path) for path in copy.sources)]
             if inside:
                 yield Baked(copy.at, inside[0].at.path, sum(one.bytes for one in inside))
+            elif (path := next((path for path in loaded if _named(copy, path)), "")) and copy.target:
+                yield Baked(copy.at, path)
+
+
+def _loaded(facts: Facts) -> list[str]:
+    """Files of weights that programs of the repository load, and that are put beside them before an image is built."""
+    found = [one.model for one in facts.of(Deployment) if not one.declared and isinstance(one.model, str)]
+    plain = [model.replace("\\", "/").removeprefix("./") for model in found]
+    return sorted({path for path in plain if _LOADED.fullmatch(path) and not _SMALL.search(path)} - facts.paths)
+
+
+def _named(copy: Copied, path: str) -> bool:
+    """Whether a COPY names the folder of a file, or the file: one of all that there is says nothing of weights."""
+    sources = [source.removeprefix("./").strip("/").rstrip("*").rstrip("/") for source in copy.sources]
+    return any(source and source != "." and (path == source or path.startswith(f"{source}/")) for source in sources)
 
 
 def _within(path: str, folder: str, source: str) -> bool:

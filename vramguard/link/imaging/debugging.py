@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard import data
 from vramguard.facts import DebugSetting, Deployment, Launch, Manifest, Recipe, Reference, ScriptText, Texts, Word
-from vramguard.link.cluster import owner_of
+from vramguard.link.cluster import cluster, owner_of
 from vramguard.link.cluster.pods import BATCH
 from vramguard.link.imaging.recipes import lasts
 from vramguard.shell import commands
+from vramguard.source import Location
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from vramguard.facts import Facts
     from vramguard.facts.nodes import Node
-    from vramguard.source import Location
 
 # What is for people at work, by the path's words, or by a service's or an overlay's name.
 _FOR_PEOPLE: Final = re.compile(
@@ -52,6 +52,7 @@ def left_on(facts: Facts) -> Iterator[Left]:
     yield from _services(facts)
     yield from _made(facts)
     yield from _held(facts)
+    yield from _configured(facts)
     settings = [one for one in facts.of(DebugSetting) if one.model and not is_for_people(one.at.path)]
     starts = _starts(facts) if settings else ""
     for one in settings:
@@ -103,7 +104,7 @@ def _launched(facts: Facts) -> Iterator[Left]:
             continue
         for name, value in launch.env.items():
             yield from _variable(name, value, launch.name)
-        yield from _options(_words(launch), launch.name)
+        yield from _options(_words(launch), launch.name, launch.image.text if launch.image else "")
 
 
 def _services(facts: Facts) -> Iterator[Left]:
@@ -118,7 +119,20 @@ def _services(facts: Facts) -> Iterator[Left]:
                 yield from _variable(variable, value, name)
             if _is_deployed(node):
                 words = (*node.get("entrypoint").words(), *node.get("command").words())
-                yield from _options(_split(words), name)
+                for left in _options(_split(words), name, node.get("image").text):
+                    yield left._replace(at=_line_of(left, project.node))
+
+
+def _line_of(left: Left, node: Node) -> Location:
+    """The line of an option within a text of several lines that a document folds into one."""
+    at, option = left.at, left.written.rpartition(" ")[2]
+    if node.inside is not None or at.end_line <= at.line:
+        return at
+    for number in range(at.line, at.end_line + 1):
+        line = node.document.lines[number - 1] if number <= len(node.document.lines) else ""
+        if (found := re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", line)) is not None:
+            return Location(at.path, number, found.start() + 1, number, found.end() + 1)
+    return at
 
 
 def _environment(node: Node) -> Iterator[tuple[str, Word]]:
@@ -167,13 +181,15 @@ def _inner(words: Sequence[Word]) -> list[Word]:
     return found
 
 
-def _options(words: Sequence[Word], whose: str) -> Iterator[Left]:
+def _options(words: Sequence[Word], whose: str, image: str = "") -> Iterator[Left]:
+    """Options of a program that is among the words, or that an image of its name starts."""
     names = {word.text.rpartition("/")[2] for word in words}
+    names.add(image.partition("@")[0].rpartition("/")[2].partition(":")[0])
     for row in data.load("debugging")["option"]:
         program = next((name for name in row["programs"] if name in names), None)
         word = next((word for word in words if word.text == row["option"]), None)
         if program and word is not None:
-            yield Left(word.at, f"{program} {row['option']}", row["what"], slows=True, whose=whose)
+            yield Left(word.at, f"{program} {row['option']}", row["what"], slows=row["slows"], whose=whose)
 
 
 def _script(launch: Launch) -> Iterator[Left]:
@@ -214,6 +230,15 @@ def _held(facts: Facts) -> Iterator[Left]:
         if known and not is_for_people(f"{held.at.path} {held.name}"):
             for name, value in held.values.items():
                 yield from _variable(name, value, held.name)
+
+
+def _configured(facts: Facts) -> Iterator[Left]:
+    """What a program's own configuration switches on."""
+    for row in data.load("debugging")["setting"]:
+        for config in cluster(facts).configured(row["form"]):
+            node = config.node.get(*row["keys"])
+            if node.value is True and not is_for_people(config.at.path):
+                yield Left(node.at, f"{row['keys'][-1]}: true", row["what"], slows=False, whose=config.form)
 
 
 def _taken(launch: Launch) -> Iterator[Reference]:

@@ -22,6 +22,7 @@ from vramguard.link.code.triggers import starting, steps_of
 from vramguard.link.code.words import literal
 from vramguard.link.pipelines import known
 from vramguard.link.pipelines.parts import Job, Pipeline, Step
+from vramguard.link.pipelines.scripts import Scripts, is_of_use
 from vramguard.shell import commands
 from vramguard.shell.prefixes import unwrapped
 from vramguard.source import Location
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
 _EXPRESSION: Final = re.compile(r"\$\{\{[^{}\n]{0,500}\}\}|\{\{[^{}\n]{0,500}\}\}")
 _PYTHON: Final = re.compile(r"(?:\S*/)?python[\d.]*$")
 _RUNNERS: Final = re.compile(
-    r"^(uv run( --\S+( [\w.]+)?)*?|(poetry|pipenv|pdm|rye|hatch) run|pixi run( -e \S+)?|micromamba run -n \S+"
+    r"^(uv run( --(with|extra|group|project|directory|env-file|package|python) \S+| --\S+| -q)*"
+    r"|(poetry|pipenv|pdm|rye|hatch) run|pixi run( -e \S+)?|micromamba run -n \S+"
     r"|conda run (-n|-p|--name) \S+|time|xvfb-run( -a)?) "
 )
 _LAUNCHERS: Final = re.compile(
@@ -48,8 +50,6 @@ _TRIES: Final = re.compile(
     r"(^| )--?(dry-run|dryrun|help|version|smoke(-test)?|check-only|plan|test)( |=|$)"
     r"|\.py (compile|build|lint|validate|render|export)( |$)"
 )
-_EXACT: Final = re.compile(r"(gnu_)?(prod|production|champion|live)", re.IGNORECASE)
-_FROM: Final = re.compile(r"^(from|source|src|previous|old|baseline)", re.IGNORECASE)
 _DAG: Final = re.compile(r"/dags/([\w.~-]{1,200})/dagRuns|^airflow dags trigger (?:-\S+ )*([\w.~-]{1,200})")
 _WORKFLOW: Final = re.compile(
     r"workflows/([\w.-]{1,100}\.ya?ml)/dispatches|^gh workflow run (?:-\S+ \S+ )*\"?([\w.-]{1,100})"
@@ -57,6 +57,9 @@ _WORKFLOW: Final = re.compile(
 _SUBMITTED: Final = re.compile(
     r"^argo submit\b.*--from[ =](?:clusterworkflowtemplate|workflowtemplate|cronwf)/([\w.-]{1,200})"
 )
+_SCRIPTED: Final = frozenset(("train", "deploy", "promote", "keep", "bump", "dispatch"))
+_FLOW: Final = "prefect:"
+_NESTED: Final = 2  # scripts that run scripts
 _MOST: Final = 400  # commands of one step
 
 
@@ -105,6 +108,8 @@ class Acts:
         self.code = program(facts)
         self.starts = starting(facts)
         self._of: dict[int, tuple[Act, ...]] = {}
+        self.scripts = Scripts(facts)
+        self._within = 0  # scripts that run one another
 
     @cached_property
     def promoting(self) -> Mapping[Routine, list[Promoting]]:
@@ -141,7 +146,9 @@ class Acts:
 
     def _step(self, step: Step, job: Job) -> Iterator[Act]:
         there = known.says("deploy-job", f"{job.key} {job.label} {step.name} {job.runner}") and not self.tries(job)
-        if step.uses:
+        if step.uses.startswith(_FLOW):
+            yield from self._flow(step)
+        elif step.uses:
             yield from self._action(step)
         script = step.script
         remote = any(row.kind == "remote" for row in known.action(step.uses))
@@ -167,11 +174,15 @@ class Acts:
             line, there = words[-1].text, True
         act = Act("", command.at, line, step)
         said = {**step.env, **{name: word.text for name, word in {**command.env, **env}.items()}}
-        yield from self._run(line, act, said)
+        found = [*self._run(line, act, said), *self._shell(line, act, there=there)]
+        yield from found
         text, shown = _program(command, words)
         if text and known.says("fits", text):
             yield replace(act, kind="train", command=shown)
         for row in known.doings(line):
+            told = row.kind == "deploy" and (self.scripts.of(line) or any(one.kind != "train" for one in found))
+            if row.weak and (told or _TRIES.search(line) or any(one.kind == row.kind for one in found)):
+                continue  # what runs says itself what it does
             if row.there and not (there and (known.says("serving", line) or not known.says("staging", line))):
                 continue
             if row.kind == "train" and (_TRIES.search(line) or self._is_resolved(line)):
@@ -179,14 +190,27 @@ class Acts:
             yield replace(act, kind=row.kind, sure=not row.weak, after=row.after)
         yield from self._elsewhere(line, act)
 
+    def _shell(self, line: str, act: Act, *, there: bool) -> Iterator[Act]:
+        """What a script of the repository does that a shell runs, at the place of the command."""
+        script = None if _TRIES.search(line) or self._within >= _NESTED else self.scripts.of(line)
+        if script is None:
+            return
+        self._within += 1
+        first = Evidence(act.at, f"`{act.shown}` runs `{script.at.path}`")
+        for command in commands(script.text)[:_MOST]:
+            for one in self._command(command, act.step, there=there):
+                if one.kind in _SCRIPTED:
+                    second = one.steps or (Evidence(one.at, f"`{one.shown}`"),)
+                    yield replace(one, at=act.at, steps=(first, *second))
+        self._within -= 1
+
     def _elsewhere(self, line: str, act: Act) -> Iterator[Act]:
         """Another pipeline that a command starts."""
         if match := _DAG.search(line):
             steps = self._dags.get(match[1] or match[2])
             if steps is not None:
-                yield replace(
-                    act, kind="train", steps=(Evidence(act.at, "it starts a graph"), *steps), after="elsewhere"
-                )
+                first = Evidence(act.at, "it starts a graph")
+                yield replace(act, kind="train", steps=(first, *steps), after="elsewhere")
         if match := _WORKFLOW.search(line) or _SUBMITTED.search(line):
             yield replace(act, kind="dispatch", after=match[1] or match[match.lastindex or 1])
 
@@ -237,7 +261,7 @@ class Acts:
             yield replace(act, kind="train", sure=False, steps=(Evidence(act.at, f"it runs `{act.script}`"),))
         for routine in self.code.reaches(top):
             for one in self.promoting.get(routine, ()):
-                if not _is_serving(one, line, env):
+                if not is_of_use(one, line, env):
                     yield replace(act, kind="keep", after=str(one.row["kind"]))
                     continue
                 target = f" ({one.target})" if one.target else ""
@@ -249,6 +273,12 @@ class Acts:
                 yield replace(
                     act, kind=kind, steps=steps, sure=not trains, after="push" if one.row["kind"] == "push" else ""
                 )
+
+    def _flow(self, step: Step) -> Iterator[Act]:
+        """What a flow does that an orchestrator runs by its entry point."""
+        entry = step.uses.removeprefix(_FLOW)
+        for routine in self.starts.entry(entry):
+            yield from self._of_code(routine, Act("", step.at, entry, step, script=routine.path), "", {})
 
     def _flagged(self, top: Routine, line: str) -> Start | None:
         """What a script starts only where a flag says so, of a command line that has flags."""
@@ -269,7 +299,7 @@ class Acts:
             if row.kind == "keep" and "upload-artifact" in step.uses and not known.says("artefact", given):
                 continue
             if row.kind == "push-image":
-                tags = step.given.get("tags", "")
+                tags = " ".join(step.given.get("tags", "").replace(",", " ").split())
                 if (
                     step.given.get("push", "").lower() == "true"
                     and known.says("model", tags)
@@ -319,22 +349,6 @@ def plain(line: str) -> str:
 
 def _file(words: list[str]) -> str:
     return next((word for word in words if word.endswith(".py")), "")
-
-
-def _is_serving(one: Promoting, line: str, env: Mapping[str, str]) -> bool:
-    """Whether a promotion is of the model in use: as its code says, its command's words, or its variables."""
-    if one.target in env:
-        return _EXACT.fullmatch(env[one.target]) is not None
-    words = [word.strip("\"'") for word in re.split(r"[\s=]+", line)]
-    given = [value for name, value in env.items() if not _FROM.match(name)]
-    if any(map(_EXACT.fullmatch, words)):
-        return True
-    if any(map(_BEFORE.fullmatch, words)):
-        return False
-    return one.serving is True or (one.serving is None and any(map(_EXACT.fullmatch, given)))
-
-
-_BEFORE: Final = re.compile(r"staging|stage|dev|development|candidate|challenger|shadow|test", re.IGNORECASE)
 
 
 # ---- commits

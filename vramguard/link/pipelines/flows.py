@@ -241,7 +241,8 @@ class Flows:
                 continue
             act = next((act for act in self.acts.of(job) if act.kind in _OUTWARD), None)
             said = f"{job.key} {job.label}"
-            if act is None and job.steps and known.says("deploying", said) and not known.says("beside", said):
+            runs = any(step.image or step.script for step in job.steps)  # else only a template that stands elsewhere
+            if act is None and runs and known.says("deploying", said) and not known.says("beside", said):
                 act = _named(job)
             if act is not None:
                 steps = (Evidence(trains.at, f"`{trains.shown}` trains"), Evidence(job.at, f"then `{job.key}` runs"))

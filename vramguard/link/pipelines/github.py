@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from vramguard.link.pipelines.answers import Answers
 from vramguard.link.pipelines.parts import Job, Pipeline, Step, Trigger
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def _job(key: str, node: Node, env: Mapping[str, str]) -> Job:
     return Job(
         node.at,
         key,
-        tuple(_step(one, own) for one in node.get("steps").list() if isinstance(one.value, dict)),
+        tuple(_steps(node.get("steps"), own)),
         tuple(word.text for word in node.get("needs").words()),
         place.at if name else None,
         name,
@@ -103,14 +104,25 @@ def _job(key: str, node: Node, env: Mapping[str, str]) -> Job:
     )
 
 
-def _step(node: Node, env: Mapping[str, str]) -> Step:
+def _steps(node: Node, env: Mapping[str, str]) -> Iterator[Step]:
+    """The steps of a job: what one is given is filled with what those before it have answered."""
+    answers = Answers()
+    for one in node.list():
+        if isinstance(one.value, dict):
+            own = {**env, **_texts(one.get("env"))}
+            given = {key: answers.filled(text, own) for key, text in _texts(one.get("with")).items()}
+            answers.note(one.get("id").text, one.get("run").text, one.get("uses").text, given, own)
+            yield _step(one, given, own)
+
+
+def _step(node: Node, given: Mapping[str, str], env: Mapping[str, str]) -> Step:
     return Step(
         node.at,
         node.get("name").text,
         node.get("run").word(),
         node.get("uses").text,
-        _texts(node.get("with")),
-        {**env, **_texts(node.get("env"))},
+        given,
+        env,
         "",
         node.get("if").text,
         _lenient(node),

@@ -58,7 +58,7 @@ class Models:
             return applied
         said = f"{job.key} {job.label} {act.step.name} {act.command} {pipeline.name}"
         own = f"{job.key} {job.label} {act.step.name} {act.command}"
-        if known.says("beside", own) and not known.says("model", own):
+        if known.says("tracking", own) or (known.says("beside", own) and not known.says("model", own)):
             return False
         if known.says("model", f"{said} {' '.join(act.step.env)} {' '.join(act.step.given.values())}"):
             return self.any

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vramguard.discover import is_pattern, matcher
-from vramguard.facts import CodeOwners
+from vramguard.facts import CodeOwners, PathClass
 from vramguard.facts.outputs import Step as Evidence
 from vramguard.facts.values import UNREAD
-from vramguard.link.pipelines import HOSTED
+from vramguard.link.pipelines import HOSTED, known
 from vramguard.source import Location
 
 if TYPE_CHECKING:
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Facts
     from vramguard.facts.pipelines import OwnerRule
+    from vramguard.link.pipelines.acts import Act
     from vramguard.link.pipelines.flows import Flows
     from vramguard.link.pipelines.models import Models
+    from vramguard.link.pipelines.parts import Job, Pipeline
 
 _MAX_WILDCARDS: Final = 5  # of a pattern
 _PLACES: Final = (".github/", "", "docs/", ".gitlab/")  # in the order in which GitHub looks
@@ -98,30 +100,55 @@ def _owned(path: str, rules: list[tuple[Callable[[str], bool], OwnerRule]]) -> b
 
 
 def _without(flows: Flows, models: Models) -> Iterator[Unowned]:
-    """One finding, where training or deployment is defined."""
-    own = [one for one in flows.all if one.form in HOSTED and _HERE.match(one.at.path)]
+    """One finding, where training or deployment is defined: in a forge's pipeline, else in one of a cluster."""
+    hosted = [one for one in flows.all if one.form in HOSTED and _HERE.match(one.at.path)]
+    hosted = [one for one in hosted if flows.facts.classify(one.at.path) not in UNREAD]
     by_itself = {one.at.path for one in flows.retraining()}
     found: list[tuple[int, str, Location, str]] = []
-    for pipeline in own:
-        for job in pipeline.jobs:
-            for act in flows.acts.of(job):
-                if flows.acts.tries(job, pipeline) or flows.facts.classify(pipeline.at.path) in UNREAD:
-                    continue
-                rank = _rank(
-                    act.kind,
-                    models.concerns(pipeline, job, act)
-                    if act.kind in ("deploy", "promote", "bump")
-                    else act.sure or pipeline.at.path in by_itself,
-                )
-                if rank is not None:
-                    path = pipeline.at.path
-                    verb = "trains" if act.kind == "train" else "brings into use"
-                    found.append((rank - 2 * (path in by_itself), path, act.at, f"`{act.shown}` {verb} a model"))
+    for pipeline in hosted:
+        path = pipeline.at.path
+        for job, act in _acts(flows, pipeline):
+            if act.kind == "train" and act.script and flows.facts.classify(act.script) in _ASIDE:
+                continue
+            counts = (
+                models.concerns(pipeline, job, act)
+                if act.kind in ("deploy", "promote", "bump")
+                else act.sure or path in by_itself
+            )
+            rank = _RANKS.get(act.kind) if counts else None
+            if rank is not None:
+                found.append((rank - 2 * (path in by_itself), path, act.at, _said(act)))
+    found = found or list(_named(flows, hosted)) or list(_of_cluster(flows))
     for _, path, at, said in sorted(found)[:1]:
         yield Unowned(Location(path), "", path, 0, (Evidence(at, said),))
 
 
-def _rank(kind: str, counts: bool) -> int | None:  # noqa: FBT001
-    if not counts:
-        return None
-    return {"train": 1, "promote": 2, "deploy": 3, "bump": 4}.get(kind)
+_ASIDE: Final = (*UNREAD, PathClass.EXAMPLE, PathClass.DOCS)
+_RANKS: Final = {"train": 1, "promote": 2, "deploy": 3, "bump": 4}
+
+
+def _acts(flows: Flows, pipeline: Pipeline) -> Iterator[tuple[Job, Act]]:
+    for job in pipeline.jobs:
+        if not flows.acts.tries(job, pipeline):
+            yield from ((job, act) for act in flows.acts.of(job))
+
+
+def _said(act: Act) -> str:
+    return f"`{act.shown}` {'trains' if act.kind == 'train' else 'brings into use'} a model"
+
+
+def _named(flows: Flows, hosted: list[Pipeline]) -> Iterator[tuple[int, str, Location, str]]:
+    """Pipelines that are there for training by their names, of a repository whose code trains."""
+    for one in hosted if flows.acts.starts.down else ():
+        said = f"{one.name} {one.at.path.rpartition('/')[2]}"
+        if known.says("training", said) and not known.says("no-training", said):
+            yield 0, one.at.path, one.at, f"`{one.name}` is there for training, as its name says"
+
+
+def _of_cluster(flows: Flows) -> Iterator[tuple[int, str, Location, str]]:
+    """Pipelines of a cluster that run scripts of this repository which train or promote."""
+    for pipeline in flows.all:
+        shown = flows.facts.classify(pipeline.at.path) in _ASIDE
+        for _, act in () if shown or pipeline.form in HOSTED else _acts(flows, pipeline):
+            if act.script and (act.kind == "promote" or (act.kind == "train" and act.sure)):
+                yield 0, pipeline.at.path, act.at, _said(act)

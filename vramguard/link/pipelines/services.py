@@ -1,7 +1,8 @@
-"""Pipelines of GitLab, Azure and CircleCI.
+"""Pipelines of GitLab, Azure and CircleCI; flows that Prefect runs.
 
 docs.gitlab.com, "CI/CD YAML syntax"; learn.microsoft.com, "YAML schema reference for Azure Pipelines" and "Manual
-Validation task"; circleci.com, "Configuration reference".
+Validation task"; circleci.com, "Configuration reference"; docs.prefect.io, "Define deployments with YAML" (schedules,
+active, entrypoint).
 """
 
 from __future__ import annotations
@@ -228,3 +229,20 @@ def _circle_step(node: Node, env: Mapping[str, str]) -> Step:
     uses = "" if script else next((key for key, _ in node.items()), node.text)
     when = "always()" if run.get("when").text == "always" else ""
     return Step(node.at, run.get("name").text, script, uses, env=env, condition=when)
+
+
+def prefect(manifest: Manifest) -> Iterator[Pipeline]:
+    """The deployments of a prefect.yaml: the flow that each runs, and its clocks that are not switched off."""
+    for node in islice(manifest.node.get("deployments").list(), MOST):
+        clocks = [*node.get("schedules").list(), node.get("schedule")]
+        timed = [
+            one.get(key)
+            for one in clocks
+            for key in ("cron", "interval", "rrule")
+            if one.get(key) and one.get("active").text != "false"
+        ]
+        name = node.get("name").text or "a deployment"
+        entry = node.get("entrypoint")
+        step = Step(entry.at, name, uses=f"prefect:{entry.text}")
+        triggers = tuple(Trigger(one.at, "clock", "schedule") for one in timed)
+        yield Pipeline(node.at, "prefect", name, triggers, (Job(node.at, name, (step,)),) if entry else ())

@@ -13,12 +13,14 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vramguard.facts import Deployment
 from vramguard.facts.outputs import Step as Evidence
+from vramguard.facts.values import UNREAD
 from vramguard.link.cluster import cluster
 from vramguard.source import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from vramguard.facts import Facts, Manifest, Word
     from vramguard.facts.nodes import Node
@@ -53,11 +55,11 @@ def moving(facts: Facts) -> Iterator[Moving]:
     """Every such reference, once for each place."""
     held = cluster(facts)
     seen: set[Location] = set()
-    for surface in held.surfaces:
-        for one in (*_polled(surface), *_synced(held, surface)):
-            if one.at not in seen:
-                seen.add(one.at)
-                yield one
+    found = (one for surface in held.surfaces for one in (*_polled(surface), *_synced(held, surface)))
+    for one in (*found, *_scripted(held)):
+        if one.at not in seen:
+            seen.add(one.at)
+            yield one
 
 
 # ---- servers that look themselves
@@ -107,11 +109,37 @@ def _references(surface: Surface, manifest: Manifest) -> Iterator[tuple[Location
         word = node.word()
         if word and word.known and (_LATEST.search(word.text) or not _VERSIONED.search(word.text.partition("://")[2])):
             yield node.at, word.text
-    for one in surface.deployments:
+    yield from _of_hub(surface.deployments)
+
+
+def _of_hub(deployments: Iterable[Deployment]) -> Iterator[tuple[Location, str]]:
+    """Models of the hub whose revision nobody names."""
+    for one in deployments:
         if isinstance(one.model, str) and one.revision is None and _REMOTE.match(one.model) is None:
             place = one.places.get("model")
             if place is not None and _HUB.fullmatch(one.model):
                 yield place, f"{one.model} without a revision"
+
+
+def _scripted(held: Cluster) -> Iterator[Moving]:
+    """What a ConfigMap's script launches, and a pod mounts: the ConfigMap is what is applied."""
+    scripts = held.of("ConfigMap")
+    for one in held.facts.of(Deployment) if scripts else ():
+        within = [script for script in scripts if script.at.path == one.at.path and script.at.line <= one.at.line]
+        if one.declared or not within or held.facts.classify(one.at.path) in UNREAD:
+            continue
+        holder = max(within, key=lambda script: script.at.line)
+        surface = next((surface for surface in held.surfaces if _mounts(surface, holder)), None)
+        by = _applied_by(held, holder) if surface is not None else None
+        if surface is not None and by is not None:
+            for at, reference in _of_hub((one,)):
+                yield Moving(at, surface.name, reference, by[0], (Evidence(by[1], by[2]),))
+
+
+def _mounts(surface: Surface, holder: Manifest) -> bool:
+    """Whether a pod of a surface takes a ConfigMap for a volume."""
+    volumes = (volume for pod in surface.pods for volume in pod.spec.get("volumes").list())
+    return any(volume.get("configMap", "name").text == holder.name for volume in volumes)
 
 
 def _uris(node: Node, depth: int) -> Iterator[Node]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Manifest
     from vramguard.facts.nodes import Node
+    from vramguard.link.cluster import Pod
     from vramguard.link.routes.parts import Part, Target
     from vramguard.link.routes.targets import Targets
 
@@ -80,14 +81,14 @@ def _alb(notes: Node) -> Setting | None:
 
 
 def _linkerd(targets: Targets) -> Iterator[Part]:
+    spaces = {one.name for one in targets.cluster.of("Namespace") if _injected(one.node.get("metadata", "annotations"))}
     for service in targets.cluster.of("Service", group="") if _used(targets) else ():
         notes = service.node.get("metadata", "annotations")
         pods = [pod for one in targets.cluster.behind(service) for pod in targets.cluster.pods_of(one)]
-        meshed = any("linkerd.io/" in key for key, _ in notes.items()) or any(
-            _injected(pod.annotations) for pod in pods
-        )
+        own = any("linkerd.io/" in key for key, _ in notes.items()) or any(_injected(pod.annotations) for pod in pods)
+        meshed = own or any(_placed(service, pod) in spaces and not _left_out(pod) for pod in pods)
         for target in targets.service(service)[:1] if meshed else ():
-            yield from _service(service, notes, target)
+            yield from _service(service, notes, target, judged=own)
 
 
 def _used(targets: Targets) -> bool:
@@ -101,11 +102,22 @@ def _of_mesh(manifest: Manifest) -> bool:
     return any("linkerd.io/" in key for place in places for key, _ in manifest.node.get(*place).items())
 
 
+def _placed(service: Manifest, pod: Pod) -> str:
+    """The namespace that a pod is made in: its owner's, or that of the Service that finds it there."""
+    return pod.owner.namespace or service.namespace
+
+
+def _left_out(pod: Pod) -> bool:
+    """Whether a pod of an injected namespace stays outside of the mesh."""
+    return pod.annotations.get("linkerd.io/inject").text == "disabled"
+
+
 def _injected(annotations: Node) -> bool:
     return annotations.get("linkerd.io/inject").text in ("enabled", "ingress")
 
 
-def _service(service: Manifest, notes: Node, target: Target) -> Iterator[Part]:
+def _service(service: Manifest, notes: Node, target: Target, *, judged: bool) -> Iterator[Part]:
+    """`judged`: the Service or its pods say by themselves that they are meshed, and not only their namespace."""
     timeout = duration(notes.get("timeout.linkerd.io/request"))
     retries = count(notes.get("retry.linkerd.io/limit"))
     yield Route(
@@ -118,6 +130,7 @@ def _service(service: Manifest, notes: Node, target: Target) -> Iterator[Part]:
         per_try=duration(notes.get("retry.linkerd.io/timeout")),
         first=duration(notes.get("timeout.linkerd.io/idle")),
         managed=True,
+        judged=judged,
         gone=service.guessed,
     )
     accrual = notes.get("balancer.linkerd.io/failure-accrual")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from vramguard.facts import Launch
 from vramguard.facts.nodes import Node
 from vramguard.facts.outputs import Step
 from vramguard.link.routes.durations import count, duration
@@ -94,21 +95,51 @@ def _routes(targets: Targets, config: Manifest, groups: Mapping[str, _Group]) ->
     timeout = next((one for held in settings for key in keys if (one := duration(held.get(key)))), None)
     retries = [one for held in settings for key in ("num_retries", "max_retries") if (one := count(held.get(key)))]
     policy = [one for held in settings for _, node in held.get("retry_policy").items() if (one := count(node))]
-    if not groups:
+    if not groups and not _registers(config):
         return
-    name, first = next(iter(groups.items()))
-    step = Step(first.node.at, f"`{name}` and {len(groups) - 1} more are its models")
+    step = _models(config, groups)
     found = [target for group in groups.values() for host in group.hosts for target in targets.upstream(config, host)]
     target = Target(found[0].name if found else "LiteLLM's models", step, streams=True, gpu=None)
     bounded = timeout or next((one for group in groups.values() for one in group.timeouts), None)
     most = max((*retries, *policy), key=lambda one: one.known or 0, default=None)
     at = settings[0].at if settings else config.node.get("model_list").at
-    yield Route(at, "LiteLLM", "LiteLLM", target, bounded, default_timeout("LiteLLM"), most, gone=config.guessed)
+    default = default_timeout("LiteLLM")
+    yield Route(
+        *(at, "LiteLLM", "LiteLLM", target, bounded, default, most),
+        gone=config.guessed or (not groups and _told_elsewhere(targets)),
+    )
     for name, group in groups.items():
         for number in group.retries:
             step = Step(group.node.at, f"`{name}` is a group of models")
             target = Target(name, step, streams=True)
             yield Route(number.at, "LiteLLM", f"LiteLLM, `{name}`", target, retries=number, judged=False)
+
+
+def _models(config: Manifest, groups: Mapping[str, _Group]) -> Step:
+    """Which models a configuration is for."""
+    if not groups:
+        return Step(config.node.get("router_settings").at, "its models are registered while it runs")
+    name, first = next(iter(groups.items()))
+    more = f" and {len(groups) - 1} more are its models" if len(groups) > 1 else " is its model"
+    return Step(first.node.at, f"`{name}`{more}")
+
+
+def _registers(config: Manifest) -> bool:
+    """Whether a configuration without models is one of its own: they come from a database, and from no other file."""
+    sections = all(config.node.get(key).value for key in ("router_settings", "litellm_settings"))
+    return sections and not config.node.get("include").value
+
+
+def _told_elsewhere(targets: Targets) -> bool:
+    """Whether a variable of something here bounds requests, where no configuration does."""
+    held = [
+        service.get("environment")
+        for project in targets.cluster.configured("compose")
+        for service in project.node.get("services").children()
+    ]
+    named = {key for node in held for key, _ in node.items()}
+    named.update(item.text.partition("=")[0] for node in held for item in node.list())
+    return "REQUEST_TIMEOUT" in named or any("REQUEST_TIMEOUT" in one.env for one in targets.cluster.facts.of(Launch))
 
 
 def _fallbacks(config: Manifest, groups: Mapping[str, _Group]) -> Iterator[Fallback]:

@@ -34,6 +34,7 @@ class Target:
     gpu: Location | None = None
     replicas: int | None = None  # None where nobody says, or an autoscaler does
     surface: Surface | None = None
+    fewest: int | None = None  # replicas that an autoscaler leaves at least, where it says so
 
     @property
     def key(self) -> tuple[str, Location | None]:

@@ -175,7 +175,14 @@ class Targets:
     def of_surface(self, surface: Surface) -> Target:
         """A surface as a target."""
         step = Step(surface.at, f"{surface.name} serves a model here")
-        return Target(surface.name, step, streams(surface), surface.gpu, self._replicas(surface), surface)
+        replicas, fewest = self._replicas(surface), self._fewest(surface)
+        return Target(surface.name, step, streams(surface), surface.gpu, replicas, surface, fewest)
+
+    def _fewest(self, surface: Surface) -> int | None:
+        manifest = surface.manifest
+        found = self._scaled.get(manifest.name, []) if manifest and not manifest.guessed else []
+        near = nearest(manifest, found) if manifest else []
+        return _least(near[0]) if len(near) == 1 else None
 
     def _replicas(self, surface: Surface) -> int | None:
         manifest = surface.manifest
@@ -188,16 +195,26 @@ class Targets:
         return number if isinstance(number, int) else None if replicas else 1
 
     @cached_property
-    def _scaled(self) -> frozenset[str]:
-        """Names of what an autoscaler scales."""
-        found = self.cluster.of(*_SCALED)
-        keys = ("scaleTargetRef", "targetRef")
-        return frozenset(one.node.get("spec", key, "name").text for one in found for key in keys)
+    def _scaled(self) -> Mapping[str, list[Manifest]]:
+        """The autoscalers, by the names of what they scale."""
+        found: dict[str, list[Manifest]] = {}
+        for one in self.cluster.of(*_SCALED):
+            for key in ("scaleTargetRef", "targetRef"):
+                if name := one.node.get("spec", key, "name").text:
+                    found.setdefault(name, []).append(one)
+        return found
 
     def named(self, name: str, at: Location) -> Target | None:
         """What is a model by its name alone."""
         word = model(name)
         return Target(name, Step(at, f"`{name}` is a model by its name ({word.name})"), word.streams) if word else None
+
+
+def _least(scaler: Manifest) -> int | None:
+    """How many replicas an autoscaler leaves at least, where it says so; one that is a template's says nothing."""
+    spec = scaler.node.get("spec")
+    number = (spec.get("minReplicas") or spec.get("minReplicaCount")).number()
+    return number if isinstance(number, int) and not scaler.guessed else None
 
 
 def streams(surface: Surface) -> bool:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vramguard import data
-from vramguard.facts import Launch, PythonMetrics
+from vramguard.facts import Launch, PythonMetrics, ScriptText, Texts
 from vramguard.facts.outputs import Step
 from vramguard.facts.values import UNREAD, Word
 from vramguard.link.cluster import cluster
+from vramguard.link.cluster.podspecs import composed
 from vramguard.link.cluster.surfaces import STREAMING
+from vramguard.link.launches import images
 from vramguard.link.telemetry import names
 from vramguard.link.telemetry.collectors import monitored, scrapes
 from vramguard.link.telemetry.expressions import asked, dashboards, rule_groups
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from vramguard.facts import Facts, Manifest
+    from vramguard.facts.nodes import Node
     from vramguard.link.cluster import Surface
     from vramguard.link.cluster.pods import Container
     from vramguard.link.telemetry.expressions import Asked, RuleGroup
@@ -124,7 +127,7 @@ def uncounted_nans(facts: Facts) -> Iterator[Gap]:
         return
     for surface in cluster(facts).surfaces:
         if _counts(surface) and facts.classify(surface.at.path) not in UNREAD:
-            for at in _unset(surface):
+            for at in _unset(facts, surface):
                 steps = (Step(manager.at, f"{manager.title} shows that monitoring is managed in this repository"),)
                 yield Gap(at, surface.name, _lacks(facts, surface), steps)
 
@@ -133,7 +136,17 @@ def _counts(surface: Surface) -> bool:
     """Whether a surface's vLLM could count: on a card, and not within Ray, whose runtime has ways of its own."""
     elsewhere = any(one.accelerator is not None for one in surface.deployments)
     own = _placed(surface) in (*_SCRAPED_HERE, "helm")
-    return surface.engine == "vllm" and own and not elsewhere and not surface.name.startswith("Ray")
+    return _is_vllm(surface) and own and not elsewhere and not surface.name.startswith("Ray")
+
+
+def _is_vllm(surface: Surface) -> bool:
+    """Whether a surface runs vLLM: by its command, or by the image of the container with the card, which tells as much
+    where a script that nobody here reads starts it.
+    """
+    container = surface.container
+    if surface.engine is not None or container is None or not container.has_gpu:
+        return surface.engine == "vllm"
+    return images.found(container.node.get("image").word()).engine == "vllm"
 
 
 def _set_in_image(facts: Facts) -> bool:
@@ -142,19 +155,43 @@ def _set_in_image(facts: Facts) -> bool:
     return any(variable in one.env for one in facts.of(Launch) if one.form == "dockerfile")
 
 
-def _unset(surface: Surface) -> Iterator[Location]:
+def _written(facts: Facts, variable: str) -> bool:
+    """Whether a script or a text that pods are given names the variable."""
+    texts = (word.text for held in facts.of(Texts) for word in held.values.values())
+    scripts = (script.text.text for script in facts.of(ScriptText))
+    return any(variable in text for text in (*texts, *scripts))
+
+
+def _unset(facts: Facts, surface: Surface) -> Iterator[Location]:
     """Where a surface should say that NaN are counted; nowhere where it does, or where that is not known."""
     variable = data.load("metrics")["nan"]["variable"]
     if any(_sets(launch, variable) for launch in surface.launches):
         return
+    if surface.engine is None and _written(facts, variable):  # by a script that starts it, perhaps
+        return
     grouped = surface.manifest is not None and surface.manifest.kind == "LeaderWorkerSet"  # whose leader answers
     pods = surface.pods[:1] if grouped else surface.pods
     containers = [one for pod in pods for one in pod.containers if one.has_gpu][:_MOST_ROLES]
+    containers = containers or _alone(surface)
     if not containers:
-        yield _of_launch(surface.launches[0]) if surface.launches else surface.at
+        yield _of_service(facts, surface) or (_of_launch(surface.launches[0]) if surface.launches else surface.at)
     for container in containers:
         if (at := _of_container(container, variable)) is not None:
             yield at
+
+
+def _alone(surface: Surface) -> list[Container]:
+    """The one container of a surface whose engine runs without a card of its own."""
+    held = [one for pod in surface.pods for one in pod.containers]
+    return held if len(held) == 1 and surface.deployments and held[0].node.get("image") else []
+
+
+def _of_service(facts: Facts, surface: Surface) -> Location | None:
+    """Where a service of compose says its variables, or its image; None for what is none."""
+    services = facts.once("composed surfaces", lambda facts: {id(one): node for one, node in composed(cluster(facts))})
+    node: Node | None = services.get(id(surface))
+    asked = (node.get("environment"), node.get("image")) if node else ()
+    return next((one.at for one in asked if one), None)
 
 
 def _of_launch(launch: Launch) -> Location:

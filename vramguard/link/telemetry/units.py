@@ -51,12 +51,17 @@ def flaws(query: Query) -> Iterator[Flaw]:
 
 
 def _compared(node: Any, sign: str) -> Iterator[Flaw]:  # noqa: ANN401
-    number, value = _number(node.rhs), _value(node.lhs)
+    number, asked = _number(node.rhs), node.lhs
     if number is None:
         flipped = {">": "<", "<": ">", ">=": "<=", "<=": ">="}
         sign = flipped.get(sign, sign)
-        number, value = _number(node.lhs), _value(node.rhs)
+        number, asked = _number(node.lhs), node.rhs
     if number is None:
+        return
+    value = _value(asked)
+    if metric := _half_of_memory(asked, number):
+        why = "used by free is no share of the memory, and passes 1 at the half of it: divide by `used + free`"
+        yield Flaw(metric, why)
         return
     if number != number:  # noqa: PLR0124 - NaN
         truth = "always" if sign == "!=" else "never"
@@ -151,6 +156,30 @@ def _of_arithmetic(node: Any) -> _Value:  # noqa: ANN401
             return _Value("ratio", left.metric) if _is_whole(node.rhs, right) else _NOTHING
         return left if sign in ("+", "-") and same else _NOTHING
     return _NOTHING
+
+
+def _half_of_memory(node: Any, number: float) -> str:  # noqa: ANN401
+    """The metric of what is used, where that is divided by what is free, and compared with a share or with percents."""
+    factor = 1.0
+    while True:
+        if isinstance(node, promql_parser.ParenExpr):
+            node = node.expr
+        elif isinstance(node, promql_parser.BinaryExpr) and str(node.op) == "*":
+            left, right = _number(node.lhs), _number(node.rhs)
+            node, factor = (node.rhs, factor * left) if left is not None else (node.lhs, factor * (right or 1.0))
+        else:
+            break
+    if not (isinstance(node, promql_parser.BinaryExpr) and str(node.op) == "/") or not factor:
+        return ""
+    halves = data.load("metrics")["dcgm"]["halves"]
+    meant = [_bare(node.lhs), _bare(node.rhs)] == halves and 0 < number / factor < 1
+    return halves[0] if meant else ""
+
+
+def _bare(node: Any) -> str:  # noqa: ANN401
+    """The one metric that an expression is of, whatever it is aggregated to; empty for several."""
+    names = {name for one in nodes(node) if isinstance(one, promql_parser.VectorSelector) and (name := name_of(one))}
+    return names.pop() if len(names) == 1 else ""
 
 
 def _is_whole(node: Any, value: _Value) -> bool:  # noqa: ANN401

@@ -1,0 +1,221 @@
+"""Servers of the repository's own: the application in Python that an image, a service or a container starts.
+
+Joined as a person would: what the container or its Dockerfile starts names a module; an image is called after its
+Dockerfile, its folder, or the service of compose that builds it. Where nothing joins, nothing is said.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
+
+from vramguard.facts import Launch, PathClass
+from vramguard.facts.outputs import Step
+from vramguard.link.cluster import cluster
+from vramguard.link.code.answering import Application, answering
+from vramguard.link.folders import folder_of, is_within, tiers
+from vramguard.link.images import images
+from vramguard.link.launches.images import parts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from vramguard.facts import Facts
+    from vramguard.facts.nodes import Node
+    from vramguard.link.code.answering import Answer
+    from vramguard.source import Location
+
+_BETWEEN: Final = re.compile(r"[\s;&|\"'()]+")  # what parts the words of a text for a shell
+_MODULE: Final = re.compile(r"([A-Za-z_]\w*(?:\.\w+)*):[A-Za-z_]\w*(?:\(\))?")
+_STARTERS: Final = frozenset(("uvicorn", "gunicorn", "hypercorn", "flask", "fastapi", "granian", "quart"))
+_PYTHON: Final = re.compile(r"(?:.*/)?python[\d.]*|.*\.py")
+# What stands in an image's name for whoever deploys it.
+_LEFT_OPEN: Final = re.compile(r"[<>{}$]|\b(?:your|my)[-_]?|account[-_]id|project[-_]id|example\.", re.IGNORECASE)
+_MAX_WORDS: Final = 400
+_MAX_STEPS: Final = 12  # of a path, or words of a name
+
+
+@dataclass(frozen=True)
+class Own:
+    """The application that stands behind a probe; `started`: where that is said, None where there is no other."""
+
+    application: Application
+    started: Step | None
+
+
+class Owned:
+    """Finds the applications behind images and containers. Code is asked for when something could be one."""
+
+    def __init__(self, facts: Facts) -> None:
+        self.facts = facts
+        self.recipes = {one.at.path: one for one in facts.of(Launch) if one.form == "dockerfile"}
+
+    @cached_property
+    def applications(self) -> list[Application]:
+        """Every application but those of tests and of code that somebody else wrote."""
+        judged = (PathClass.SERVING, PathClass.TRAINING, PathClass.EXAMPLE, PathClass.DOCS)
+        every = answering(self.facts).applications
+        return [one for one in every if all(self.facts.classify(file) in judged for file in one.files)]
+
+    @cached_property
+    def modelled(self) -> list[Application]:
+        """Those that run a model."""
+        return [one for one in self.applications if one.model is not None]
+
+    # What starts which application.
+
+    def of_recipe(self, path: str) -> Own | None:
+        """What the image of a Dockerfile starts."""
+        recipe = self.recipes.get(path)
+        if recipe is None:
+            return None
+        words = _words(recipe)
+        found = self._named(words, path)
+        if found is None and any(word in _STARTERS or _PYTHON.fullmatch(word) for word in words):
+            found = self._within(folder_of(path))
+        return Own(found, Step(recipe.at, "the image starts it")) if found else None
+
+    def of_service(self, service: Node) -> Own | None:
+        """What a service of compose starts: by its own command, else by the image that it builds."""
+        build = service.get("build")
+        context = build.text or build.get("context").text or "."
+        own = self._of_command(service, ("command", "entrypoint"))
+        if own is not None or build.value is None:
+            return own
+        return self.of_recipe(_joined(service.at.path, context, build.get("dockerfile").text or "Dockerfile"))
+
+    def of_container(self, container: Node, names: Iterable[str], path: str) -> Own | None:
+        """What a container of a pod starts. `names`: its own and its object's, which may be a service's of compose;
+        `path`: that it is asked, which the only application with a model has to know where no image joins.
+        """
+        image = container.get("image").text
+        own = self._of_command(container, ("command", "args"))
+        if own is not None or not image:
+            return own
+        recipe = self._recipe(image, names, container.at)
+        if recipe is not None:
+            return self.of_recipe(recipe)
+        return self.only(path) if self._is_own(image) else None
+
+    def only(self, path: str) -> Own | None:
+        """The only application of the repository that runs a model, if no other answers this path."""
+        if len(self.modelled) != 1:
+            return None
+        answers = [one for one in self.applications if self.answer(one, path) is not None]
+        return Own(answers[0], None) if answers == self.modelled else None
+
+    def answer(self, application: Application, path: str) -> Answer | None:
+        """What an application answers a path."""
+        return answering(self.facts).answer(application, path)
+
+    def _of_command(self, node: Node, keys: tuple[str, ...]) -> Own | None:
+        words = [word.text for key in keys for word in node.get(key).words()]
+        words = words or [node.get(key).text for key in keys]
+        found = self._named(_parted(words), node.at.path)
+        return Own(found, Step(node.at, "it is started here")) if found else None
+
+    def _named(self, words: list[str], near: str) -> Application | None:
+        """The application whose module a command names: of several the one beside what names it."""
+        for stem in _modules(words):
+            steps = stem.strip("/").split("/")[-_MAX_STEPS:]
+            for first in range(len(steps)):
+                ending = "/".join(steps[first:])
+                ends = (f"{ending}.py", f"{ending}/__init__.py", f"{ending}/__main__.py")
+                held = [one for one in self.applications if any(_is_file(file, ends) for file in one.files)]
+                inside = [one for one in held if any(is_within(folder_of(f), folder_of(near)) for f in one.files)]
+                if held:
+                    found = inside or held
+                    return found[0] if len(found) == 1 else None
+        return None
+
+    def _within(self, folder: str) -> Application | None:
+        """The only application of a folder, whose image starts some Python."""
+        held = [one for one in self.applications if any(is_within(folder_of(file), folder) for file in one.files)]
+        return held[0] if len(held) == 1 else None
+
+    # Which Dockerfile an image comes of.
+
+    def _recipe(self, image: str, names: Iterable[str], at: Location) -> str | None:
+        """The Dockerfile that an image is called after, or the service of compose that builds it; None if several."""
+        last = parts(image)[0].rpartition("/")[2].lower()
+        exact = self._called.get(last, set())
+        if not exact and self._is_own(image):
+            exact = {path for name in names for path in self._services.get(name.lower(), ())}
+            words = last.split("-")[-_MAX_STEPS:]
+            endings = ("-".join(words[first:]) for first in range(1, len(words)))
+            exact = exact or next((found for name in endings if (found := self._called.get(name))), set())
+        near = next(tiers(at.path, [self.recipes[path] for path in sorted(exact)]), [])
+        return near[0].at.path if len(near) == 1 else None
+
+    @cached_property
+    def _services(self) -> dict[str, set[str]]:
+        """The Dockerfiles that services of compose build, by the service's name."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for manifest in cluster(self.facts).configured("compose"):
+            for name, service in manifest.node.get("services").items():
+                build = service.get("build")
+                context = build.text or build.get("context").text or "."
+                path = _joined(manifest.at.path, context, build.get("dockerfile").text or "Dockerfile")
+                if build.value is not None and path in self.recipes:
+                    found[name.lower()].add(path)
+                    found[parts(service.get("image").text)[0].rpartition("/")[2].lower()].add(path)
+        found.pop("", None)
+        return found
+
+    @cached_property
+    def _called(self) -> dict[str, set[str]]:
+        """The Dockerfiles by what their images are called: after the file, its folder, or the service."""
+        found: dict[str, set[str]] = defaultdict(set)
+        for path in self.recipes:
+            folder, _, file = path.rpartition("/")
+            stem = file.lower().removesuffix(".dockerfile").removeprefix("dockerfile").lstrip(".-_")
+            if name := stem or folder.rpartition("/")[2].lower():
+                found[name].add(path)
+        for name, paths in self._services.items():
+            found[name] |= paths
+        return found
+
+    @cached_property
+    def _built(self) -> frozenset[str]:
+        return frozenset(one.name for one in images(self.facts) if one.pinned is None)
+
+    def _is_own(self, image: str) -> bool:
+        """Whether an image is the repository's own, as far as names say: built here, or open to whoever deploys it."""
+        return _LEFT_OPEN.search(image) is not None or parts(image)[0] in self._built
+
+
+def _is_file(file: str, ends: tuple[str, ...]) -> bool:
+    return any(file == end or file.endswith(f"/{end}") for end in ends)
+
+
+def _joined(path: str, context: str, file: str) -> str:
+    return posixpath.normpath(posixpath.join(posixpath.dirname(path), context, file))
+
+
+def _words(recipe: Launch) -> list[str]:
+    script = [recipe.script.text] if recipe.script else []
+    return _parted([*(word.text for word in recipe.command), *script])
+
+
+def _parted(words: Iterable[str]) -> list[str]:
+    return [part for word in words for part in _BETWEEN.split(word[:4000]) if part][:_MAX_WORDS]
+
+
+def _modules(words: list[str]) -> Iterator[str]:
+    """The modules that a command names, as paths without their ending: `src.app:app`, `src/app.py`, `-m src.app`."""
+    for before, word in zip(["", *words], words, strict=False):
+        if word.endswith(".py"):
+            yield posixpath.normpath(word.removesuffix(".py"))
+        elif match := _MODULE.fullmatch(word):
+            yield match[1].replace(".", "/")
+        elif before in ("-m", "--app") and word.replace(".", "").isidentifier() and word not in _STARTERS:
+            yield word.replace(".", "/")
+
+
+def owned(facts: Facts) -> Owned:
+    """The servers of the repository's own."""
+    return facts.once("owned servers", Owned)
