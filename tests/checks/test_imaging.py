@@ -108,6 +108,14 @@ def test_a_gateway_that_logs_every_request() -> None:
     assert lines("VG706", {"compose.yaml": other}) == []
 
 
+@pytest.mark.parametrize(
+    ("option", "found"), [("--log-verbose=1", 1), ("--log-verbose 2", 1), ("--log-verbose=0", 0), ("--log-verbose", 0)]
+)
+def test_a_server_that_logs_every_step(option: str, found: int) -> None:
+    text = f"services:\n  triton:\n    build: .\n    command: tritonserver --model-store=/models {option}\n"
+    assert len(lines("VG706", {"compose.yaml": text})) == found
+
+
 @pytest.mark.parametrize(("value", "found"), [("true", 1), ("false", 0), ("'{{ .Values.verbose }}'", 0)])
 def test_a_gateways_own_configuration_logs_every_request(value: str, found: int) -> None:
     text = f"model_list: [{{model_name: chat}}]\nlitellm_settings:\n  set_verbose: {value}\n"

@@ -630,7 +630,7 @@ def test_no_owners_at_all() -> None:
         ".github/workflows/a.yml": flow(CLOCK, job("r", "python train.py", UPLOAD)),
     }
     (one,) = found(UnownedModels(), {**two, "train.py": TRAIN, "deploy/price.yaml": SERVICE % "s3://m/v7"})
-    assert one.at.path == ".github/workflows/a.yml", "said once, where a model is trained"
+    assert one.at.path == ".github/workflows/a.yml", "said once, at the first by its path"
     named = flow(f"{HAND}\n{CLOCK}", job("plan", "python train.py --dry-run"), "retrain")
     assert lines(UnownedModels(), named) == [1], "a pipeline for training, as its name says"
     assert not found(UnownedModels(), {FLOW: named}), "where nothing trains"
@@ -641,6 +641,9 @@ def test_no_owners_at_all() -> None:
     assert not found(
         UnownedModels(), {FLOW: flow(PUSH, job("a", "python example/train.py")), "example/train.py": TRAIN}
     )
+    pushed = flow(PUSH, job("test", "python train.py\ndocker push acme/price:v1"))
+    assert lines(UnownedModels(), pushed) == [1], "what pushes an image is no trial, whatever its name is"
+    assert not found(UnownedModels(), flow(PUSH, job("test", "python train.py")))
     nested = {f"examples/shop/{FLOW}": flow(HAND, job("retrain", "python train.py")), "examples/shop/train.py": TRAIN}
     assert not found(UnownedModels(), nested), "no forge runs a workflow of a folder"
 

@@ -306,6 +306,23 @@ def test_a_tag_that_moves_and_is_pulled_at_every_start(image: str, policy: str, 
 
 
 @pytest.mark.parametrize(
+    ("image", "more", "count"),
+    [
+        ("vllm/vllm-openai", "", 1),
+        ("registry:5000/vllm", "", 1),
+        ("vllm/vllm-openai", "imagePullPolicy: IfNotPresent", 0),
+        ("vllm/vllm-openai:v0.19.0", "", 0),
+        ("acme/tgi-cu121.1-4.py310", "", 0),
+        ("IMAGE_NAME", "", 0),
+        ("'{{ .Values.image }}'", "", 0),
+    ],
+)
+def test_no_tag_is_pulled_at_every_start(image: str, more: str, count: int) -> None:
+    text = server(READY, LIMITS, *([more] if more else [])).replace("vllm/vllm-openai:v0.19.0", image)
+    assert len(findings("VG708", {"a.yaml": text})) == count
+
+
+@pytest.mark.parametrize(
     ("outside", "inside", "count"),
     [
         ("/mnt/models", "/models", 1),

@@ -235,9 +235,9 @@ def test_litellm_waits_for_more_than_an_hour_by_itself(settings: str, found: lis
 
 def test_a_mesh_object_without_a_breaker_is_told_once() -> None:
     rule = RULE % "chat"
-    assert said(MissingBreaker(), rule + "    loadBalancer: {simple: RANDOM}\n") == [(2, "Deployment/chat")]
+    assert said(MissingBreaker(), rule + "    loadBalancer: {simple: RANDOM}\n") == [(5, "Deployment/chat")]
     assert said(MissingBreaker(), virtual("chat", "---\n") + rule + "    tls: {mode: SIMPLE}\n") == [
-        (9, "Deployment/chat")
+        (12, "Deployment/chat")
     ]
     assert said(MissingBreaker(), rule + "    outlierDetection: {interval: 5s}\n") == []
     assert said(MissingBreaker(), (RULE % "page") + "    tls: {mode: SIMPLE}\n") == []
@@ -827,3 +827,49 @@ def test_the_remedy_of_a_stream_is_an_alert_on_its_first_token() -> None:
     (of_tokens,), (at_once,) = UnboundedRoute().find(chat), UnboundedRoute().find(price)
     assert "first token" in str(of_tokens.values["first"])
     assert at_once.values["first"] == ""
+
+
+OWN_SERVER = {
+    "price/app.py": "import joblib\nfrom fastapi import FastAPI\napp = FastAPI()\nmodel = joblib.load('m')\n"
+    "@app.post('/price')\ndef price(x: float):\n    return model.predict([[x]])\n",
+    "price/Dockerfile": 'FROM python:3.12\nCMD ["uvicorn", "app:app", "--port", "8000"]\n',
+    "pod.yaml": """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: shop}
+spec:
+  selector: {matchLabels: {app: shop}}
+  template:
+    metadata: {labels: {app: shop}}
+    spec: {containers: [{name: api, image: 'acme/price:1', ports: [{containerPort: 8000}]}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: shop}
+spec: {selector: {app: shop}}
+""",
+}
+
+
+def test_a_server_of_ones_own_is_a_model_by_its_code() -> None:
+    route = {"v.yaml": f"{SERVICE}route: [{{destination: {{host: shop}}}}]\n"}
+    rule = {"r.yaml": (RULE % "shop").replace("trafficPolicy:", "subsets: [{name: stable}]")}
+    files = {**OWN_SERVER, **route, **rule}
+    assert said(UnboundedRoute(), files) == [(6, "Service/shop")]
+    assert said(MissingBreaker(), files) == [(5, "Service/shop")], "at the host that it names"
+    page = {**files, "price/app.py": files["price/app.py"].replace("model.predict", "list")}
+    assert said(UnboundedRoute(), page) == []
+
+
+def test_a_cluster_of_envoys_is_told_by_its_name_where_nothing_says_what_its_service_runs() -> None:
+    text = (ENVOY % ("60s", "")).replace("chat", "inference_grpc").replace("address: vllm", "address: shop")
+    pod = OWN_SERVER["pod.yaml"]
+    assert bool(said(MissingBreaker(), {"envoy.yaml": text, "pod.yaml": pod})) is True
+    beside = pod.replace("acme/price:1", "redis:7")
+    assert said(MissingBreaker(), {"envoy.yaml": text, "pod.yaml": beside}) == []
+
+
+def test_a_canary_of_nginx_has_the_annotations_of_the_ingress_beside_it() -> None:
+    note = 'nginx.ingress.kubernetes.io/canary: "%s"'
+    assert said(UnboundedRoute(), INGRESS % (note % "true", "nginx", "price-predictor")) == []
+    assert len(said(UnboundedRoute(), INGRESS % (note % "false", "nginx", "price-predictor"))) == 1

@@ -52,7 +52,7 @@ KEYS: Final[dict[str, set[str]]] = {
     },
     "retry": {
         "decorator", "stop", "stop_call", "wait", "when", "positional", "attempts", "retries", "default_attempts",
-        "default_wait_s", "default_time_s", "unbounded_if", "mounted_by", "client",
+        "default_wait_s", "default_time_s", "unbounded_if", "mounted_by", "client", "batch",
     },
     "breaker": {"decorator", "wraps", "opens", "latency_aware", "fallback", "needs"},
     "fallback": {"decorator", "others"},
@@ -189,7 +189,8 @@ COVERED: Final[list[tuple[str, str, Row]]] = [
     ("output", "langchain_openai.ChatOpenAI().with_structured_output().ainvoke", {"kind": "text"}),
     ("output", "llama_index.core.VectorStoreIndex.from_documents().as_query_engine().query", {"kind": "text"}),
     ("output", "mlflow.pyfunc.load_model().predict", {"kind": "any"}),
-    ("output", "tritonclient.grpc.InferenceServerClient().infer", {"bounded_by": ["client_timeout", "timeout"]}),
+    ("output", "tritonclient.grpc.InferenceServerClient().infer", {"bounded_by": ["client_timeout"]}),
+    ("output", "tritonclient.http.InferenceServerClient().infer", {"constructor_bounded_by": ["network_timeout"]}),
     ("output", "whisper.load_model().transcribe", {"kind": "text"}),
     ("output", "diffusers.StableDiffusionPipeline.from_pretrained()", {"kind": "media"}),
     ("output", "ultralytics.YOLO()", {"kind": "any"}),

@@ -23,6 +23,7 @@ from vramguard.link.cluster.podspecs import (
     served,
     shares_memory,
     tensor_parallel,
+    untagged,
 )
 from vramguard.link.cluster.probes import probes, startup_budget
 from vramguard.link.cluster.rollouts import asks_for_made_nodes, grace, replicas, spare_nodes, strategy
@@ -273,6 +274,9 @@ class MovingPull(_Pods):
     def _found(self, facts: Facts) -> Iterator[Problem]:
         for one, severity in _judged(self, facts):
             policy, image = pull_policy(one), moving_image(one)
+            if image is not None and policy is None and untagged(one):
+                said = f"has `{image.text}` without a tag, which is pulled anew at every start"
+                yield _problem(one, image.at, severity, said=said)
             if policy is not None and image is not None:
                 said = f"pulls `{image.text}` at every start, and two of its pods may hold two programs"
                 yield _problem(one, policy.at, severity, said=said)

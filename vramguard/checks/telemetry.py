@@ -67,7 +67,7 @@ class DeadMetric:
     """A query names a metric that nobody exports: `errors` kinds weigh as the rule does, others are warnings.
 
     Kinds: misspelt, left-out (of the exporter's list of counters in the repository), renamed, unborn (a later release
-    brings it), unknown (no release of that engine that was read has it).
+    brings it), unknown (no release of that engine that was read has it, or nothing here that exports its like does).
     """
 
     errors: tuple[str, ...] = ("misspelt", "left-out")

@@ -24,7 +24,9 @@ _FROM = re.compile(r"\s*(?:--[\w-]+=\S+\s+)*(\S+)(?:\s+as\s+(\S+))?", re.IGNOREC
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
 _NAME = re.compile(r"[A-Za-z_]\w*")
 MAX_STAGES = 200  # each takes along what those before it have set
-_PYTHON = re.compile(r"^[ \t]*(?:CMD|ENTRYPOINT)\b[^\n]*(?:\.py\b|python|uvicorn|gunicorn|serve|fastapi)", re.M | re.I)
+_PYTHON = re.compile(
+    r"^[ \t]*(?:CMD|ENTRYPOINT)\b[^\n]*(?:\.(?:py|sh)\b|python|uvicorn|gunicorn|serve|fastapi)", re.M | re.I
+)
 _HUB_ID = re.compile(r"(?!.*\.(?:sh|py)$)[\w.-]+/[\w.-]+")
 
 
@@ -49,7 +51,7 @@ class Stage:
 
 
 def extract(document: Document) -> Iterator[Launch]:
-    """What the last stage starts, if the file speaks of an engine, or starts a program in Python."""
+    """What the last stage starts, if the file speaks of an engine, or starts a program in Python or a script."""
     if not mentions(document.text) and not _PYTHON.search(document.text):
         return
     found = stages(document)

@@ -43,7 +43,7 @@ def extract(document: Document) -> Iterator[Fact]:
         kind, name = resource.get(LABELS, 0).text, resource.get(LABELS, 1).text
         if kind.startswith("kubernetes_") or kind == "kubectl_manifest":
             yield from _objects(resource, kind)
-        elif kind and not _NOTHING.search(kind):
+        elif kind and (not _NOTHING.search(kind) or (kind == "null_resource" and resource.get("provisioner"))):
             yield Manifest(resource.at, FORM, resource, kind=kind, name=name)
             if kind == "helm_release":
                 yield from _release(resource)

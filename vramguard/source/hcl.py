@@ -32,7 +32,7 @@ _MAX_VALUES: Final = 100_000
 _WORTH: Final = re.compile(
     r"\"(?:kubernetes_|kubectl_manifest|helm_release|[a-z]+_[a-z_0-9]*(?:node_pool|node_group|kubernetes|container_cluster"
     r"|sagemaker|vertex|autoscal|eventbridge|event_rule|event_target|scheduler|cloud_run|ecs_|backend_service|lb_|alb_"
-    r"|machine_learning|launch_template|instance|cloudwatch|alert|monitoring|batch))|gpu|accelerator",
+    r"|machine_learning|launch_template|instance|cloudwatch|alert|monitoring|prometheus|batch))|gpu|accelerator",
     re.IGNORECASE,
 )
 

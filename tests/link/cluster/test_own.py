@@ -207,3 +207,80 @@ def test_a_question_without_a_path_is_no_routes() -> None:
     probe = "{httpGet: {path: /health, port: 8000}}"
     for other in ("{tcpSocket: {port: 8000}}", "{exec: {command: [cat, /tmp/ready]}}", "{grpc: {port: 9000}}"):
         assert findings("VG310", {**price(LOADED), "deploy.yaml": POD.replace(probe, other)}) == []
+
+
+LISTENS = """\
+FROM python:3.12-slim
+COPY . /app
+EXPOSE 8000
+CMD ["uvicorn", "app:app", "--port", "%s"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("image", "count"),
+    [
+        ("price-server:latest", 1),
+        ("backend:latest", 1),
+        ("123456789012.dkr.ecr.eu-west-1.amazonaws.com/anything:v1", 1),
+        ("ghcr.io/REPLACE/REPLACE-backend:latest", 1),
+        ("nginx:1.27", 0),
+        ("acme/anything:v1", 0),
+    ],
+)
+def test_an_image_under_another_name_is_joined_by_the_port_that_it_listens_at(image: str, count: int) -> None:
+    quiet = {"other/main.py": "from fastapi import FastAPI\napp = FastAPI()\n" + CONSTANT}
+    pod = POD.replace("registry.test/acme/price:1", image).replace("name: price", "name: shop")
+    files = {"one/app.py": APP % LOADED, "one/Dockerfile": LISTENS % "8000", **quiet, "deploy.yaml": pod}
+    assert len(findings("VG310", files)) == count
+    assert findings("VG310", {**files, "one/Dockerfile": LISTENS % "9000"}) == []
+
+
+def test_of_several_that_could_be_meant_all_have_to_be_shallow() -> None:
+    pod = POD.replace("registry.test/acme/price:1", "backend:latest").replace("name: price", "name: shop")
+    files = {"deploy.yaml": pod}
+    for folder in ("one", "two"):
+        files |= {f"{folder}/app.py": APP % LOADED, f"{folder}/Dockerfile": LISTENS % "8000"}
+    assert len(findings("VG310", files)) == 1
+    assert findings("VG310", {**files, "two/app.py": APP % GOLDEN}) == []
+
+
+def test_an_image_may_start_a_script() -> None:
+    recipe = "FROM python:3.12\nCOPY . .\nHEALTHCHECK CMD curl -f http://localhost:8000/health\nENTRYPOINT %s\n"
+    files = {"price/app.py": APP % LOADED, "price/Dockerfile": recipe % '["./start.sh"]'}
+    other = {"price/more.py": "from fastapi import FastAPI\napp = FastAPI()\n" + CONSTANT}
+    script = {"price/start.sh": "#!/bin/sh\nset -e\nexec uvicorn app:app --port 8000\n"}
+    assert len(findings("VG310", {**files, **script, **other})) == 1
+    assert findings("VG310", {**files, **other}) == []
+
+
+def test_an_image_that_is_built_on_an_engines_serves_as_it_does() -> None:
+    pod = POD.replace("registry.test/acme/price:1", "shop-vllm:latest").replace("containers:", "containers:")
+    recipe = {"Dockerfile.vllm": "FROM vllm/vllm-openai:v0.33.0\nRUN python3 /tmp/patch.py\n"}
+    assert len(findings("VG310", {**recipe, "deploy.yaml": pod})) == 1
+    assert findings("VG310", {"Dockerfile.vllm": "FROM python:3.12\nRUN true\n", "deploy.yaml": pod}) == []
+
+
+def test_what_only_trains_serves_nothing() -> None:
+    trains = APP.replace('"/predict"', '"/train"').replace("def predict", "def run_training")
+    files = {**price(LOADED), "price/app.py": trains % LOADED, "deploy.yaml": POD}
+    assert findings("VG310", files) == []
+
+
+def test_a_database_and_a_counter_are_not_the_model() -> None:
+    asks = """\
+import asyncpg
+from prometheus_client import Counter
+
+asked = Counter("asked", "asked")
+
+
+@app.get("/health")
+async def health():
+    asked.inc()
+    pool = await asyncpg.create_pool("postgres://db")
+    async with pool.acquire() as conn:
+        await conn.fetchval("SELECT 1")
+    return {"status": "ok"}
+"""
+    assert len(findings("VG310", {**price(asks), "deploy.yaml": POD})) == 1

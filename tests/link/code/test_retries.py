@@ -151,3 +151,19 @@ def test_a_loop_around_a_client_that_tries_itself(times: str, client: str, produ
     asked = f"            return {client}.responses.create(input=x)\n        except Exception:\n            continue\n"
     found = retry_policies(facts({"app.py": HEAD + loop + asked}))
     assert [one.product for one in found] == ([product] if product else [])
+
+
+FLOW = """
+import requests
+from prefect import flow, task
+@task(retries=2)
+def tell(text):
+    return requests.post("http://chat.test", json=text, timeout=1)
+@flow(retries=1)
+def nightly():
+    return tell("done")
+"""
+
+
+def test_an_orchestrator_that_runs_a_step_again_keeps_nobody_waiting() -> None:
+    assert {one.product for one in retry_policies(facts({"flows.py": FLOW}))} == {2, 3}

@@ -444,3 +444,69 @@ Application.builder().token("t").build().add_handler(CommandHandler("price", pri
 def test_whoever_writes_to_a_bot_waits_for_its_model(answer: str, count: int) -> None:
     problems = list(UnboundedInference().find(facts({"bot.py": BOT.format(answer)})))
     assert [one.values["handler"] for one in problems] == ["price"] * count
+
+
+REGISTRY = """
+from dataclasses import dataclass
+from typing import Callable
+import anthropic
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+def ask(prompt):
+    client = anthropic.Anthropic(%s)
+    return client.messages.create(model="m", max_tokens=9, messages=[prompt])
+
+
+@dataclass(frozen=True)
+class Provider:
+    name: str
+    call: Callable
+
+
+PROVIDERS = {"a": Provider(name="a", call=ask)}
+
+
+def generate(provider, prompt):
+    kept = PROVIDERS.get(provider)
+    return kept.call(prompt)
+
+
+@app.post("/explain")
+def explain(provider: str, prompt: str):
+    return generate(provider, prompt)
+"""
+
+
+def test_a_function_that_a_registry_keeps_is_asked_through_its_field() -> None:
+    (one,) = outbound_calls(facts({"app.py": REGISTRY % ""}))
+    assert (one.client, one.at.line) == ("anthropic.Anthropic", 11)
+    assert not outbound_calls(facts({"app.py": REGISTRY % "timeout=2"}))
+
+
+TRITON = """
+import tritonclient.%s as triton
+from fastapi import FastAPI
+app = FastAPI()
+client = triton.InferenceServerClient(%s)
+@app.post("/price")
+def price(x: float):
+    return client.infer("price", [x]%s)
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "made", "given", "waits"),
+    [
+        ("grpc", "'t:8001'", "", [0]),
+        ("grpc", "'t:8001'", ", timeout=500000", [0]),  # the server's, in microseconds
+        ("grpc", "'t:8001'", ", client_timeout=0.5", []),
+        ("http", "'t:8000'", ", timeout=500000", [60]),
+        ("http", "'t:8000', network_timeout=0.5", "", []),
+    ],
+)
+def test_a_client_of_triton(kind: str, made: str, given: str, waits: list[float]) -> None:
+    found = outbound_calls(facts({"app.py": TRITON % (kind, made, given)}))
+    assert [one.default_s for one in found] == waits

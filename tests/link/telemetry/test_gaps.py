@@ -278,3 +278,30 @@ PLAIN = SERVES.replace("import torch\n", "").replace('.to("cuda")', "")
 )  # fmt: skip
 def test_servers_that_hide_their_allocator(files: Mapping[str, str], found: list[tuple[str, int]]) -> None:
     assert [(one.at.path, one.at.line) for one in gaps.silent_allocators(facts_of(files))] == found
+
+
+def test_it_stands_at_the_rules_of_the_first_file_that_speaks_of_cards() -> None:
+    card = rules(
+        "- record: busy",
+        "  expr: avg(DCGM_FI_DEV_GPU_UTIL)",
+        "- alert: Down",
+        "  expr: up == 0",
+        "- alert: Busy",
+        "  expr: busy > 90",
+    )
+    (found,) = gaps.unalerted(facts_of({"s.yaml": server(), "a.yml": OTHER, "b.yml": card}))
+    assert (found.at.path, found.at.line) == ("b.yml", 3)
+
+
+def test_a_clouds_rules_show_that_monitoring_is_managed() -> None:
+    rule = 'resource "azurerm_monitor_alert_prometheus_rule_group" "a" {\n  name = "a"\n}\n'
+    assert list(gaps.uncounted_nans(facts_of({"s.yaml": server()}))) == []
+    assert len(list(gaps.uncounted_nans(facts_of({"s.yaml": server(), "a.tf": rule})))) == 1
+
+
+def test_an_image_of_ones_own_that_says_what_it_runs() -> None:
+    own = server("acme-vllm:7", arguments="--model=m, --max-model-len=4096")
+    files = {"m.yaml": monitor("llama")}
+    assert len(list(gaps.uncounted_nans(facts_of({**files, "s.yaml": own})))) == 1
+    for image in ("acme-vllm-router:7", "acme:7"):
+        assert list(gaps.uncounted_nans(facts_of({**files, "s.yaml": own.replace("acme-vllm:7", image)}))) == []

@@ -102,3 +102,7 @@ def test_hostile_texts_take_no_time(text: str) -> None:
 @pytest.mark.parametrize(("text", "number"), [("5m", 300.0), ("1h30m", 5400.0), ("0s", 0.0), ("x", None), ("", None)])
 def test_durations(text: str, number: float | None) -> None:
     assert seconds(text) == number
+
+
+def test_durations_of_a_cloud() -> None:
+    assert [seconds(text) for text in ("PT10M", "PT1H30S", "P1D")] == [600, 3630, 86400]

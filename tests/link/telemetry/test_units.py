@@ -69,3 +69,9 @@ def test_what_was_not_meant(text: str, word: str) -> None:
 )
 def test_what_may_be_meant(text: str) -> None:
     assert list(flaws(read(text))) == []
+
+
+def test_more_mebibytes_than_any_card_has() -> None:
+    assert [one.metric for one in flaws(read("DCGM_FI_DEV_FB_FREE < 500000"))] == ["DCGM_FI_DEV_FB_FREE"]
+    for text in ("sum(DCGM_FI_DEV_FB_FREE) < 500000", "DCGM_FI_DEV_FB_FREE < 5000", "DCGM_FI_DEV_FB_FREE < 250000"):
+        assert list(flaws(read(text))) == []

@@ -52,6 +52,7 @@ _BY_KEYS: Final = (
     ("ray-serve", frozenset({"applications"})),
     ("alertmanager", frozenset({"route", "receivers"})),
     ("prometheus-stack", frozenset({"additionalPrometheusRulesMap"})),
+    *(("prometheus-stack", frozenset({key})) for key in ("additionalPrometheusRules", "prometheusRule", "serverFiles")),
     ("prometheus-stack", frozenset({"prometheus"})),
     ("prometheus-adapter", frozenset({"rules"})),
 )
@@ -103,7 +104,11 @@ def _adapted(node: Node) -> bool:
 _MEANS: Final[Mapping[str, Callable[[Node], object]]] = {
     "rules": lambda node: node.get("groups", 0, "rules"),
     "prometheus-stack": lambda node: (
-        node.get("additionalPrometheusRulesMap") or node.get("prometheus", "prometheusSpec")
+        node.get("additionalPrometheusRulesMap")
+        or node.get("additionalPrometheusRules")
+        or node.get("prometheusRule", "groups", 0, "rules")
+        or any(one.get("groups", 0, "rules") for one in node.get("serverFiles").children())
+        or node.get("prometheus", "prometheusSpec")
     ),
     "prometheus-adapter": _adapted,
     "envoy": lambda node: node.get("static_resources") or node.get("resources", 0, "@type"),

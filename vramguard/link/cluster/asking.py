@@ -5,9 +5,10 @@ says.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from vramguard.facts import Word
 from vramguard.facts.nodes import Node
 from vramguard.facts.outputs import Step
 from vramguard.link.cluster.own import owned
@@ -77,12 +78,22 @@ def engine_of(node: Node) -> str | None:
 def ask(facts: Facts, server: Server, by: str, node: Node) -> Iterator[Probe]:
     """What a pod's container is asked by a probe of its own, or by a path that a load balancer has."""
     asks = of_path if node.word() is not None else of_probe
+    server = _built(facts, server)
     question = asks(node, server.engine)
 
     def find() -> Own | None:
         return owned(facts).of_container(server.node, server.names, question.paths[0])
 
     yield from judged(facts, Asked(by, server.surface, question, server.says, server.engine), find)
+
+
+def _built(facts: Facts, server: Server) -> Server:
+    """The server, whose engine may be that of the image which its own is built on and adds no start to."""
+    base = owned(facts).base(server.node, server.names) if server.engine is None else None
+    engine = images.found(Word(base.name, base.at)).engine if base is not None else None
+    if base is None or engine is None:
+        return server
+    return replace(server, engine=engine, says=server.says or Step(base.at, f"its image is built on {engine}'s"))
 
 
 @dataclass(frozen=True)
@@ -101,7 +112,7 @@ def judged(facts: Facts, asked: Asked, find: Callable[[], Own | None] | None = N
     question = asked.question
     cheap = asked.by in _OF_DOCKER and all(_LIVENESS.search(path) for path in question.paths)
     own = find() if find is not None and asked.engine is None and question.paths and not cheap else None
-    if own is not None and (asked.says is not None or own.application.model is not None):
+    if own is not None and (asked.says is not None or own.runs_model):
         told = _answered(facts, own, question)
         if told is not None:
             why, steps = told
@@ -112,14 +123,18 @@ def judged(facts: Facts, asked: Asked, find: Callable[[], Own | None] | None = N
 
 
 def _answered(facts: Facts, own: Own, question: Question) -> tuple[str, tuple[Step, ...]] | None:
-    """Why the routes that are asked prove nothing, and which they are; None where one is not known."""
-    found = [owned(facts).answer(own.application, path) for path in question.paths]
-    answers = [one for one in found if one is not None]
-    steps = [*([own.started] if own.started else []), *(one.step for one in answers)]
-    steps += [own.application.model] if own.application.model else []
-    if question.ignores:
-        return passes(question.paths[0]), tuple(steps)
-    if len(answers) < len(found):
-        return None
-    says = all(one.says for one in answers)
-    return f"asks `{question.paths[0]}`, {answers[0].says}" if says else "", tuple(steps)
+    """Why the routes that are asked prove nothing, whichever application it is, and which they are; None where one is
+    not known.
+    """
+    steps = [own.started] if own.started else []
+    says = ""
+    for application in own.applications:
+        found = [owned(facts).answer(application, path) for path in question.paths]
+        answers = [one for one in found if one is not None]
+        steps += [*(one.step for one in answers), *([application.model] if application.model else [])]
+        if len(answers) < len(found) and not question.ignores:
+            return None
+        if any(not one.says for one in answers):
+            return (passes(question.paths[0]) if question.ignores else ""), tuple(steps)
+        says = says or (f"asks `{question.paths[0]}`, {answers[0].says}" if answers else "")
+    return (passes(question.paths[0]) if question.ignores else says), tuple(steps)

@@ -29,6 +29,7 @@ _WEIGHTS: Final = re.compile(
 _MUTABLE: Final = frozenset(
     ("", "latest", "main", "master", "dev", "develop", "nightly", "edge", "stable", "staging", "prod", "production")
 )
+_RELEASE: Final = re.compile(r"\d[.-]\d")
 _DIGEST: Final = re.compile(r"@sha256:[0-9a-f]{64}$")
 
 
@@ -215,6 +216,16 @@ def moving_image(one: Served) -> Node | None:
         return None
     tag = word.text.rpartition("/")[2].partition(":")[2]
     return image if tag.lower() in _MUTABLE else None
+
+
+def untagged(one: Served) -> bool:
+    """Whether the image has no tag and nobody says when to pull: kubernetes then does at every start.
+
+    Not one whose name has a release in it, nor what somebody has yet to fill in (`IMAGE_NAME`).
+    """
+    name = one.container.node.get("image").text.rpartition("/")[2]
+    plain = name and ":" not in name and "@" not in name and name != name.upper()
+    return bool(plain) and not _RELEASE.search(name) and not one.container.node.get("imagePullPolicy")
 
 
 def pull_policy(one: Served) -> Node | None:

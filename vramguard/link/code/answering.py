@@ -17,13 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator
 
     from vramguard.facts import Facts
-    from vramguard.link.code.program import Routine
+    from vramguard.link.code.program import Ref, Routine
 
 # What a name holds that says nothing of what the model answers: the model itself, or what stands beside it.
 _MODELS: Final = re.compile(
     r"_*(?:\w+_)?(?:models?|pipe|pipelines?|predictors?|classifiers?|tokenizer|engine|llm|session|scaler|vectorizer|encoder)",
     re.IGNORECASE,
 )
+_LEARNS: Final = re.compile(r"(?:^|[/_-])(?:re)?(?:train|fit|tune)(?:ing)?(?:$|[/_-])|finetune|backtest", re.IGNORECASE)
 _PARAMETER: Final = re.compile(r"[{<][^{}<>/]*[}>]")
 _WRITES: Final = frozenset(("post", "put", "patch", "delete", "websocket"))
 _CALM: Final = frozenset(("state", "store"))  # what a route may touch and still not ask the model
@@ -31,11 +32,15 @@ _CALM: Final = frozenset(("state", "store"))  # what a route may touch and still
 
 @dataclass(frozen=True)
 class Application:
-    """One application in Python: its routes, the files that they and it are made in, and where it runs its model."""
+    """One application in Python: its routes, the files that they and it are made in, and where it runs its model.
+
+    `streams`: what it runs there writes text.
+    """
 
     surfaces: tuple[Surface, ...]
     files: frozenset[str]
     model: Step | None
+    streams: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,16 +73,21 @@ class Answering:
     def _made(self, key: Hashable, surfaces: list[Surface]) -> Application:
         root = key[0] if isinstance(key, tuple) else key
         files = {one.routine.path for one in surfaces} | ({root} if isinstance(root, str) else set())
-        return Application(tuple(surfaces), frozenset(files), self._model(surfaces))
+        route, call = next(self._models(surfaces), (None, None))
+        if route is None or call is None:
+            return Application(tuple(surfaces), frozenset(files), None)
+        said = self.health.path(route) or route.routine.function.name
+        step = Step(call.at, f"`{said}` asks the model: `{self.code.written(call)}(…)`")
+        streams = (self.code.row("output", call) or {}).get("kind") == "text"
+        return Application(tuple(surfaces), frozenset(files), step, streams)
 
-    def _model(self, surfaces: list[Surface]) -> Step | None:
-        """Where a route runs a model in the application's own process."""
+    def _models(self, surfaces: list[Surface]) -> Iterator[tuple[Surface, Ref]]:
+        """Where a route runs a model in the application's own process, and not to see what it has just learned."""
         for one in surfaces:
+            if _LEARNS.search(self.health.path(one)) or _LEARNS.search(one.routine.function.name):
+                continue
             for routine in self.serving.reached(one.routine, beside=True):
-                for call in self.health.waits.models.get(routine, ()):
-                    route = self.health.path(one) or one.routine.function.name
-                    return Step(call.at, f"`{route}` asks the model: `{self.code.written(call)}(…)`")
-        return None
+                yield from ((one, call) for call in self.health.waits.models.get(routine, ()))
 
     def answer(self, application: Application, path: str) -> Answer | None:
         """What answers a path; None where no route of the application is known to."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from vramguard.link.code import Code
     from vramguard.link.code.backward import Backward
+    from vramguard.link.code.meaning import Meaning
 
 # Frameworks that run functions, tools and classes which they were given, when an agent, a chain or a graph is asked.
 AGENTS: Final = re.compile(
@@ -73,6 +74,8 @@ class Dispatch:
         near = self.reached(call.routine.path)
         if function.node.name in ASKED and any(AGENTS.match(path) for path in known):
             yield from (one for at, one in self._given if at in near)
+        elif not known and function.node.name in self._fields:
+            yield from (one for at, one in self._fields[function.node.name] if at in near)
         elif not known and paths and function.node.name not in _COMMON:
             named = [one for one in self._methods.get(function.node.name, ()) if one.path in near and _fits(one, call)]
             yield from named if len(named) <= _FITTING else ()
@@ -144,6 +147,33 @@ class Dispatch:
                 for method in self.code.program.methods(routine):
                     found[method.function.name].append(method)
         return found
+
+    @cached_property
+    def _fields(self) -> Mapping[str, list[tuple[str, Routine]]]:
+        """Functions that instances were given to keep, by the field: `Provider(call=ask)`; and the files of that."""
+        declared = {
+            node.name for routine in self.code.routines for node in routine.function.nodes if node.op == "field"
+        }
+        found: dict[str, list[tuple[str, Routine]]] = defaultdict(list)
+        for routine in self.code.routines if declared else ():
+            for number in routine.all_of("call"):
+                call = Ref(routine, number)
+                given = [(word, one) for word, one in call.node.arguments() if word in declared]
+                if given and any(self._is_class(one) for one in self.code.meanings.of(call.to(call.node.inputs[0]))):
+                    for word, value in given:
+                        found[word] += [(routine.path, one) for one in self._functions(call.to(value))]
+        return found
+
+    @staticmethod
+    def _is_class(one: Meaning) -> bool:
+        return not isinstance(one, str) and one.kind == "class"
+
+    def _functions(self, given: Ref) -> Iterator[Routine]:
+        """The functions that a value may be, by their names."""
+        if given.node.op in ("name", "attr", "def", "import"):
+            for one in self.code.meanings.of(given):
+                if not isinstance(one, str) and one.kind == "function" and one.routine is not None:
+                    yield one.routine
 
     # Which files a file comes to.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.outputs import Step
@@ -52,6 +53,7 @@ _WELL: Final = frozenset({"healthy", "ok", "alive", "up", "live", "ready"})
 # What the rows of `aside` touch: the machine tells whether there is a card, a file or an object, and no model's answer.
 _TOUCHES: Final = {"shallow": (), "store": ("store",), "machine": ("state",)}
 _DEEP: Final = 4
+_ALIKE: Final = 3  # methods of one name
 _ROUTES: Final = 4  # of an application's health that are shown
 
 
@@ -192,8 +194,20 @@ class Health:
         row = table("aside", "aside").among(self.code.meanings.called(call))
         if row is not None:
             return set(_TOUCHES[row["kind"]])
+        if function.node.op == "attr" and (named := self._named.get(function.node.name, ())):
+            return {"state"}.union(*(self.touched(one, depth + 1) for one in named if one != call.routine))
         is_text = function.node.op == "attr" and function.node.name in _TEXT
         return self._held(function) if is_text else {"state", "call"}
+
+    @cached_property
+    def _named(self) -> dict[str, list[Routine]]:
+        """Methods by names of several words, which hardly anybody else gives; at most three of a name."""
+        found: dict[str, list[Routine]] = defaultdict(list)
+        for routine in self.code.routines:
+            name = routine.function.name
+            if "_" in name.strip("_") and not name.startswith("__") and self.code.program.owner(routine) is not None:
+                found[name].append(routine)
+        return {name: routines for name, routines in found.items() if len(routines) <= _ALIKE}
 
     def _held(self, ref: Ref) -> set[str]:
         """What a method of a text or a table is called on: state, where it is a table of the module that is filled."""

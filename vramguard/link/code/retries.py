@@ -33,6 +33,7 @@ class Policy(NamedTuple):
     at: Ref
     form: str
     attempts: int | None
+    batch: bool = False  # of an orchestrator, whose customers do not wait
 
 
 class Factor(NamedTuple):
@@ -73,7 +74,7 @@ class Retries:
             for ref, paths in self.code.decorators(routine) if routine.function.decorators else ():
                 row = known.among(path for path in paths if not path.startswith("?"))
                 if row is not None and self._applies(ref, row):
-                    found.append(Policy(ref, "decorator", self._attempts(ref, row)))
+                    found.append(Policy(ref, "decorator", self._attempts(ref, row), bool(row.get("batch"))))
             self._policies[routine] = found
         return self._policies[routine]
 
@@ -152,14 +153,18 @@ class Retries:
         yield RetryPolicy(policy.at.at, written, policy.form, policy.attempts, self.code.written(call), product, steps)
 
     def _paths(self, policy: Policy, routine: Routine) -> Iterator[tuple[Ref, list[Factor]]]:
-        """The calls that a function comes to, with what multiplies on the way: more than one retry."""
-        if not policy.attempts or policy.attempts == 1:
+        """The calls that a function comes to, with what multiplies on the way: more than one retry.
+
+        Not those of a model in this process, which is no service that several ask.
+        """
+        if not policy.attempts or policy.attempts == 1 or policy.batch:
             return
         first = Factor(policy.at, policy.attempts, f"`@{self.code.written(policy.at)}`")
         for inner, trail in self.serving.reached(routine).items():
             passed = [edge[1] for step in trail for edge in self.serving.edges(step.routine) if edge[0] == step]
             within = [factor for one in dict.fromkeys(passed) if one is not routine for factor in self._factors(one)]
-            for call in self.attempts.asked.get(inner, ()):
+            local = self.attempts.waits.models.get(inner, ())
+            for call in (one for one in self.attempts.asked.get(inner, ()) if one not in local):
                 factors = [first, *within, *self._client(call)]
                 if len(factors) > 1:
                     yield call, factors

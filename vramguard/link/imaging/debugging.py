@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard import data
@@ -50,6 +51,7 @@ def left_on(facts: Facts) -> Iterator[Left]:
     """Every setting in what the repository serves with, for the places that are not for people at work."""
     yield from _launched(facts)
     yield from _services(facts)
+    yield from _rendered(facts)
     yield from _made(facts)
     yield from _held(facts)
     yield from _configured(facts)
@@ -124,6 +126,16 @@ def _services(facts: Facts) -> Iterator[Left]:
                     yield left._replace(at=_line_of(left, project.node))
 
 
+def _rendered(facts: Facts) -> Iterator[Left]:
+    """What serves in charts that were rendered, and is started by no place that is read elsewhere."""
+    for surface in cluster(facts).surfaces:
+        if surface.launches or is_for_people(f"{surface.at.path} {surface.name}"):
+            continue
+        for container in (one for pod in surface.pods for one in pod.containers):
+            words = (*container.node.get("command").words(), *container.node.get("args").words())
+            yield from _options(_split(words), surface.name, container.node.get("image").text)
+
+
 def _line_of(left: Left, node: Node) -> Location:
     """The line of an option within a text of several lines that a document folds into one."""
     at, option = left.at, left.written.rpartition(" ")[2]
@@ -194,9 +206,20 @@ def _options(words: Sequence[Word], whose: str, image: str = "") -> Iterator[Lef
     names.add(image.partition("@")[0].rpartition("/")[2].partition(":")[0])
     for row in data.load("debugging")["option"]:
         program = next((name for name in row["programs"] if name in names), None)
-        word = next((word for word in words if word.text == row["option"]), None)
-        if program and word is not None:
-            yield Left(word.at, f"{program} {row['option']}", row["what"], slows=row["slows"], whose=whose)
+        word = _switched(words, row["option"], row.get("values", "")) if program else None
+        if word is not None:
+            yield Left(word.at, f"{program} {word.text}", row["what"], slows=row["slows"], whose=whose)
+
+
+def _switched(words: Sequence[Word], option: str, values: str) -> Word | None:
+    """The word that switches an option on: the option itself, or where it has values the one with one of them."""
+    if not values:
+        return next((word for word in words if word.text == option), None)
+    for word, after in zip_longest(words, words[1:]):
+        name, equals, value = word.text.partition("=")
+        if name == option and re.fullmatch(values, value if equals else after.text if after else ""):
+            return word
+    return None
 
 
 def _script(launch: Launch) -> Iterator[Left]:

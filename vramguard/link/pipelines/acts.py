@@ -22,7 +22,7 @@ from vramguard.link.code.triggers import starting, steps_of
 from vramguard.link.code.words import literal
 from vramguard.link.pipelines import known
 from vramguard.link.pipelines.parts import Job, Pipeline, Step
-from vramguard.link.pipelines.scripts import Scripts, is_of_use
+from vramguard.link.pipelines.scripts import Scripts, is_of_use, to_space
 from vramguard.shell import commands
 from vramguard.shell.prefixes import unwrapped
 from vramguard.source import Location
@@ -163,7 +163,7 @@ class Acts:
     def _script(self, script: Word, step: Step, *, there: bool) -> Iterator[Act]:
         masked = Word(_masked(script.text), script.at, True, script.first)
         for command in commands(masked)[:_MOST]:
-            yield from self._command(command, step, there=there)
+            yield from to_space(script.text, self._command(command, step, there=there))
 
     def _command(self, command: Command, step: Step, *, there: bool) -> Iterator[Act]:
         words, env = unwrapped(command.words)
@@ -198,7 +198,7 @@ class Acts:
         self._within += 1
         first = Evidence(act.at, f"`{act.shown}` runs `{script.at.path}`")
         for command in commands(script.text)[:_MOST]:
-            for one in self._command(command, act.step, there=there):
+            for one in to_space(script.text.text, self._command(command, act.step, there=there)):
                 if one.kind in _SCRIPTED:
                     second = one.steps or (Evidence(one.at, f"`{one.shown}`"),)
                     yield replace(one, at=act.at, steps=(first, *second))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.values import UNREAD
 from vramguard.link.cluster import cluster
+from vramguard.link.cluster.own import owned
 from vramguard.link.code.outputs import answering
 from vramguard.link.pipelines import known
 
@@ -40,7 +41,12 @@ class Models:
     @cached_property
     def answers(self) -> frozenset[str]:
         """The files of code that answer with what a model says."""
-        return frozenset(path for path, _ in answering(self.facts))
+        return frozenset((*(path for path, _ in answering(self.facts)), *self.running))
+
+    @cached_property
+    def running(self) -> frozenset[str]:
+        """The files of applications that run a model themselves."""
+        return frozenset(path for one in owned(self.facts).modelled for path in one.files)
 
     @cached_property
     def any(self) -> bool:

@@ -100,7 +100,7 @@ def _owned(path: str, rules: list[tuple[Callable[[str], bool], OwnerRule]]) -> b
 
 
 def _without(flows: Flows, models: Models) -> Iterator[Unowned]:
-    """One finding, where training or deployment is defined: in a forge's pipeline, else in one of a cluster."""
+    """One finding, at the first pipeline that trains or deploys: a forge's, else one of a cluster."""
     hosted = [one for one in flows.all if one.form in HOSTED and _HERE.match(one.at.path)]
     hosted = [one for one in hosted if flows.facts.classify(one.at.path) not in UNREAD]
     by_itself = {one.at.path for one in flows.retraining()}
@@ -117,19 +117,22 @@ def _without(flows: Flows, models: Models) -> Iterator[Unowned]:
             )
             rank = _RANKS.get(act.kind) if counts else None
             if rank is not None:
-                found.append((rank - 2 * (path in by_itself), path, act.at, _said(act)))
+                found.append((rank, path, act.at, _said(act)))
     found = found or list(_named(flows, hosted)) or list(_of_cluster(flows))
-    for _, path, at, said in sorted(found)[:1]:
+    last = () if models.served or models.running else (_RANKS["deploy"], _RANKS["bump"])  # of models that others run
+    for _, path, _, at, said in sorted((rank in last, path, rank, at, said) for rank, path, at, said in found)[:1]:
         yield Unowned(Location(path), "", path, 0, (Evidence(at, said),))
 
 
+_IMAGE: Final = re.compile(r"docker/build-push-action|docker push")  # what is pushed is no trial, whatever its name is
 _ASIDE: Final = (*UNREAD, PathClass.EXAMPLE, PathClass.DOCS)
 _RANKS: Final = {"train": 1, "promote": 2, "deploy": 3, "bump": 4}
 
 
 def _acts(flows: Flows, pipeline: Pipeline) -> Iterator[tuple[Job, Act]]:
+    kept = any(_IMAGE.match(act.command) for job in pipeline.jobs for act in flows.acts.of(job) if act.kind == "keep")
     for job in pipeline.jobs:
-        if not flows.acts.tries(job, pipeline):
+        if kept or not flows.acts.tries(job, pipeline):
             yield from ((job, act) for act in flows.acts.of(job))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -11,16 +12,20 @@ from vramguard.facts import ScriptText
 from vramguard.facts.values import UNREAD
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from vramguard.facts import Facts
     from vramguard.link.code.promotions import Promoting
+    from vramguard.link.pipelines.acts import Act
 
 _SHELL: Final = re.compile(r"^(?:(?:\S*/)?(?:ba|z|da)?sh|source|\.)(?: -\w+)* (\S+\.sh)(?: |$)|^(\S+\.sh)(?: |$)")
 _TOLD: Final = re.compile(r"\bcase\s+[\"']?\$\{?(?:1|COMMAND|ACTION|CMD|command|action|cmd)\b")
 _EXACT: Final = re.compile(r"(gnu_)?(prod|production|champion|live)", re.IGNORECASE)
 _BEFORE: Final = re.compile(r"staging|stage|dev|development|candidate|challenger|shadow|test", re.IGNORECASE)
 _FROM: Final = re.compile(r"^(from|source|src|previous|old|baseline)", re.IGNORECASE)
+
+# A Space runs what is pushed to it, whichever name the remote has in the script that pushes.
+_SPACE: Final = re.compile(r"\bgit (?:clone|remote (?:add|set-url))\b[^\n]{0,300}huggingface\.co/spaces/")
 
 
 class Scripts:
@@ -47,6 +52,13 @@ class Scripts:
             if self.facts.classify(one.at.path) not in UNREAD:
                 found.setdefault(posixpath.basename(one.at.path), []).append(one)
         return found
+
+
+def to_space(script: str, acts: Iterable[Act]) -> Iterator[Act]:
+    """The acts of a script, of which a push deploys where the script works on a clone of a Space."""
+    for act in acts:
+        pushes = act.kind == "keep" and act.command.startswith("git push")
+        yield replace(act, kind="deploy") if pushes and _SPACE.search(script) else act
 
 
 def is_of_use(one: Promoting, line: str, env: Mapping[str, str]) -> bool:

@@ -66,6 +66,8 @@ def moving(facts: Facts) -> Iterator[Moving]:
 
 
 def _polled(surface: Surface) -> Iterator[Moving]:
+    if not surface.launches:  # of a chart that was rendered
+        yield from _polling(surface)
     for launch in surface.launches:
         words = [*launch.command, *([launch.script] if launch.script else [])]
         text = " ".join(word.text for word in words)
@@ -83,6 +85,15 @@ def _polled(surface: Surface) -> Iterator[Moving]:
             yield Moving(
                 at, surface.name, match[1], "TensorFlow Serving, which loads the largest version that appears", ()
             )
+
+
+def _polling(surface: Surface) -> Iterator[Moving]:
+    for container in (one for pod in surface.pods for one in pod.containers):
+        words = [*container.node.get("command").words(), *container.node.get("args").words()]
+        if _POLL.search(" ".join(word.text for word in words)):
+            at = _word_at(words, "model-control-mode") or surface.at
+            steps = (Evidence(surface.at, f"`{surface.name}` looks into its model repository again and again"),)
+            yield Moving(at, surface.name, "whatever lies in its model repository", "Triton's poll mode", steps)
 
 
 def _word_at(words: list[Word], name: str) -> Location | None:

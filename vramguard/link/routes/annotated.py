@@ -55,6 +55,7 @@ def _ingress(targets: Targets, ingress: Manifest) -> Iterator[Route]:
             default=default_timeout("Ingress"),
             retries=None if off else tries,
             attempts=True,
+            judged=notes.get(f"{_NGINX}canary").text != "true",  # it has the annotations of the Ingress beside it
             gone=ingress.guessed,
         )
 

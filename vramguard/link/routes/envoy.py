@@ -97,7 +97,8 @@ def _cluster(targets: Targets, by: Manifest, node: Node) -> _Cluster:
     if not found and header.text in _PICKED:
         step = Step(header.at, f"the cluster `{name}` goes to the pod that a picker of model servers names")
         found = [Target(name, step, streams=True)]
-    if not found and all(_outside(address) for address in addresses) and (held := targets.named(name, node.at)):
+    open_ = all(_outside(address) or targets.is_unknown(by, address) for address in addresses)
+    if not found and open_ and (held := targets.named(name, node.at)):
         found = [held]
     return _Cluster(name, node, found[0] if found else None, endpoints)
 

@@ -77,7 +77,9 @@ def _destination(targets: Targets, rule: Manifest) -> Iterator[Part]:
         for policy in policies:
             yield from _pool(rule, policy, target)
         if not detections:
-            yield Breaker(rule.at, "DestinationRule", rule.title, target, trips=False, gone=rule.guessed)
+            yield Breaker(
+                (spec.get("host") or rule).at, "DestinationRule", rule.title, target, trips=False, gone=rule.guessed
+            )
     host = spec.get("host").text
     every: tuple[Target | None, ...] = (None,) if not host or "*" in host else ()
     for detection in detections:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.outputs import Step
 from vramguard.link.cluster import nearest
-from vramguard.link.cluster.surfaces import SERVING
+from vramguard.link.cluster.own import owned
+from vramguard.link.cluster.surfaces import RUNNING, SERVING
 from vramguard.link.routes.known import beside, made, model
 from vramguard.link.routes.parts import Target
 
@@ -95,9 +96,21 @@ class Targets:
             found = next(((node.at, word) for node in images if (word := model(_image(node.text)))), None)
             if found is None and (word := model(service.name)):
                 found = service.at, word
-            if found is not None:
+            if found is None:
+                yield from self._own(service)
+            else:
                 at, word = found
                 yield Target(service.title, Step(at, f"{service.title} is served by {word.name} here"), word.streams)
+
+    def _own(self, service: Manifest) -> Iterator[Target]:
+        """A server of the repository's own whose code runs a model."""
+        for workload in self.cluster.behind(service)[:1]:
+            held = [one for pod in self.cluster.pods_of(workload) for one in pod.containers]
+            for one in held if len(held) == 1 and workload.kind in RUNNING else ():
+                own = owned(self.cluster.facts).of_container(one.node, (one.name, workload.name))
+                step = own.applications[0].model if own is not None and own.runs_model else None
+                if own is not None and step is not None:
+                    yield Target(service.title, step, any(app.streams for app in own.applications))
 
     def service(self, service: Manifest) -> tuple[Target, ...]:
         """What serves a model behind a Service."""
@@ -203,6 +216,13 @@ class Targets:
                 if name := one.node.get("spec", key, "name").text:
                     found.setdefault(name, []).append(one)
         return found
+
+    def is_unknown(self, by: Manifest, host: str) -> bool:
+        """Whether a host is a Service of this repository of whose pods nothing says what they are."""
+        services = self.cluster.hosts(by, host)
+        held = [pod for one in services for work in self.cluster.behind(one) for pod in self.cluster.pods_of(work)]
+        images = [_image(one.node.get("image").text) for pod in held for one in pod.containers]
+        return bool(images) and not any(beside(name) for name in (*images, host.partition(".")[0]))
 
     def named(self, name: str, at: Location) -> Target | None:
         """What is a model by its name alone."""

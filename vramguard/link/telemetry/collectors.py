@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vramguard import data
 from vramguard.extract.objects.dashboards import COUNTERS
-from vramguard.facts import HelmChart, Image
+from vramguard.facts import HelmChart, Image, ScriptText
 from vramguard.facts.values import UNREAD
 from vramguard.link.cluster import cluster
 from vramguard.source import Location
@@ -27,6 +27,10 @@ MONITORS: Final = (
 _RULES: Final = ("PrometheusRule", "VMRule", "Rules", "ClusterRules", "GlobalRules")
 _OTHERS: Final = ("GrafanaDashboard", "OpenTelemetryCollector", "Prometheus", "Alertmanager", "DatadogAgent")
 _FORMS: Final = ("rules", "prometheus", "dashboard", COUNTERS, "alertmanager", "prometheus-stack", "prometheus-adapter")
+_CLOUDS: Final = (  # resources of Terraform that watch: rules and stores of a cloud's own Prometheus, its Grafana
+    *("azurerm_monitor_alert_prometheus_rule_group", "azurerm_monitor_workspace", "azurerm_dashboard_grafana"),
+    *("aws_prometheus_rule_group_namespace", "aws_prometheus_workspace", "aws_grafana_workspace"),
+)
 # Words that say of a monitor whose selector finds nothing here that it is one of a model's server.
 _SERVES: Final = re.compile(
     r"vllm|\btgi\b|text-generation|sglang|triton|\bnim\b|llm|infer|predict|model|kserve|ray|torchserve|tf-?serving|gpu"
@@ -37,11 +41,15 @@ _DATADOG: Final = re.compile(r"ad\.datadoghq\.com/.+")
 
 @dataclass(frozen=True)
 class Exporter:
-    """What exports the state of cards. `standard`: dcgm-exporter with the list of counters that its image brings."""
+    """What exports the state of cards. `standard`: dcgm-exporter with the list of counters that its image brings.
+
+    `dcgm`: it is dcgm-exporter, or brings it.
+    """
 
     at: Location
     what: str
     standard: bool = False
+    dcgm: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,6 +68,7 @@ def monitored(facts: Facts) -> Manifest | None:
 def _monitored(facts: Facts) -> Manifest | None:
     graph = cluster(facts)
     found = [*graph.of(*MONITORS, *_RULES, *_OTHERS), *(one for form in _FORMS for one in graph.configured(form))]
+    found += [one for one in graph.configured("terraform") if one.kind in _CLOUDS]
     judged = [one for one in found if facts.classify(one.at.path) not in UNREAD]
     return min(judged, key=lambda one: one.at, default=None)
 
@@ -79,9 +88,11 @@ def _exporters(facts: Facts) -> Iterator[Exporter]:
     graph = cluster(facts)
     yield from _running(graph)
     yield from _installed(graph)
+    yield from _by_terraform(facts)
+    yield from _by_scripts(facts)
     for built in facts.of(Image):
         if built.form != "kubernetes" and _word().search(built.name):
-            yield Exporter(built.at, f"runs {built.name}")
+            yield Exporter(built.at, f"runs {built.name}", dcgm="dcgm-exporter" in built.name)
     for chart in facts.of(HelmChart):
         if any(_word().search(one.name) for one in chart.dependencies):
             yield Exporter(chart.at, f"the chart {chart.name} brings an exporter of cards")
@@ -95,19 +106,57 @@ def _running(graph: Cluster) -> Iterator[Exporter]:
                 image = container.node.get("image").text
                 if _word().search(image):
                     own = "dcgm-exporter" not in image or _replaces(container.node.value, pod.spec.value)
-                    yield Exporter(owner.at, f"{owner.title} runs {image}", not own)
+                    yield Exporter(owner.at, f"{owner.title} runs {image}", not own, "dcgm-exporter" in image)
 
 
 def _installed(graph: Cluster) -> Iterator[Exporter]:
     """The exporters that an operator or a chart brings."""
     for owner in graph.of(*data.load("metrics")["gpu_exporters"]["kinds"]):
         if owner.group.startswith("nvidia."):
-            yield Exporter(owner.at, f"{owner.title} brings dcgm-exporter")
+            yield Exporter(owner.at, f"{owner.title} brings dcgm-exporter", dcgm=True)
     for owner in graph.of("Application", "ApplicationSet", "HelmRelease", "HelmChart", "Addon"):
-        if _word().search(_flat(owner.node.value)):
-            yield Exporter(owner.at, f"{owner.title} installs an exporter of cards")
+        words = _flat(owner.node.value)
+        if _word().search(words):
+            known = bool(_DCGM.search(words))
+            alone = known and "dcgm-exporter" in words and not _OPERATOR.search(words) and not _OWN_VALUES.search(words)
+            yield Exporter(owner.at, f"{owner.title} installs an exporter of cards", alone, known)
 
 
+def _by_terraform(facts: Facts) -> Iterator[Exporter]:
+    """The charts that Terraform installs by a resource of its own."""
+    for one in cluster(facts).configured("terraform"):
+        if one.kind != "helm_release" or facts.classify(one.at.path) in UNREAD:
+            continue
+        chart = one.node.get("chart").text
+        if _word().search(chart):
+            own = one.node.get("values") or _OWN_VALUES.search(_flat(one.node.value))
+            alone = chart.endswith("dcgm-exporter") and not own
+            yield Exporter(one.at, f"helm_release.{one.name} installs {chart}", alone, bool(_DCGM.search(chart)))
+
+
+def _by_scripts(facts: Facts) -> Iterator[Exporter]:
+    """The charts that scripts install, those that Terraform runs as well."""
+    for script in facts.of(ScriptText):
+        if "dcgm-exporter" in script.text.text and facts.classify(script.at.path) not in UNREAD:
+            yield from _installing(script.at, script.text.text)
+    for one in cluster(facts).configured("terraform"):
+        if one.kind == "null_resource" and facts.classify(one.at.path) not in UNREAD:
+            yield from _installing(one.at, _flat(one.node.value))
+
+
+def _installing(at: Location, text: str) -> Iterator[Exporter]:
+    for command in _HELM.findall(text.replace("\\\n", " ")):
+        own = _OWN_VALUES.search(command) or re.search(r"\s(?:-f|--values|--set-file)[ =]", command)
+        yield Exporter(at, "helm installs dcgm-exporter", not own, dcgm=True)
+
+
+_DCGM: Final = re.compile(r"dcgm-exporter|gpu-operator")
+_OPERATOR: Final = re.compile(r"chart[^\w]+gpu-operator|gpu-operator/")
+_OWN_VALUES: Final = re.compile(
+    r"arguments|customMetrics|\.csv|[cC]onfigMap|extraVolumes|valuesFrom|valueFiles|\$values"
+    r"|_COLLECTORS|CONFIGMAP_DATA|\bsources\b"
+)
+_HELM: Final = re.compile(r"\bhelm\s+(?:upgrade|install)\b[^\n;&|]{0,300}?/dcgm-exporter\b[^\n;&|]{0,2000}")
 _OWN_LIST: Final = re.compile(r"\.csv|DCGM_EXPORTER_(?:COLLECTORS|CONFIGMAP_DATA)|(?:^|\s)(?:-m|--configmap-data)\s")
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from vramguard.extract.objects.dashboards import COUNTERS
 from vramguard.facts import Deployment, Image, PythonMetrics
 from vramguard.facts.outputs import Step
 from vramguard.facts.values import UNREAD
 from vramguard.link.cluster import cluster
-from vramguard.link.telemetry import names
+from vramguard.link.telemetry import lookalikes, names
 from vramguard.link.telemetry.collectors import exporters
 from vramguard.link.telemetry.expressions import Asked, asked, once
 from vramguard.source import Location
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Facts
     from vramguard.link.telemetry.names import Family, Span
+
+
+_SERIES: Final = frozenset(("_bucket", "_sum", "_count"))
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class _Judge:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.recorded = {one.name for one in asked(facts) if one.kind == "record"}
-        self.standard = [one for one in exporters(facts) if one.standard]
+        self.exporters = exporters(facts)
+        self.standard = [one for one in self.exporters if one.standard]
         lists = [one for one in once(cluster(facts).configured(COUNTERS)) if facts.classify(one.at.path) not in UNREAD]
         self.lists = lists
         self.listed = {name for one in lists for name in one.node.value}
@@ -72,9 +76,22 @@ class _Judge:
         if names.is_dcgm(metric):
             return self._field(one, metric)
         family = names.family_of(metric)
-        if family is None:
-            return self._bare(one, metric) if one.kind == "autoscaler" and ":" not in metric else None
-        return self._engine(one, metric, metric, family)
+        if family is not None:
+            apart = not metric.startswith(family.prefix)  # a prefix that others have as well
+            known = not apart or (lookalikes.runs(self.facts, family.name) and not lookalikes.renamed(self.facts))
+            return self._engine(one, metric, metric, family) if known else None
+        if one.kind == "autoscaler" and ":" not in metric and (found := self._bare(one, metric)):
+            return found
+        return None if one.aliased or one.kind == "adapter" or self._defined(metric) else self._foreign(one, metric)
+
+    def _foreign(self, one: Asked, metric: str) -> Dead | None:
+        """What is spelt like a program's that runs here, or like this repository's own."""
+        found = lookalikes.lookalike(self.facts, metric) or lookalikes.unknown_own(self.facts, metric)
+        if found is None:
+            return None
+        steps = (Step(found.at, "exports its metrics here"),) if found.at else ()
+        kind = "misspelt" if found.meant and found.sure else "unknown"
+        return Dead(one.place(metric), metric, kind, found.because, found.meant, one, steps)
 
     def _bare(self, one: Asked, metric: str) -> Dead | None:
         """What an autoscaler names without its engine's prefix; an adapter's configuration may give it any name."""
@@ -87,24 +104,38 @@ class _Judge:
     def _field(self, one: Asked, metric: str) -> Dead | None:
         if metric in self.listed:
             return None
-        at = one.place(metric)
         if metric not in names.fields():
-            if one.kind == "autoscaler" and metric.startswith(tuple(names.fields())):
-                return None  # `DCGM_FI_DEV_GPU_UTIL_AVG`: an adapter's own name for what it makes of a field
-            meant = names.alike(metric, names.fields())
-            if not meant and self._defined(metric):
-                return None
-            because = "DCGM has no field of that name"
-            return Dead(at, metric, "misspelt", because, meant, one)
-        if not self.lists or self.standard:
-            return None  # the list of an image is another with each release
+            return self._no_field(one, metric)
+        if not self.lists and not (self.exporters and len(self.standard) == len(self.exporters)):
+            return None
+        if self.standard:
+            return self._uncounted(one, metric)
         because = f"the exporter's list of counters ({self.lists[0].at.path}) leaves it out"
         steps = tuple(Step(held.at, f"exports {len(held.node.value)} fields, and not this one") for held in self.lists)
-        return Dead(at, metric, "left-out", because, "", one, steps[:3])
+        return Dead(one.place(metric), metric, "left-out", because, "", one, steps[:3])
+
+    def _no_field(self, one: Asked, metric: str) -> Dead | None:
+        if one.kind == "autoscaler" and metric.startswith(tuple(names.fields())):
+            return None  # `DCGM_FI_DEV_GPU_UTIL_AVG`: an adapter's own name for what it makes of a field
+        meant = names.alike(metric, names.fields())
+        if not meant and self._defined(metric):
+            return None
+        return Dead(one.place(metric), metric, "misspelt", "DCGM has no field of that name", meant, one)
+
+    def _uncounted(self, one: Asked, metric: str) -> Dead | None:
+        """A field that no list which an image of dcgm-exporter brings has ever had."""
+        if metric in names.exported() or self._defined(metric):
+            return None
+        because = "dcgm-exporter is installed with the list of counters that its image brings, which has never had it"
+        steps = tuple(Step(held.at, held.what) for held in self.standard[:2])
+        return Dead(one.place(metric), metric, "left-out", because, "", one, steps)
 
     def _engine(self, one: Asked, written: str, metric: str, family: Family) -> Dead | None:
         plain = names.base(metric, family.spans)
         span = family.spans.get(plain)
+        if plain in family.single and metric[len(plain) :] in _SERIES and not lookalikes.renamed(self.facts):
+            because = f"`{plain}` of {family.name} is one number, with no buckets, sums or counts"
+            return None if self._defined(metric) else Dead(one.place(metric), metric, "misspelt", because, "", one)
         foreign = names.base(metric, family.others) in family.others
         if foreign and (span is None or self._started(family.images)):
             return None

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from vramguard.extract import terraform
 from vramguard.extract.objects.dashboards import DASHBOARD, held
 from vramguard.facts import Manifest
 from vramguard.facts.nodes import Node
@@ -29,6 +30,7 @@ _QUERIES: Final = {
     "AnalysisTemplate": _ANALYSED,
     "ClusterAnalysisTemplate": _ANALYSED,
 }
+_GROUPED: Final = {"aws_prometheus_rule_group_namespace": "data"}  # resources that hold a file of rules
 _OTHERS: Final = ("VMRule",)  # another language than Prometheus', near to it
 _TEXTS: Final = ("expr", "prometheusQuery")  # keys of a dashboard that hold a query
 _DEEPEST: Final = 30  # panels in rows in dashboards
@@ -56,6 +58,12 @@ class Asked:
     said: str = ""
     strict: bool = False
     aliased: bool = False
+    within: Node | None = None
+
+    @property
+    def stands(self) -> Location:
+        """Where another alert would go: the list of rules that the alert is of, else the alert."""
+        return self.within.at if self.within is not None else self.at
 
     def place(self, metric: str) -> Location:
         """Where a metric stands in the query: its line, where the text's lines stand in the file."""
@@ -89,18 +97,25 @@ def rule_groups(facts: Facts) -> list[RuleGroup]:
     for one in asked(facts):
         if one.kind == _ALERT:
             found.setdefault(id(one.owner), []).append(one)
-    return [RuleGroup(_groups(alerts[0].owner).at, alerts[0].owner, tuple(alerts)) for alerts in found.values()]
+    return [RuleGroup(alerts[0].stands, alerts[0].owner, tuple(alerts)) for alerts in found.values()]
 
 
-def _groups(owner: Manifest) -> Node:
-    spec = owner.node.get("spec", "groups")
-    return spec if spec.value else _stack(owner) or owner.node.get("groups")
+def _stack(owner: Manifest) -> list[Node]:
+    """What holds groups of rules among the values of a chart that installs Prometheus."""
+    listed = (owner.node.get("additionalPrometheusRulesMap"), owner.node.get("serverFiles"))
+    held = [one for node in listed for one in node.children()]
+    return [*held, *owner.node.get("additionalPrometheusRules").list(), owner.node.get("prometheusRule")]
 
 
-def _stack(owner: Manifest) -> Node | None:
-    """The rules among the values of a chart that installs Prometheus."""
-    found = owner.node.get("additionalPrometheusRulesMap")
-    return found if found.value else None
+def _terraform(facts: Facts) -> Iterator[Asked]:
+    """The rules that Terraform gives to a cloud's own Prometheus."""
+    for owner in cluster(facts).configured(terraform.FORM):
+        if owner.kind == "azurerm_monitor_alert_prometheus_rule_group":
+            for rule in owner.node.get("rule").list():
+                yield from _of_rule(owner, rule, rule.get("expression"), strict=False)
+        elif owner.kind in _GROUPED:
+            for node in terraform.documents(owner.node.get(_GROUPED[owner.kind])):
+                yield from _of_groups(owner, node.get("groups"))
 
 
 def _asked(facts: Facts) -> Iterator[Asked]:
@@ -110,8 +125,9 @@ def _asked(facts: Facts) -> Iterator[Asked]:
     for owner in once(graph.configured("rules")):
         yield from _of_groups(owner, owner.node.get("groups"))
     for owner in graph.configured("prometheus-stack"):
-        for rules in owner.node.get("additionalPrometheusRulesMap").children():
+        for rules in _stack(owner):
             yield from _of_groups(owner, rules.get("groups"))
+    yield from _terraform(facts)
     for owner in dashboards(facts):
         yield from _of_dashboard(owner)
     yield from _of_scalers(graph.objects())
@@ -144,18 +160,25 @@ def _one(owner: Manifest, node: Node, kind: str, name: str = "") -> Iterator[Ask
 def _of_groups(owner: Manifest, groups: Node) -> Iterator[Asked]:
     strict = owner.kind not in _OTHERS
     for group in groups.list():
-        for rule in group.get("rules").list():
-            alert = rule.get("alert") or rule.get("title")
-            kind = _ALERT if alert else _RECORD
-            said = " ".join(node.text for key in ("labels", "annotations") for node in rule.get(key).children())
-            waits = rule.get("for")
-            wait = promql.seconds(waits.text) if waits else 0.0
-            own = [rule.get("expr")] if rule.get("expr") else _managed(rule)
-            for node in own:
-                if isinstance(node.value, str):
-                    query = promql.read(node.value)
-                    name = alert.text or rule.get("record").text
-                    yield Asked(node.at, node, query, kind, owner, name, wait, waits, said, strict and own[0] is node)
+        rules = group.get("rules")
+        for rule in rules.list():
+            if rule.get("expr"):
+                yield from _of_rule(owner, rule, rule.get("expr"), strict=strict, within=rules)
+            else:
+                for node in _managed(rule):
+                    yield from _of_rule(owner, rule, node, strict=False, within=rules)
+
+
+def _of_rule(owner: Manifest, rule: Node, node: Node, *, strict: bool, within: Node | None = None) -> Iterator[Asked]:
+    if not isinstance(node.value, str):
+        return
+    alert = rule.get("alert") or rule.get("title")
+    said = " ".join(one.text for key in ("labels", "annotations") for one in rule.get(key).children())
+    waits = rule.get("for")
+    wait = promql.seconds(waits.text) if waits else 0.0
+    kind, name = _ALERT if alert else _RECORD, alert.text or rule.get("record").text
+    query = promql.read(node.value)
+    yield Asked(node.at, node, query, kind, owner, name, wait, waits, said, strict, within=within or alert or None)
 
 
 def _managed(rule: Node) -> list[Node]:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from vramguard.link.cluster.pods import Container
     from vramguard.link.telemetry.expressions import Asked, RuleGroup
 
+# Images of one's own that say that they are vLLM's.
+_OWN_VLLM: Final = re.compile(r"(?:^|[-_/])vllm(?:[-_](?:server|serve|serving|openai))?(?::|@|$)")
 _OF_CARDS: Final = frozenset(("memory", "fragmentation", "nvlink", "temperature", "xid", "nan"))
 # A file that looks like one that collects, and that is no YAML that could be read: nothing is said of its absence.
 _UNREAD_MONITOR: Final = re.compile(
@@ -80,7 +82,7 @@ def unalerted(facts: Facts) -> Iterator[Gap]:
     if not groups:
         yield from _without_alerts(facts)
         return
-    first, surfaces = min(groups, key=lambda one: one.at), judged(facts)
+    surfaces = judged(facts)
     steps = [Step(one.gpu or one.at, f"{one.name} asks for a GPU here") for one in surfaces[:1]]
     if not surfaces:
         steps = [Step(one.at, f"this alert is of {engine}") for group in groups for one in group.alerts
@@ -90,7 +92,34 @@ def unalerted(facts: Facts) -> Iterator[Gap]:
     missing = [says for name, says in names.wanted(parallel=parallel).items() if name not in covered]
     if steps and missing:
         named = surfaces[0].name if surfaces else steps[0].what.rpartition(" ")[2]
-        yield Gap(first.at, named, ", ".join(missing), tuple(steps), weak=bool(covered & _OF_CARDS) or not surfaces)
+        yield Gap(
+            _first_of_models(facts, groups),
+            named,
+            ", ".join(missing),
+            tuple(steps),
+            weak=bool(covered & _OF_CARDS) or not surfaces,
+        )
+
+
+def _first_of_models(facts: Facts, groups: list[RuleGroup]) -> Location:
+    """The first rules of the first file where an alert asks for a card's or an engine's metric, else the first."""
+    recorded = _recorded(facts)
+    ordered = sorted(groups, key=lambda one: one.at)
+    told = [
+        group
+        for group in ordered
+        if any(names.is_dcgm(name) or names.family_of(name) for one in group.alerts for name in _of(one, recorded))
+    ]
+    return min(one.stands for one in (told or ordered)[0].alerts)
+
+
+def _recorded(facts: Facts) -> dict[str, tuple[str, ...]]:
+    return {one.name: one.query.metrics for one in asked(facts) if one.kind == "record"}
+
+
+def _of(alert: Asked, recorded: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The metrics that an alert asks for, and those that they are recorded from."""
+    return tuple(name for metric in alert.query.metrics for name in (metric, *recorded.get(metric, ())))
 
 
 def _without_alerts(facts: Facts) -> Iterator[Gap]:
@@ -111,12 +140,11 @@ def _engine_of(alert: Asked) -> str:
 
 def _covered(facts: Facts, groups: list[RuleGroup]) -> frozenset[str]:
     """What the alerts tell of, by the names of their metrics and of what those are recorded from."""
-    recorded = {one.name: one.query.metrics for one in asked(facts) if one.kind == "record"}
+    recorded = _recorded(facts)
     covered: set[str] = set()
     for group in groups:
         for alert in group.alerts:
-            metrics = [name for metric in alert.query.metrics for name in (metric, *recorded.get(metric, ()))]
-            covered |= names.signals(tuple(metrics), alert.name)
+            covered |= names.signals(_of(alert, recorded), alert.name)
     return frozenset(covered)
 
 
@@ -146,7 +174,11 @@ def _is_vllm(surface: Surface) -> bool:
     container = surface.container
     if surface.engine is not None or container is None or not container.has_gpu:
         return surface.engine == "vllm"
-    return images.found(container.node.get("image").word()).engine == "vllm"
+    image = container.node.get("image").word()
+    if images.found(image).engine == "vllm":
+        return True
+    words = " ".join(word.text for key in ("command", "args") for word in container.node.get(key).words())
+    return bool(image and _OWN_VLLM.search(image.text)) and "--max-model-len" in words
 
 
 def _set_in_image(facts: Facts) -> bool:

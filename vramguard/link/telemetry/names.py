@@ -42,6 +42,12 @@ class Family:
     renamed: Mapping[str, str] = field(default_factory=dict)
     others: frozenset[str] = frozenset()  # names of other programs under the same prefix
     images: tuple[str, ...] = ()  # of those programs
+    shared: tuple[str, ...] = ()  # further prefixes, which other exporters have as well
+    single: frozenset[str] = frozenset()  # counters and gauges, that have no series of their own
+
+    def owns(self, metric: str) -> bool:
+        """Whether a name stands under a prefix of it."""
+        return metric.startswith((self.prefix, *self.shared))
 
 
 @cache
@@ -60,12 +66,13 @@ def _family(row: Mapping[str, Any]) -> Family:
         spans |= dict.fromkeys(span["names"], Span(span["first"], span["last"], before, after))
     others = frozenset(name for other in row.get("other", ()) for name in other["names"])
     images = tuple(image for other in row.get("other", ()) for image in other["images"])
-    return Family(row["name"], row["prefix"], versions, spans, row.get("renamed", {}), others, images)
+    shared, single = tuple(row.get("shared", ())), frozenset(row.get("single", ()))
+    return Family(row["name"], row["prefix"], versions, spans, row.get("renamed", {}), others, images, shared, single)
 
 
 def family_of(metric: str) -> Family | None:
     """The engine under whose prefix a name stands."""
-    return next((one for one in families() if metric.startswith(one.prefix)), None)
+    return next((one for one in families() if one.owns(metric)), None)
 
 
 def base(metric: str, known: Mapping[str, Any] | frozenset[str]) -> str:
@@ -99,6 +106,13 @@ def fields() -> frozenset[str]:
     """Every name that a list of counters may hold."""
     table = data.load("metrics")["dcgm"]
     return frozenset((*table["known"]["fields"], *table["own"]))
+
+
+@cache
+def exported() -> frozenset[str]:
+    """Every field of the lists of counters that the images of dcgm-exporter brought, of any release that was read."""
+    table = data.load("metrics")["dcgm"]
+    return frozenset((*(name for names in table["files"].values() for name in names), *table["earlier"], *table["own"]))
 
 
 def is_dcgm(metric: str) -> bool:

@@ -24,6 +24,7 @@ _RENDERED = re.compile(r"\{\{[^{}]{0,400}\}\}|\{%[^{}%]{0,400}%\}|<<[^<>]{0,100}
 _VARIABLE = re.compile(r"\$\{[A-Za-z_]\w*(?::\w+)?\}|\$[A-Za-z_]\w*|\[\[\w+\]\]|\$\([\w.]+\)")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"|\'(?:[^\'\\]|\\.)*+\'|`[^`]*+`')
 _SIGNS = re.compile(r"[-+*/%^<>=!,()\[\]{}]|\b(?:and|or|unless|atan2)\b")
+_ISO = re.compile(r"P(?:(\d{1,5})D)?(?:T(?:(\d{1,5})H)?(?:(\d{1,6})M)?(?:(\d{1,7})S)?)?")  # as clouds write it
 _NO_TIME = re.compile(r"0+(?:ms|[smhdwy])?")  # which the parser refuses
 _PLAIN_NAME = re.compile(r"\^?([A-Za-z_:][\w:]*)\$?")
 # VictoriaMetrics' and Loki's languages, which other parsers read.
@@ -122,9 +123,11 @@ def name_of(selector: Any) -> str:  # noqa: ANN401
 
 
 def seconds(text: str) -> float | None:
-    """A duration of Prometheus or Grafana (`5m`, `1h30m`) in seconds; None for what is none."""
+    """A duration of Prometheus or Grafana (`5m`, `1h30m`; of a cloud, `PT10M`) in seconds; None for what is none."""
     if _NO_TIME.fullmatch(text.strip()):
         return 0.0
+    if (spelt := _ISO.fullmatch(text.strip())) is not None:
+        return sum(float(part or 0) * unit for part, unit in zip(spelt.groups(), (86400, 3600, 60, 1), strict=True))
     try:
         return float(promql_parser.parse_duration(text.strip()).total_seconds())
     except (ValueError, OverflowError):

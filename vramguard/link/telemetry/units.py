@@ -22,6 +22,7 @@ _OVER_TIME: Final = frozenset(
 _PASSED: Final = frozenset(("rate", "irate", "abs", "ceil", "floor", "round", "clamp_max", "clamp_min", "clamp"))
 _COMPARED: Final = frozenset((">", "<", ">=", "<=", "==", "!="))
 _BYTES: Final = 1e8  # as MiB that is 95 TiB
+_LARGEST: Final = 400_000  # MiB, above what any card of data/gpus.toml has
 _SLOW: Final = 250.0  # seconds until a first token, which nobody means
 
 
@@ -73,7 +74,10 @@ def _compared(node: Any, sign: str) -> Iterator[Flaw]:  # noqa: ANN401
                 value.metric, "the gauge keeps the last fault, so that the alert never ends: ask for `changes(…) > 0`"
             )
         return
-    if why := _wrong_unit(value, sign, number / value.factor):
+    added = any(isinstance(one, promql_parser.AggregateExpr | promql_parser.BinaryExpr) for one in nodes(asked))
+    if value.unit == "MiB" and not added and _LARGEST < number / value.factor < _BYTES:
+        yield Flaw(value.metric, "it counts MiB, and no card has as many")
+    elif why := _wrong_unit(value, sign, number / value.factor):
         yield Flaw(value.metric, why)
 
 
