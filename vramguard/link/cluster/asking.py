@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # What Docker knows is one check, which may be for liveness alone: its path says so.
 _OF_DOCKER: Final = ("HEALTHCHECK", "healthcheck")
+_LOADS: Final = ("--model", "--model-path", "--model-id", "--max-model-len", "--gpu-memory-utilization")
+_PARTS: Final = re.compile(r"[-_.]")
 _LIVENESS: Final = re.compile(r"[/_-](?:live|livez|liveness|alive)/?$", re.IGNORECASE)
 
 
@@ -67,12 +69,16 @@ def of_object(manifest: Manifest, node: Node) -> Server:
 
 
 def engine_of(node: Node) -> str | None:
-    """The engine that a container's image is made for, or called after; else that of the program that it starts."""
+    """The engine that a container's image is made for, or of the program that it starts; else the one that the image is
+    called after, alone or (`vllm-gemma:local`) where it is told which model to load.
+    """
     image = node.get("image").word()
     engine = images.found(image).engine
     name = images.parts(image.text)[0].rpartition("/")[2] if image is not None else ""
-    begun = next((word.text for key in ("command", "args") for word in node.get(key).words()), "")
-    return engine or (name if name in engines() else programs().get(begun.partition(" ")[0].rpartition("/")[2]))
+    words = [word.text for key in ("command", "args") for word in node.get(key).words()]
+    begun = programs().get(words[0].partition(" ")[0].rpartition("/")[2]) if words else None
+    loads = name in engines() or any(word.partition("=")[0] in _LOADS for word in words)
+    return engine or begun or next((part for part in _PARTS.split(name) if part in engines() and loads), None)
 
 
 def ask(facts: Facts, server: Server, by: str, node: Node) -> Iterator[Probe]:
