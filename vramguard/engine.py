@@ -53,7 +53,7 @@ class Policy:
 _ASKED_BY: Mapping[str, tuple[int, ...]] = {"code": (3, 4, 5), "fields": (3,), "datafiles": (5,), "lightning": (3, 5)}
 CODE = frozenset(_ASKED_BY)
 _WORTH_PROCESSES = 256  # files
-_APART = 5  # the demand whose rules take about as long as all others on code
+_APART = (1, 5)  # demands whose rules take about as long as all others on code
 _PART = 16  # files that a process is handed at a time
 
 
@@ -182,9 +182,9 @@ def _unasked(by: Policy) -> frozenset[str]:
 
 
 def _findings(rules: list[Rule], facts: Facts, jobs: int) -> list[Finding]:
-    """What the rules find. Those on what is learned are judged beside the others, where there is much code."""
-    apart = [rule for rule in rules if rule.demand == _APART]
-    rest = [rule for rule in rules if rule.demand != _APART]
+    """What the rules find. Those of some demands are judged beside the others, where there is much code."""
+    apart = [rule for rule in rules if rule.demand in _APART]
+    rest = [rule for rule in rules if rule.demand not in _APART]
     worth = bool(apart and rest) and _is_much(facts, jobs)
     if worth:
         from vramguard.link.code.outputs import joined
@@ -315,10 +315,12 @@ def _all_extracted(
     """What each file says. Processes are worth their start only for many files."""
     if processes(jobs) == 1 or len(pending) < _WORTH_PROCESSES:
         return _part_extracted(tree, pending, without)
-    files = list(pending.items())
+    # Facts of YAML hold their document, which costs more to hand over than to read: the last parts are done here.
+    files = sorted(pending.items(), key=lambda item: item[1] == "yaml")
     parts = [dict(files[start : start + _PART]) for start in range(0, len(files), _PART)]
     found = spread(partial(_part_extracted, tree, without=without), parts, processes(jobs))
-    return {path: said for part in found for path, said in part.items()}
+    said = {path: extracted for part in found for path, extracted in part.items()}
+    return {path: said[path] for path in pending}
 
 
 def _part_extracted(tree: Tree, part: Mapping[str, str], without: frozenset[str]) -> dict[str, Extracted | None]:
