@@ -23,8 +23,10 @@ _EXPOSES: Final = re.compile(
     re.MULTILINE,
 )
 _EXPORTS: Final = re.compile(r"\b(?:Gauge|Counter|Histogram|Summary)\(\s*(?:name\s*=\s*)?[rf]?[\"']([\w:]+)")
-_WORDS: Final = re.compile(r"\b(?:vllm:|sglang:|tgi_|nv_inference_|DCGM_(?:FI|EXP)_)\w+")
-_ALLOCATOR: Final = re.compile(r"\b(?:memory_stats|memory_reserved|memory_allocated|mem_get_info|memory_summary)\b")
+_PREFIXES: Final = ("vllm:", "sglang:", "tgi_", "nv_inference_", "DCGM_FI_", "DCGM_EXP_")
+_WORDS: Final = re.compile(rf"\b(?:{'|'.join(_PREFIXES)})\w+")
+_ASKED: Final = ("memory_stats", "memory_reserved", "memory_allocated", "mem_get_info", "memory_summary")
+_ALLOCATOR: Final = re.compile(rf"\b(?:{'|'.join(_ASKED)})\b")
 _TORCH: Final = re.compile(r"^[ \t]*(?:from|import)[ \t]+torch\b", re.MULTILINE)
 _CUDA: Final = re.compile(r"[\"']cuda[\"':]|\.cuda\b")
 _IMPORT: Final = re.compile(
@@ -36,9 +38,9 @@ def extract(document: Document) -> Iterator[PythonMetrics]:
     """What a module tells Prometheus; nothing for one that tells it nothing and runs nothing on a card."""
     text = document.text
     client = "prometheus" in text and _IMPORTS_CLIENT.search(text) is not None
-    allocator = _ALLOCATOR.search(text) is not None
+    allocator = "mem" in text and any(word in text for word in _ASKED) and _ALLOCATOR.search(text) is not None
     card = "cuda" in text and _TORCH.search(text) is not None and _CUDA.search(text) is not None
-    words = frozenset(_WORDS.findall(text))
+    words = frozenset(_WORDS.findall(text) if any(word in text for word in _PREFIXES) else ())
     if not (client or allocator or card or words):
         return
     exposed = _EXPOSES.search(text) if client else None

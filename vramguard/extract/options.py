@@ -40,10 +40,10 @@ _TAKES: Final = ("one", "none", "switch", "many", "maybe")
 def extract(document: Document) -> Iterator[Fact]:
     """The options that a file holds, where it has no key that no engine has; and its values, if it is one of those."""
     yield from _settings(document)
-    if not _LIKELY.search(document.text):
-        return
     documents = document.value
-    if len(documents) != 1 or not _is_options(documents[0]):
+    if len(documents) != 1 or not isinstance(documents[0], dict) or not _ELSEWHERE.isdisjoint(documents[0]):
+        return
+    if not _LIKELY.search(document.text) or not _is_options(documents[0]):
         return
     values = options(Node(document, (0,), documents[0]))
     if values:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from vramguard.facts import Fact
     from vramguard.source import Document
 
+_KIND: Final = re.compile(r"^kind: *([^\s#]+)", re.MULTILINE)
+_FILLED_IN: Final = re.compile(r"^\$(?:\w+|\{\w+\}|\(.*\))\s*$", re.MULTILINE)  # a line that is one variable, or command
 _LONGEST: Final = 100_000  # characters; a longer script installs a product, whose manifests are generated
 
 
@@ -44,4 +47,9 @@ def _manifests(script: Word) -> Iterator[Fact]:
 
 def _may_serve(body: str) -> bool:
     """Whether a here-document, its variables not yet filled in, could become a manifest that is worth reading."""
-    return "$" in body or ("apiVersion:" in body and mentions(body))
+    from vramguard.extract.kubernetes import NOTHING
+
+    if "apiVersion:" not in body:
+        return _FILLED_IN.search(body) is not None
+    kinds = _KIND.findall(body)
+    return not (kinds and NOTHING.issuperset(kinds)) and ("$" in body or mentions(body))

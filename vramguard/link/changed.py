@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from packaging.utils import canonicalize_name, canonicalize_version
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 UNSAFE = ("pip", "setuptools", "distribute", "wheel")  # pip-tools: UNSAFE_PACKAGES, and wheel
 _SHORT = 3  # letters of a part of a name that many names share
 _LONG = 100  # letters of a name that nobody gave
+_PLAIN = re.compile(r"(?:[<>!=]=|[<>])[^=*]+")
 _OWN = ("constraint:", "override:")  # sections of a workspace's root alone
 
 
@@ -46,6 +48,8 @@ def _grouped(declared: Iterable[Declared]) -> dict[tuple[str, str], set[Declared
 
 def _change(then: set[Declared], now: set[Declared]) -> str:
     """One dependency's change in words; none where it did not change, or cannot be told because of a source."""
+    if then == now:
+        return ""
     before, after = (", ".join(sorted(f"{item.name}{item.specifier or ''}" for item in side)) for side in (then, now))
     what = {"constraint:": "the constraint ", "override:": "the override "}.get(next(iter(then | now)).section, "")
     if not then:
@@ -61,12 +65,12 @@ def _change(then: set[Declared], now: set[Declared]) -> str:
 def _canonical(item: Declared) -> Declared:
     """The same versions written alike: `>=4.25` is `>=4.25.0`, though `~=4.25` is not `~=4.25.0`."""
     clauses = (item.specifier or "").split(",")
-    plain = re.compile(r"(?:[<>!=]=|[<>])[^=*]+")
     return item._replace(
-        specifier=",".join(sorted(_trimmed(clause) if plain.fullmatch(clause) else clause for clause in clauses))
+        specifier=",".join(sorted(_trimmed(clause) if _PLAIN.fullmatch(clause) else clause for clause in clauses))
     )
 
 
+@lru_cache(maxsize=4096)  # the same limits are written again and again
 def _trimmed(clause: str) -> str:
     operator = clause[: 2 if clause[1] == "=" else 1]
     version = clause[len(operator) :]

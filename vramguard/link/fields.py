@@ -18,7 +18,7 @@ from vramguard.link.code.outputs import answering, joined
 from vramguard.source import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from vramguard.facts import Facts
 
@@ -123,6 +123,7 @@ class Program:
     def __init__(self, facts: Facts) -> None:
         self.modules = {module.at.path: module for module in facts.of(ModuleNames)}
         self._paths = frozenset(self.modules)
+        self._stars: dict[str, Sequence[str]] = {}  # by path
         self._classes: dict[tuple[str, str], SchemaClass] = {}
         for schema in facts.of(SchemaClass):
             self._classes.setdefault((schema.at.path, schema.name), schema)
@@ -151,12 +152,20 @@ class Program:
             return path, head
         if head in module.imports:
             return self._imported(path, module.imports[head], rest, depth)
-        for key, (origin, _, level) in module.imports.items():
-            target = self._target(path, origin, level) if key.startswith("*") else None
-            found = self.definition(target, name, depth + 1) if target is not None and target != path else None
+        for target in self._starred(path):
+            found = self.definition(target, name, depth + 1)
             if found is not None:
                 return found
         return None
+
+    def _starred(self, path: str) -> Sequence[str]:
+        """The modules of which a module imports everything."""
+        known = self._stars.get(path)
+        if known is None:
+            starred = (said for key, said in self.modules[path].imports.items() if key.startswith("*"))
+            targets = (self._target(path, origin, level) for origin, _, level in starred)
+            known = self._stars[path] = [target for target in targets if target is not None and target != path]
+        return known
 
     def _imported(
         self, path: str, imported: tuple[str, str | None, int], rest: str, depth: int

@@ -178,9 +178,14 @@ def _is_worth(launch: Launch, loading: set[str]) -> bool:
     if launch.script is None or launch.hardware.places or launch.hardware.gpus:
         return True
     text = launch.script.text
-    if not any(name in text for name in loading) or loading.isdisjoint(_NAME.findall(text)):
-        return False
-    return launch.form != "shell" or not loading.isdisjoint(_NAME.findall(effective(text)))
+    return _has_one(text, loading) and (launch.form != "shell" or _has_one(effective(text), loading))
+
+
+def _has_one(text: str, names: set[str]) -> bool:
+    """Whether one of the names stands in a text by itself."""
+    within = [name for name in names if name in text]
+    lines = (line for line in text.split("\n") if any(name in line for name in within)) if within else ()
+    return any(not names.isdisjoint(_NAME.findall(line)) for line in lines)
 
 
 def _may_run(launch: Launch) -> bool:

@@ -18,6 +18,7 @@ from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from vramguard.source import definitions
 from vramguard.source.kinds import INDEX, LENIENT, PARSERS, kind_of
 
 if TYPE_CHECKING:
@@ -257,18 +258,19 @@ def read(path: str, data: bytes, *, kind: str | None = None) -> Document | Unrea
         return Unreadable(Location(path), f"larger than {MAX_BYTES >> 20} MiB")
     if path.endswith(INDEX) and data.startswith(POINTERS):
         return pointer(path, data)
+    sha256 = hashlib.sha256(data).hexdigest()
     text = ""  # what is no text is no template either
     try:
-        text = decode(data)
+        text = decode(definitions.without(data) if kind in definitions.KINDS else data)
         parsed = import_module(f"{__name__}.{kind}").parse(text)
     except ParseError as error:
         if kind in LENIENT:
-            return Document(path, kind, "", hashlib.sha256(data).hexdigest(), Parsed(None, dict))
+            return Document(path, kind, "", sha256, Parsed(None, dict))
         at = Location(path, error.line, error.column, error.line, error.column + 1)
         return Unreadable(at, str(error), template=is_template(text))
     except RecursionError:
         return Unreadable(Location(path), f"nested deeper than {MAX_DEPTH} levels")
-    return Document(path, kind, text, hashlib.sha256(data).hexdigest(), parsed)
+    return Document(path, kind, text, sha256, parsed)
 
 
 def pointer(path: str, data: bytes) -> Document:

@@ -45,7 +45,6 @@ class _Loader(yaml.CSafeLoader):
 
 def parse(text: str) -> Parsed:
     """Parse all documents of a YAML file; the value is their list. Raises `ParseError`."""
-    text = _without_definitions(text)
     ruler = Ruler(text)
     try:
         _refuse_hostile(text, ruler)
@@ -61,29 +60,6 @@ def parse(text: str) -> Parsed:
     # What says a key once, and merges nothing, is asked for the places that somebody wants, and not searched for all.
     plain = not reader.flaws and "<<" not in text
     return Parsed(value, lambda: _Places(roots, ruler) if plain else _index(roots, ruler), tuple(reader.flaws))
-
-
-_DOCUMENT = re.compile(r"^---[ \t]*(?:#[^\n]*)?$", re.MULTILINE)
-_DEFINITION = "kind: CustomResourceDefinition"
-_FIRST_LEVEL = ("apiVersion:", "metadata:", "spec:", "status:")
-
-
-def _without_definitions(text: str) -> str:
-    """The text with the schemas of custom resources made blank: they describe no workload, and are megabytes each."""
-    if f"\n{_DEFINITION}\n" not in text:
-        return text
-    parts, start = [], 0
-    for mark in _DOCUMENT.finditer(text):
-        parts += [_unless_definition(text[start : mark.start()]), mark[0]]
-        start = mark.end()
-    return "".join([*parts, _unless_definition(text[start:])])
-
-
-def _unless_definition(part: str) -> str:
-    """A document as it is, or as many blank lines if all its keys of the first level are a definition's."""
-    keys = set(re.findall(r"^[^ #\n-].*$", part, re.MULTILINE))
-    definition = _DEFINITION in keys and all(key == _DEFINITION or key.startswith(_FIRST_LEVEL) for key in keys)
-    return "\n" * part.count("\n") if definition else part
 
 
 _FORBIDDEN = re.compile("[^\t\n\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

@@ -36,7 +36,8 @@ def extract(document: Document) -> Iterator[NumberField]:
     text = document.text
     if "number" not in text and "integer" not in text:
         return
-    api, schema = _OPENAPI.search(text) is not None, _SCHEMA.search(text) is not None
+    api = ("openapi" in text or "swagger" in text) and _OPENAPI.search(text) is not None
+    schema = "json-schema.org" in text and _SCHEMA.search(text) is not None
     if not api and not schema:
         return
     roots = (

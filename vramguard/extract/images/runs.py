@@ -27,7 +27,11 @@ _RUNTIMES = frozenset(("docker", "podman", "nerdctl"))
 _STARTS = frozenset(("run", "pull", "create"))
 _GROUPS = frozenset(("container", "image"))  # `docker container run`, `docker image pull`
 _LOADS = frozenset(("load", "import", "tag"))
-_COMMAND = re.compile(r"\b(?:docker|podman|nerdctl)(?:[ \t]+(?:container|image))?[ \t]+(?:run|pull|create)\b")
+_TOOLS = ("docker", "podman", "nerdctl")
+# One for each tool: what begins with a word is looked for many times faster than what begins with one of several.
+_COMMANDS = tuple(
+    re.compile(rf"{tool}(?<!\w{tool})(?:[ \t]+(?:container|image))?[ \t]+(?:run|pull|create)\b") for tool in _TOOLS
+)
 _FLAGS = frozenset((
     "--detach", "--disable-content-trust", "--help", "--init", "--interactive", "--no-healthcheck", "--no-hosts",
     "--no-hostname", "--oom-kill-disable", "--passwd", "--privileged", "--publish-all", "--quiet", "--read-only",
@@ -43,7 +47,7 @@ _MOST_RECIPES = 200
 
 def mentions(text: str) -> bool:
     """Whether a text could start a container of an image, or pull one."""
-    return ("docker" in text or "podman" in text or "nerdctl" in text) and _COMMAND.search(text) is not None
+    return any(command.search(text) for command in _COMMANDS)
 
 
 def scripts(document: Document) -> Iterator[Image]:

@@ -57,11 +57,12 @@ _KINDS: Mapping[tuple[str, str], Callable[[Node], Iterator[Launch]]] = {
     ("model.aibrix.ai", "ModelClaim"): operators.model_claim,
     ("production-stack.vllm.ai", "VLLMRuntime"): operators.vllm_runtime,
 }
-_NOTHING = frozenset(  # kinds that start nothing, and are many or large
+NOTHING = frozenset(  # kinds that start nothing, and are many or large
     (
         *("CustomResourceDefinition", "Service", "Secret", "Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"),
         *("Ingress", "Namespace", "ServiceAccount", "PersistentVolumeClaim", "PersistentVolume", "Kustomization"),
         *("HorizontalPodAutoscaler", "PodTemplate", "VirtualMachine", "AppWrapper"),
+        *("Gateway", "GatewayClass", "IngressClass", "Issuer", "ClusterIssuer", "Certificate", "NetworkPolicy"),
     )
 )
 
@@ -120,7 +121,7 @@ def _object(manifest: Node, group: str, kind: str) -> Iterator[Launch | Texts | 
         yield from _claim(manifest, kind)
     elif reader := _KINDS.get((group, kind)):
         yield from reader(manifest)
-    elif kind not in _NOTHING:
+    elif kind not in NOTHING:
         yield from workloads.plain(manifest)
 
 

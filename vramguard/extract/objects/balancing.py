@@ -38,7 +38,7 @@ _CHOOSES: Final = {
     "nlargest": "key",
     "choices": "weights",
 }
-_CHOICE = re.compile(r"\b(?:min|max|sorted|nsmallest|nlargest|choices)\s*\(")
+_CHOICE = re.compile(rf"\b(?:{'|'.join(_CHOOSES)})\(")
 _SETTING = re.compile(
     r"(?:strategy|policy|algorithm|method|metric|mode|type|by|from|weights?|weighting)$", re.IGNORECASE
 )
@@ -52,7 +52,8 @@ def extract(document: Document) -> Iterator[Manifest]:
     if len(text) > _MAX:
         return
     if document.kind == "python":
-        asked = _CHOICE.search(text) and _CPU.search(text) and _SERVES.search(text)
+        choice = any(f"{word}(" in text for word in _CHOOSES) and _CHOICE.search(text)
+        asked = choice and _CPU.search(text) and _SERVES.search(text)
         if asked and document.value.tree is not None:
             yield from _of_python(document)
     elif ("balanc" in text or "BALANC" in text or "Balanc" in text) and _CPU.search(text):

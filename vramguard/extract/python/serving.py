@@ -6,6 +6,7 @@ import ast
 from typing import TYPE_CHECKING, Final
 
 from vramguard.source import Location
+from vramguard.source.python import every
 
 if TYPE_CHECKING:
     from vramguard.source.python import Source
@@ -48,7 +49,7 @@ def serves(path: str, source: Source) -> Location | None:
     """The place that shows that a module serves; None for one that does not."""
     if source.tree is None:
         return None
-    nodes = list(ast.walk(source.tree))
+    nodes = every(source.tree)
     names = {name for package in _imported(nodes) for name in _PACKAGES[package]}
     functions: set[str] = set()
     for node in nodes:

@@ -103,7 +103,8 @@ def _launched(facts: Facts) -> Iterator[Left]:
             continue
         for name, value in launch.env.items():
             yield from _variable(name, value, launch.name)
-        yield from _options(_words(launch), launch.name)
+        if _may_have_option(launch):
+            yield from _options(_words(launch), launch.name)
 
 
 def _services(facts: Facts) -> Iterator[Left]:
@@ -139,6 +140,12 @@ def _is_deployed(node: Node) -> bool:
     mounts = [item.text or item.get("source").text for item in node.get("volumes").list()]
     sources = any(_SOURCES.match(text) for text in mounts)
     return not sources or restart in ("always", "unless-stopped", "on-failure", "any")
+
+
+def _may_have_option(launch: Launch) -> bool:
+    """Whether an option of the table stands in what is launched: asked before that is taken apart."""
+    said = [word.text for word in (*launch.command, *filter(None, (launch.script,)))]
+    return any(row["option"] in text for row in data.load("debugging")["option"] for text in said)
 
 
 def _words(launch: Launch) -> list[Word]:

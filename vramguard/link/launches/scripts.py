@@ -111,6 +111,10 @@ def _needed() -> frozenset[tuple[str, ...]]:
 
 def _scripts(facts: Facts) -> Mapping[str, Word]:
     """The shell scripts of a repository by their names, those of which there are several left out."""
+    return facts.once("scripts", _scripts_of)
+
+
+def _scripts_of(facts: Facts) -> Mapping[str, Word]:
     found: dict[str, Word | None] = {}
     for launch in facts.of(Launch):
         if launch.form == "shell" and launch.script is not None:
