@@ -285,6 +285,20 @@ def test_a_definition_of_a_custom_resource_is_blank_and_moves_no_line() -> None:
     assert document.at(len(document.value) - 1, "kind").line == 8
 
 
+def test_a_definition_in_a_script_is_blank_too() -> None:
+    document = read("a.sh", f"kubectl apply -f - <<E\n---\n{DEFINITION}---\nE\necho done\n".encode())
+    assert isinstance(document, Document)
+    assert "CustomResourceDefinition" not in document.text
+    assert document.lines[-2] == "echo done"
+    assert len(document.lines) == 10
+
+
+def test_a_definition_in_a_file_that_begins_with_a_mark_is_blank() -> None:
+    document = read("a.yaml", f"---\n{DEFINITION}".replace("\n", "\r\n").encode())
+    assert isinstance(document, Document)
+    assert not any(document.value)
+
+
 @pytest.mark.parametrize("extra", ["other: 1\n", "kind: Deployment\n", '"kind": Deployment\n', "...\n---\nkind: Pod\n"])
 def test_what_only_looks_like_a_definition_is_read(extra: str) -> None:
     document = read("a.yaml", f"{DEFINITION}{extra}".encode())

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from vramguard.source import Document
 
 _KIND: Final = re.compile(r"^kind: *([^\s#]+)", re.MULTILINE)
-_FILLED_IN: Final = re.compile(r"^\$(?:\w+|\{\w+\}|\(.*\))\s*$", re.MULTILINE)  # a line that is one variable, or command
+_FILLED_IN: Final = re.compile(
+    r"^\$(?:\w+|\{\w+\}|\(.*\))\s*$", re.MULTILINE
+)  # one variable, or command
 _LONGEST: Final = 100_000  # characters; a longer script installs a product, whose manifests are generated
 
 

@@ -36,18 +36,20 @@ class Node:
     def items(self) -> Iterator[tuple[str, Node]]:
         """The entries of a mapping, whose keys are read as text; none of anything else."""
         if isinstance(self.value, dict):
-            yield from ((str(key), self.get(key)) for key in self.value)
+            yield from ((str(key), self._part(key, value)) for key, value in self.value.items())
 
     def children(self) -> Iterator[Node]:
         """What a mapping holds, without the keys, or the items of a list; none of anything else."""
-        if isinstance(self.value, dict):
-            return (self.get(key) for key in self.value)
-        return self.list()
+        return (node for _, node in self.items()) if isinstance(self.value, dict) else self.list()
 
     def list(self) -> Iterator[Node]:
         """The items of a list; none of anything else."""
         if isinstance(self.value, list):
-            yield from (self.get(number) for number in range(len(self.value)))
+            yield from (self._part(number, value) for number, value in enumerate(self.value))
+
+    def _part(self, key: str | int, value: Any) -> Node:  # noqa: ANN401 - untyped text
+        """A part of this value, which stands under the key; what else knows better where its parts stand is asked."""
+        return Node(self.document, (*self.keys, key), value, self.inside) if type(self) is Node else self.get(key)
 
     def __bool__(self) -> bool:
         return self.value is not None

@@ -15,6 +15,7 @@ from vramguard.extract.helm.releases import releases
 from vramguard.extract.helm.stated import stated
 from vramguard.facts import HelmChart, HelmRelease, Launch, Subchart
 from vramguard.facts.nodes import Node
+from vramguard.source import under
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,7 @@ def is_values(path: str) -> bool:
 
 def is_manifest(node: Node) -> bool:
     """Whether a mapping is an object of Kubernetes."""
-    return bool(node.get("apiVersion") and node.get("kind"))
+    return under(node.value, ("apiVersion",)) is not None and under(node.value, ("kind",)) is not None
 
 
 def extract(document: Document) -> Iterator[Fact]:
@@ -103,7 +104,7 @@ def _within(node: Node, name: str, depth: int, budget: Iterator[int]) -> Iterato
 
 
 def _is_off(node: Node) -> bool:
-    return any(node.get(key).value is False for key in _OFF)
+    return any(node.value.get(key) is False for key in _OFF)
 
 
 def _manifest(node: Node) -> Iterator[Launch]:

@@ -147,7 +147,10 @@ def manifests(facts: Facts, charts: Charts) -> list[Manifest]:
     for folder in sorted(charts.charts):
         if charts.charts[folder].library or charts.is_vendored(folder):
             continue
-        build = _Build(charts, folder, Filler(_texts(charts, folder), budget), told)
+        texts = _texts(charts, folder)
+        if not texts:
+            continue
+        build = _Build(charts, folder, Filler(texts, budget), told)
         for overlay, over in [*_overlays(charts, folder), *installed.get(folder, ())]:
             left -= 1
             if left < 0:

@@ -86,14 +86,16 @@ def size_of(value: Value) -> int:
         size += 1
         if isinstance(one, Node):
             one = one.value
-        if isinstance(one, Pieces):
-            size += sum(len(piece.text) for piece in one)
-        elif isinstance(one, str):
+        if isinstance(one, str):
             size += len(one)
-        elif isinstance(one, Mapping):
+        elif isinstance(one, dict):
             pending += one.values()
+        elif isinstance(one, Pieces):
+            size += sum(len(piece.text) for piece in one)
         elif isinstance(one, list):
             pending += one
+        elif isinstance(one, Mapping):
+            pending += one.values()
         if size + len(pending) > _MAX_SIZE:
             raise StopFillingError("a value that is too large")
     return size
