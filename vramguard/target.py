@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from vramguard.memory import Tracing
 
 
-_PROOF = frozenset(("vram-budget",))  # the kind of check whose parameters a proof is asked by
+PROOF = frozenset(("vram-budget",))  # the kind of check whose parameters a proof is asked by
 
 
 class Terms(NamedTuple):
@@ -52,12 +52,7 @@ def _tracing(method: str) -> Tracing | None:
 def prove_target(target: str, terms: Terms, given: dict[str, Any]) -> Proven:
     """Prove what `target` names, with the workload's values in `given`, None for the target's. Raises `ConfigError`."""
     given = {key: value for key, value in given.items() if value is not None}
-    place = re.fullmatch(r"(.+):(\d+)", target)
-    path = Path(target)
-    if place and Path(place[1]).is_file():
-        file, line = Path(place[1]), int(place[2])
-    else:
-        file, line = path / "config.json" if path.is_dir() else path, None
+    file, line = file_of(target)
     if not file.is_file():
         return _named(target, terms, given)
     if line is None and kind_of(file.name) not in (None, "json", "records"):
@@ -70,6 +65,15 @@ def prove_target(target: str, terms: Terms, given: dict[str, Any]) -> Proven:
         proven = _deployment(scope, file, line, terms, given)
     shown = posixpath.normpath(posixpath.join(scope.prefix, proven.at.path))
     return proven._replace(at=proven.at._replace(path=shown))
+
+
+def file_of(target: str) -> tuple[Path, int | None]:
+    """The file that a target names, there or not, and the line of a deployment in it."""
+    place = re.fullmatch(r"(.+):(\d+)", target)
+    path = Path(target)
+    if place and Path(place[1]).is_file():
+        return Path(place[1]), int(place[2])
+    return path / "config.json" if path.is_dir() else path, None
 
 
 def _named(target: str, terms: Terms, given: dict[str, Any]) -> Proven:
@@ -106,7 +110,7 @@ def _deployment(scope: Scope, file: Path, line: int, terms: Terms, given: dict[s
     # A command in a script stands below the first line of its container, at which a person may well point.
     chosen = max(above, key=lambda item: item.at.line) if above else min(there, key=lambda item: item.at.line)
     chosen = dataclasses.replace(chosen, **given)
-    return engine.prove_deployment(facts, _judge(policy), chosen, _tracing(terms.method))
+    return engine.prove_deployment(facts, judge(policy), chosen, _tracing(terms.method))
 
 
 def _proven(root: Path, deployment: Deployment, terms: Terms) -> Proven:
@@ -114,13 +118,14 @@ def _proven(root: Path, deployment: Deployment, terms: Terms) -> Proven:
     tree, policy = _policy(root, terms)
     configuration = dataclasses.replace(policy.configuration, deployments=(deployment,))
     _, facts = engine.gather(tree, configuration, without=engine.CODE)
-    return engine.prove_deployment(facts, _judge(policy), deployment, tracing)
+    return engine.prove_deployment(facts, judge(policy), deployment, tracing)
 
 
 def _policy(root: Path, terms: Terms) -> tuple[WorkTree, engine.Policy]:
     tree = WorkTree(root)
-    return tree, engine.load_policy(tree, terms.config, _PROOF, budget=terms.budget, online=terms.online)
+    return tree, engine.load_policy(tree, terms.config, PROOF, budget=terms.budget, online=terms.online)
 
 
-def _judge(policy: engine.Policy) -> VramBudget:
+def judge(policy: engine.Policy) -> VramBudget:
+    """The check whose terms a policy judges proofs by."""
     return next((rule.check for rule in policy.rules if isinstance(rule.check, VramBudget)), VramBudget())

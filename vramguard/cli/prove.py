@@ -8,7 +8,8 @@ from dataclasses import fields
 from enum import StrEnum
 from fractions import Fraction
 from inspect import Parameter, signature
-from typing import Annotated, Any, Final
+from pathlib import Path  # noqa: TC003 - typer asks for it
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -29,6 +30,9 @@ from vramguard.cli.options import (
 from vramguard.schema import POSITIVE, SHARE
 from vramguard.settings import DeploymentTable
 
+if TYPE_CHECKING:
+    from vramguard.engine import Proven
+
 _CHOICES: Final[dict[str, Any]] = {
     "engine": StrEnum("Engine", ["transformers", "vllm", "sglang", "tgi", "tensorrt-llm", "llama.cpp"]),
     "attn_implementation": StrEnum("Attention", ["sdpa", "eager", "flash_attention_2"]),
@@ -47,6 +51,10 @@ def prove(  # noqa: PLR0913 - one parameter per option
     output: Output = None,
     config: Config = None,
     online: Online = False,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="Write the proof here, for `verify` and `check` to hold it up to.", metavar="FILE"),
+    ] = None,
     **workload: Any,  # noqa: ANN401 - one for each key of a deployment
 ) -> None:
     """Prove the peak VRAM of one model: exit 0 if it fits the budget, 1 if it does not or cannot be proved."""
@@ -56,6 +64,8 @@ def prove(  # noqa: PLR0913 - one parameter per option
     given = {name: _plain(value) for name, value in workload.items() if value is not None}
     with working(f"proving {target}"):
         proven = prove_target(target, Terms(config, budget, method.value, online), given)
+    if certificate is not None:
+        _certify(target, proven, given, certificate)
     if output is not None:
         write(output, shown.render(output_format.value, proven))
     if output is not None or output_format is PlainFormat.TEXT:
@@ -63,6 +73,18 @@ def prove(  # noqa: PLR0913 - one parameter per option
     else:
         sys.stdout.write(shown.render(output_format.value, proven))
     raise typer.Exit(Exit.CLEAN if proven.proof.answer.value == "FITS" else Exit.FINDINGS)
+
+
+def _certify(target: str, proven: Proven, given: dict[str, Any], path: Path) -> None:
+    from vramguard.certified import certificate_of
+    from vramguard.report.escape import visible
+    from vramguard.source import kind_of
+
+    write(path, certificate_of(target, proven, given, path))
+    if kind_of(path.name) != "certificate":
+        name = f"{path.stem}.certificate.json"
+        hint = f"`check` knows a certificate by its name: call it `{name}` to have it judged (VG206)"
+        sys.stderr.write(f"vramguard: {visible(hint)}\n")
 
 
 def _plain(value: object) -> object:
