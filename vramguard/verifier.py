@@ -90,26 +90,25 @@ def _of_rows(value: dict[str, Any]) -> Iterator[str]:
             yield f"{name}: `{kind}` is not the kind of a row with its formulas"
         elif [evaluate(formula if lower is None else lower, inputs), evaluate(formula, inputs)] != bounds:
             yield f"{name}: its formulas do not give its bytes"
-        elif not bounds[0] <= bounds[1] or (bounds[0] < 0 and _group(row) != "offload_bytes"):
+        elif not bounds[0] <= bounds[1] or (bounds[0] < 0 and _group(name) != "offload"):
             yield f"{name}: its bounds contradict each other"
     if len(set(map(repr, value["ledger"]))) < len(value["ledger"]):
         yield "a row stands in its ledger twice"
 
 
-def _group(row: Mapping[str, Any]) -> str:
-    return (
-        str(row["name"]).partition("/")[0].replace("activations", "activation").replace("gradients", "gradient")
-        + "_bytes"
-    )
+def _group(name: str) -> str:
+    """What a row, or a total, is of: `activations/inputs` and `activation_bytes` are of one."""
+    return name.partition("/")[0].removesuffix("_bytes").rstrip("s")
 
 
 def _of_sums(value: dict[str, Any]) -> Iterator[str]:
     """The totals: one for each group of rows, and the peaks."""
     rows, totals = value["ledger"], value["totals"]
-    sums = {key: sum(row["upper_bytes"] for row in rows if _group(row) == key) for key in (*totals, "offload_bytes")}
+    groups = [(_group(row["name"]), row["upper_bytes"]) for row in rows]
+    sums = {key: sum(size for group, size in groups if group == _group(key)) for key in (*totals, "offload_bytes")}
     sums |= {peak: sum(row[peak.removeprefix("peak_")] for row in rows) for peak in _PEAKS}
     told = totals | {"offload_bytes": -value["offload_bytes"]}
-    if told != sums or not set(map(_group, rows)) <= sums.keys():
+    if told != sums or not {group for group, _ in groups} <= set(map(_group, sums)):
         yield f"its totals are not the sums of its rows: {sorted(sums.items() - told.items())}"
 
 
@@ -141,7 +140,7 @@ def _of_workload(value: dict[str, Any]) -> Iterator[str]:
     if any(workload[key] != item for key, item in asked.items() if type(item) is not str):
         yield "its workload is not what was asked for"
     for row in value["ledger"]:
-        cached = {"sequences": "concurrency"} if _group(row) == "kv_cache_bytes" else {}
+        cached = {"sequences": "concurrency"} if _group(row["name"]) == "kv_cache" else {}
         for name, key in (_OF_WORKLOAD | cached).items():
             if row["inputs"].get(name, workload[key]) != workload[key]:
                 yield f"{row['name']}: `{name}` is not the workload's {key}"
