@@ -70,7 +70,7 @@ def weigh(proof: Proof, config: Mapping[str, Any], rows: Sequence[Row]) -> Proof
     if least <= proof.budget_bytes:
         beside = f"its weights and cache take {least} bytes of each card at least, and what a pass takes is not known"
         return replace(known, reason=f"{proof.reason}; by the lock's table of tensors {beside}")
-    totals = Totals(ledger.upper_bytes("weights"), ledger.upper_bytes("kv_cache"), 0, 0, least, ledger.upper_bytes())
+    totals = Totals(ledger.upper_bytes("weights"), ledger.upper_bytes("kv_cache"), 0, 0, 0, 0, least, ledger.upper_bytes())
     return replace(
         known,
         answer=Answer.EXCEEDS,
