@@ -171,7 +171,7 @@ class TestShared:
 
     def test_a_neighbour_that_is_not_proved_leaves_nothing_proved(self) -> None:
         one, _ = self.pair(card="a")
-        other = deployment(20, config="config.json", gpu="h100-sxm5-80gb", card="a", mode="training")
+        other = deployment(20, config="config.json", gpu="h100-sxm5-80gb", card="a", mode="training", optim="lomo")
         problems = list(ALL.find(facts(config(), one, other)))
         assert [item.data["answer"] for item in problems] == ["UNKNOWN", "UNKNOWN"]
         assert "shares its card" in problems[0].values["reason"]

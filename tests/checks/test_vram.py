@@ -76,7 +76,7 @@ def test_a_model_may_be_a_folder_of_the_repository() -> None:
         ({"tensor_parallel_size": 2}, "tensor_parallel_size 2"),
         ({"pipeline_parallel_size": 4}, "pipeline_parallel_size 4"),
         ({"kv_cache_dtype": "fp8"}, "kv_cache_dtype fp8"),
-        ({"mode": "training"}, "mode training"),
+        ({"mode": "training", "optim": "lomo"}, "optim lomo"),
         ({"dtype": "float8"}, "dtype float8"),
         ({"max_model_len": Unknown("${LEN}")}, "`max_model_len` is `${LEN}`, which only a renderer knows"),
     ],

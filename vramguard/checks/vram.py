@@ -117,12 +117,14 @@ class VramBudget(Judging):
         return _prove(facts, placement, self.terms, tracing), *_identity(placement)
 
     def _problem(self, placement: Placement, proof: Proof) -> Problem:
-        undeclared = placement.deployment is None and proof.answer is Answer.UNKNOWN
+        unknown = proof.answer is Answer.UNKNOWN
+        undeclared = self.undeclared if placement.deployment is None and unknown else None
+        found_training = placement.deployment is not None and placement.deployment.training
         return Problem(
             at=guilty_line(placement, proof),
             values=values_of(placement, proof),
             evidence=tuple(evidence_of(placement)),
-            severity=self.undeclared if undeclared else None,
+            severity=Severity.NOTE if unknown and found_training else undeclared,
             amount=proof.totals.peak_lower_bytes if proof.totals and proof.answer is Answer.EXCEEDS else 1,
             subject=subject_of(placement),
             data={"answer": proof.answer.value, "headroom_bytes": proof.headroom_bytes},

@@ -12,7 +12,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.engines import DEFAULT, Ask, carriers, engine
+from vramguard.memory.engines import DEFAULT, TRAINING, Ask, carriers, engine, trainer
 from vramguard.memory.engines.shards import ParallelismError
 from vramguard.memory.engines.tenancy import Tenancy
 from vramguard.memory.expression import FormulaError
@@ -79,7 +79,7 @@ def _judge(ask: Ask, empty: Proof) -> Proof:
     """Proof for a known network; where the dtype is open, the one that decides whatever the dtype is."""
     _refuse(ask.network, ask.workload)
     asked, ask = ask.workload, ask._replace(workload=carriers.resolve(ask.workload))
-    runs = engine(ask.workload.engine)
+    runs = trainer() if ask.workload.mode == TRAINING else engine(ask.workload.engine)
     if ask.trace is not None and ask.workload.engine not in (None, DEFAULT):
         raise UnprovenError(f"method trace runs {DEFAULT}; of {ask.workload.engine} only the analytic method knows")
     runs.refuse(ask.network, ask.workload)
@@ -128,8 +128,8 @@ _SIZES: Final = (
 
 def _refuse(network: Architecture, workload: Workload) -> None:
     """Raise UnprovenError for what no engine can be asked; the message names it."""
-    if workload.mode not in (None, "inference"):
-        raise UnprovenError(f"mode {workload.mode} is not supported yet, inference is")
+    if workload.mode not in (None, "inference", TRAINING):
+        raise UnprovenError(f"mode {workload.mode} is not supported, inference and {TRAINING} are")
     for name in _SIZES:
         value = getattr(workload, name)
         if value is not None and value < 1:
@@ -199,6 +199,8 @@ def _totals(ledger: Ledger) -> Totals:
         kv_cache_bytes=ledger.upper_bytes("kv_cache"),
         activation_bytes=ledger.upper_bytes("activations"),
         runtime_bytes=ledger.upper_bytes("runtime"),
+        gradient_bytes=ledger.upper_bytes("gradients"),
+        optimizer_bytes=ledger.upper_bytes("optimizer"),
         peak_lower_bytes=ledger.lower_bytes(),
         peak_upper_bytes=ledger.upper_bytes(),
     )

@@ -119,6 +119,8 @@ def _parts(totals: Totals, capacity: int) -> list[_Part]:
     parts = [
         _Part("weights", totals.weights_bytes, "█", "blue"),
         _Part("KV cache", totals.kv_cache_bytes, "▓", "magenta"),
+        *([_Part("gradients", totals.gradient_bytes, "▓", "green")] if totals.gradient_bytes else []),
+        *([_Part("optimizer", totals.optimizer_bytes, "▓", "red")] if totals.optimizer_bytes else []),
         _Part("activations", totals.activation_bytes, "▒", "yellow"),
         _Part("runtime", totals.runtime_bytes, "░", "cyan"),
     ]
