@@ -43,7 +43,9 @@ class TestReservation:
     def test_the_share_that_is_named_passes_and_the_next_does_not(self) -> None:
         (problem,) = found(EngineReservation(), gpu_memory_utilization="0.95")
         assert problem.at.line == 8
-        share = problem.values["mend"].split()[3]
+        (change,) = problem.data["changes"]
+        share = change["to"]
+        assert f"gpu_memory_utilization: 0.95 -> {share}" in problem.values["mend"]
         assert not found(EngineReservation(), gpu_memory_utilization=share)
         assert found(EngineReservation(), gpu_memory_utilization=str(float(share) + 0.001))
 

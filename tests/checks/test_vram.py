@@ -135,7 +135,7 @@ def test_what_the_message_promises_holds() -> None:
     (problem,) = ALL.find(facts(config(), deployment(config="config.json", gpu="a100-sxm4-40gb")))
     longest = problem.proof.max_fitting_model_len if problem.proof else None
     assert longest
-    assert f"{longest:,}" in problem.values["mend"]
+    assert f"`max_model_len: 131072 -> {longest}`" in problem.values["mend"]
     fits = deployment(config="config.json", gpu="a100-sxm4-40gb", max_model_len=longest)
     assert answers(config(), fits) == [("FITS", "vramguard.toml")]
     over = deployment(config="config.json", gpu="a100-sxm4-40gb", max_model_len=longest + 64)

@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import sys
-import typing
-from dataclasses import fields
-from enum import StrEnum
-from fractions import Fraction
-from inspect import Parameter, signature
 from pathlib import Path  # noqa: TC003 - typer asks for it
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,24 +17,13 @@ from vramguard.cli.options import (
     Output,
     PlainFormat,
     console,
-    fraction,
-    number,
     working,
     write,
 )
-from vramguard.schema import POSITIVE, SHARE
-from vramguard.settings import DeploymentTable
+from vramguard.cli.workload import plain, spell_out
 
 if TYPE_CHECKING:
     from vramguard.engine import Proven
-
-_CHOICES: Final[dict[str, Any]] = {
-    "engine": StrEnum("Engine", ["transformers", "vllm", "sglang", "tgi", "tensorrt-llm", "llama.cpp"]),
-    "attn_implementation": StrEnum("Attention", ["sdpa", "eager", "flash_attention_2"]),
-    "mode": StrEnum("Mode", ["inference", "training"]),
-}
-_SHORT: Final = {"tensor_parallel_size": "-tp", "pipeline_parallel_size": "-pp"}
-_ABSENT: Final = ("config", "model", "revision", "card")  # what the target says itself, or only several can
 
 
 def prove(  # noqa: PLR0913 - one parameter per option
@@ -61,7 +45,7 @@ def prove(  # noqa: PLR0913 - one parameter per option
     from vramguard.report import proof as shown
     from vramguard.target import Terms, prove_target
 
-    given = {name: _plain(value) for name, value in workload.items() if value is not None}
+    given = {name: plain(value) for name, value in workload.items() if value is not None}
     with working(f"proving {target}"):
         proven = prove_target(target, Terms(config, budget, method.value, online), given)
     if certificate is not None:
@@ -87,38 +71,4 @@ def _certify(target: str, proven: Proven, given: dict[str, Any], path: Path) -> 
         sys.stderr.write(f"vramguard: {visible(hint)}\n")
 
 
-def _plain(value: object) -> object:
-    """A value as a deployment's fact has it."""
-    if isinstance(value, Fraction):
-        return str(float(value))
-    return str(value) if isinstance(value, StrEnum) else value
-
-
-def _spell_out() -> None:
-    """Give Typer one parameter for each key of a deployment, in the place of `**workload`."""
-    own = signature(prove, eval_str=True).parameters.values()
-    first, *others = (item for item in own if item.kind is not Parameter.VAR_KEYWORD)
-    hints = typing.get_type_hints(DeploymentTable)
-    keys = (
-        Parameter(key.name, Parameter.KEYWORD_ONLY, default=None, annotation=_option(key, hints[key.name]))
-        for key in fields(DeploymentTable)
-        if key.name not in _ABSENT
-    )
-    parameters = [first, *keys, *others]
-    prove.__signature__ = signature(prove).replace(parameters=parameters)  # type: ignore[attr-defined]
-    prove.__annotations__ = {item.name: item.annotation for item in parameters} | {"return": None}
-
-
-def _option(key: Any, hint: Any) -> Any:  # noqa: ANN401 - a dataclass's field and its type
-    kind: Any = next(part for part in typing.get_args(hint) if part is not type(None))
-    limit, name = key.metadata["limit"], f"--{key.name.replace('_', '-')}"
-    extra: dict[str, Any] = {"help": f"{key.metadata['doc']}."}
-    if kind is int and limit is POSITIVE:
-        extra["min"] = 1
-    if kind is Fraction:
-        extra |= {"parser": fraction if limit is SHARE else number, "metavar": "NUMBER"}
-    names = [f"{name}/--no-{name[2:]}" if kind is bool else name, *([_SHORT[key.name]] if key.name in _SHORT else [])]
-    return Annotated[_CHOICES.get(key.name, kind) | None, typer.Option(*names, **extra)]
-
-
-_spell_out()
+spell_out(prove)

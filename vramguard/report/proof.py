@@ -42,7 +42,7 @@ def as_json(proven: Proven, prefix: str = "") -> dict[str, Any]:
         "answer": proof.answer.value,
         "reason": proof.reason,
         "method": proof.method,
-        "model": _model(proven, prefix),
+        "model": model(proven, prefix),
         "workload": {key: value for key, value in dataclasses.asdict(proof.workload).items() if key not in _OUTSIDE},
         "parameters": {"total": proof.parameters, "active": proof.active_parameters},
         "model_weight_bytes": proof.model_weight_bytes,
@@ -64,7 +64,8 @@ def as_json(proven: Proven, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _model(proven: Proven, prefix: str) -> dict[str, Any]:
+def model(proven: Proven, prefix: str = "") -> dict[str, Any]:
+    """What was judged, by its names and its place."""
     return {
         "id": proven.model,
         "revision": None,
