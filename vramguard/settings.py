@@ -364,10 +364,8 @@ def _merged(base: Settings, own: Settings, table: Mapping[str, Any]) -> Settings
     changes: dict[str, Any] = {key: getattr(own, key) for key in table}
     for key in ("severity", "rules", "classes", "models"):
         changes[key] = {**getattr(base, key), **getattr(own, key)}
-    changes["waiver"] = (*base.waiver, *own.waiver)
-    changes["evidence"] = (*base.evidence, *own.evidence)
-    changes["deployment"] = (*base.deployment, *own.deployment)
-    changes["call"] = (*base.call, *own.call)
+    for key in ("waiver", "evidence", "deployment", "call"):
+        changes[key] = (*getattr(base, key), *getattr(own, key))
     return dataclasses.replace(base, **changes)
 
 

@@ -143,7 +143,7 @@ def test_a_network_that_was_not_recorded_is_named(change: dict[str, Any], reason
 
 @pytest.mark.parametrize("more", [
     {}, {"bf16": True}, {"gradient_checkpointing": True}, {"gradient_accumulation_steps": 4},
-    {"gpus": 4}, {"gpus": 4, "zero_stage": 2, "bf16": True}, {"gpus": 4, "fsdp": "full_shard auto_wrap"},
+    {"gpus": 4}, {"gpus": 4, "zero_stage": 2, "bf16": True}, {"gpus": 4, "fsdp": "full_shard auto_wrap", "bf16": True},
     {"lora_rank": 8, "lora_target_modules": "all-linear"},
 ])  # fmt: skip
 def test_longer_sequences_and_larger_batches_need_no_less(more: dict[str, Any]) -> None:

@@ -80,8 +80,8 @@ def worst_moment(run: Stepped, gradients: int, arriving: int | None) -> Term:
         formula, extra = f"{worst[0].formula} + arriving", {"arriving": arriving}
     # After the forward pass the logarithms of all probabilities are there, in float32, and no gradients are.
     lower = "0"
-    if run.stated and arriving is None:
-        extra["vocab"] = run.network.vocab
+    if run.stated:
+        extra |= {"vocab": run.network.vocab, "gradients": gradients}
         lower = f"min({formula}, max(0, sequences * tokens * vocab * {_LOSS} - gradients))"
     name = "activations/" + worst[0].at.replace(" ", "_").replace(":_", "/")
     return bound(name, formula, {**given, **extra}, lower=lower, source=found.source)

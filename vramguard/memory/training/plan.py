@@ -70,8 +70,8 @@ def plan(ask: Ask, dtype: str) -> Training:
     if dtype not in ELEMENT_BYTES:
         raise UnprovenError(f"dtype {dtype} is not supported: {', '.join(ELEMENT_BYTES)} are")
     how = sharding.sharding(workload)
-    if how.kind == "zero" and dtype != "float32" and not (workload.bf16 or workload.fp16):
-        raise UnprovenError(f"zero_stage {how.stage} with weights in {dtype} needs bf16 or fp16")
+    if how.divides and dtype != "float32" and not (workload.bf16 or workload.fp16):
+        raise UnprovenError(f"{how.kind} with weights in {dtype} needs bf16 or fp16: else what it divides is not known")
     if dtype == "float16" and workload.fp16 and how.kind != "zero" and workload.lora_rank is None:
         raise UnprovenError("fp16 with float16 weights: their gradients cannot be unscaled, which the Trainer refuses")
     scheme = scheme_of(ask.config, workload.quantization)
@@ -212,8 +212,9 @@ class Training(Deployed):
     def _moments(self, run: Stepped, gradients: int) -> Iterator[Term]:
         """The worst moment of the two passes or the optimizer's step, whichever needs more."""
         arriving = None
-        if self.how.divides or (self.ask.workload.gradient_accumulation_steps or 1) > 1:
-            arriving = 0 if self.added is not None else 2 * self._largest * self._width
+        accumulates = (self.ask.workload.gradient_accumulation_steps or 1) > 1
+        if self.how.divides or accumulates or self.added is not None:  # no moment counts an adapter's gradients
+            arriving = 2 * self._largest * self._width
         moment = worst_moment(run, gradients, arriving)
         step = optimizers.step(self.optimizer, self._stepped, self._largest)
         yield max(moment, step, key=lambda term: term.upper_bytes)
