@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from vramguard import engine
-from vramguard.checks.vram import VramBudget
+from vramguard.checks.vram import VramBudget, question
 from vramguard.discover import WorkTree
 from vramguard.facts import Deployment
+from vramguard.link.models import place
 from vramguard.link.names import is_hub_id
+from vramguard.memory.curves import curves
 from vramguard.planned import plan_deployment
 from vramguard.schema import ConfigError
 from vramguard.scope import Scope, find_scope
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from vramguard.engine import Proven
     from vramguard.facts import Facts
     from vramguard.memory import Tracing
+    from vramguard.memory.curves import Curve
     from vramguard.planned import Asked, Planned
 
 
@@ -78,6 +81,34 @@ def plan_target(target: str, terms: Terms, given: dict[str, Any], gpus: Sequence
     found = _find(target, terms, given)
     planned = plan_deployment(found.facts, found.judge, found.deployment, gpus, asked)
     return planned._replace(proven=_placed(found, planned.proven))
+
+
+def draw_target(target: str, terms: Terms, given: dict[str, Any]) -> tuple[Proven, tuple[Curve, ...]]:
+    """The proof of `prove_target`, and how its peak grows with context and concurrency. Raises `ConfigError`."""
+    tracing = _tracing(terms.method)
+    found = _find(target, terms, given)
+    proven = _placed(found, engine.prove_deployment(found.facts, found.judge, found.deployment, tracing))
+    return proven, _curves(found, proven)
+
+
+def draw_plan(
+    target: str, terms: Terms, given: dict[str, Any], gpus: Sequence[str], asked: Asked
+) -> tuple[Planned, tuple[Curve, ...]]:
+    """The plan of `plan_target`, and the curves of the first card that was asked for. Raises `ConfigError`."""
+    found = _find(target, terms, given)
+    planned = plan_deployment(found.facts, found.judge, found.deployment, gpus, asked)
+    proven = _placed(found, planned.proven)
+    return planned._replace(proven=proven), _curves(found, proven)
+
+
+def _curves(found: Found, proven: Proven) -> tuple[Curve, ...]:
+    """The curves of a proof; none of one that ran forward passes, which would have to be run at every size."""
+    if proven.proof.method == "trace":
+        return ()
+    placement = place(found.deployment, found.facts, catalogue=found.judge.catalogue)
+    what = question(found.facts, placement, found.judge.terms)
+    card = proven.proof.device
+    return curves(what.judge, what.on(card), card, what.context, proven.proof)
 
 
 def _placed(found: Found, proven: Proven) -> Proven:

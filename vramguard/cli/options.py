@@ -35,6 +35,8 @@ class Exit(IntEnum):
 
 Format = StrEnum("Format", ["TEXT", "JSON", "GITHUB", "SARIF"])  # of `check`; the other commands have two
 PlainFormat = StrEnum("PlainFormat", ["TEXT", "JSON"])
+PageFormat = StrEnum("PageFormat", ["TEXT", "JSON", "MARKDOWN", "HTML"])  # of what has pictures
+DRAWN = (PageFormat.MARKDOWN, PageFormat.HTML)
 Level = StrEnum("Level", ["NOTE", "WARNING", "ERROR"])
 Method = StrEnum("Method", ["ANALYTIC", "TRACE"])
 

@@ -7,7 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
-from vramguard.cli.options import Budget, Config, Exit, Online, Output, PlainFormat, console, following, write
+from vramguard.cli.options import (
+    DRAWN,
+    Budget,
+    Config,
+    Exit,
+    Online,
+    Output,
+    PageFormat,
+    console,
+    following,
+    write,
+)
 from vramguard.cli.workload import plain, spell_out
 
 
@@ -18,7 +29,7 @@ def plan(  # noqa: PLR0913 - one parameter per option
         list[str] | None, typer.Option(help="A card to plan for instead of all; may be repeated.", metavar="NAME")
     ] = None,
     budget: Budget = None,
-    output_format: Annotated[PlainFormat, typer.Option(help="How to print the plan.")] = PlainFormat.TEXT,
+    output_format: Annotated[PageFormat, typer.Option(help="How to print the plan.")] = PageFormat.TEXT,
     output: Output = None,
     config: Config = None,
     online: Online = False,
@@ -26,17 +37,18 @@ def plan(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Say what would fit, card by card: exit 0 if the model fits as it stands on a card asked for, 1 if it does not."""
     from vramguard.report import plan as shown
-    from vramguard.target import Terms, plan_target
+    from vramguard.target import Terms, draw_plan, plan_target
 
     given = {name: plain(value) for name, value in workload.items() if value is not None}
     with following(f"planning {target}") as asked:
-        planned = plan_target(target, Terms(config, budget, online=online), given, gpu or (), asked)
+        what = (target, Terms(config, budget, online=online), given, gpu or (), asked)
+        planned, curves = draw_plan(*what) if output_format in DRAWN else (plan_target(*what), ())
     if output is not None:
-        write(output, shown.render(output_format.value, planned))
-    if output is not None or output_format is PlainFormat.TEXT:
+        write(output, shown.render(output_format.value, planned, curves))
+    if output is not None or output_format is PageFormat.TEXT:
         shown.print_plan(planned, console())
     else:
-        sys.stdout.write(shown.render(output_format.value, planned))
+        sys.stdout.write(shown.render(output_format.value, planned, curves))
     raise typer.Exit(Exit.CLEAN if planned.fits else Exit.FINDINGS)
 
 

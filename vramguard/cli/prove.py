@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from vramguard.cli.options import (
+    DRAWN,
     Budget,
     Config,
     Exit,
     Method,
     Online,
     Output,
-    PlainFormat,
+    PageFormat,
     console,
     working,
     write,
@@ -31,7 +32,7 @@ def prove(  # noqa: PLR0913 - one parameter per option
     *,
     budget: Budget = None,
     method: Annotated[Method, typer.Option(help="Formulas of the config, or the real forward pass.")] = Method.ANALYTIC,
-    output_format: Annotated[PlainFormat, typer.Option(help="How to print the proof.")] = PlainFormat.TEXT,
+    output_format: Annotated[PageFormat, typer.Option(help="How to print the proof.")] = PageFormat.TEXT,
     output: Output = None,
     config: Config = None,
     online: Online = False,
@@ -43,19 +44,21 @@ def prove(  # noqa: PLR0913 - one parameter per option
 ) -> None:
     """Prove the peak VRAM of one model: exit 0 if it fits the budget, 1 if it does not or cannot be proved."""
     from vramguard.report import proof as shown
-    from vramguard.target import Terms, prove_target
+    from vramguard.target import Terms, draw_target, prove_target
 
     given = {name: plain(value) for name, value in workload.items() if value is not None}
     with working(f"proving {target}"):
-        proven = prove_target(target, Terms(config, budget, method.value, online), given)
+        terms = Terms(config, budget, method.value, online)
+        drawn = output_format in DRAWN
+        proven, curves = draw_target(target, terms, given) if drawn else (prove_target(target, terms, given), ())
     if certificate is not None:
         _certify(target, proven, given, certificate)
     if output is not None:
-        write(output, shown.render(output_format.value, proven))
-    if output is not None or output_format is PlainFormat.TEXT:
+        write(output, shown.render(output_format.value, proven, curves))
+    if output is not None or output_format is PageFormat.TEXT:
         shown.print_proof(proven, console())
     else:
-        sys.stdout.write(shown.render(output_format.value, proven))
+        sys.stdout.write(shown.render(output_format.value, proven, curves))
     raise typer.Exit(Exit.CLEAN if proven.proof.answer.value == "FITS" else Exit.FINDINGS)
 
 

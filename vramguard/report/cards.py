@@ -75,10 +75,10 @@ def _row(out: Page, row: Row, labels: Mapping[str, str], *, asked: bool) -> None
         (_cell(f"{'>' if asked else ' '} {proof.device.name}", _COLUMNS[0][1], left=True), "bold" if asked else ""),
         _cell(f"{proof.device.capacity_bytes / 2**30:.1f}", _COLUMNS[1][1]),
         (_cell(_WORDS[answer], _COLUMNS[2][1]), _STYLES[answer]),
-        _cell(_largest(row.max_model_len), _COLUMNS[3][1]),
-        _cell(_largest(row.concurrency), _COLUMNS[4][1]),
+        _cell(largest(row.max_model_len), _COLUMNS[3][1]),
+        _cell(largest(row.concurrency), _COLUMNS[4][1]),
         _cell(share or ("-" if proof.pool is None else "none"), _COLUMNS[5][1]),
-        _cell(_cards(row.cards), _COLUMNS[6][1]),
+        _cell(fewest(row.cards), _COLUMNS[6][1]),
     ]
     width = sum(width for _, width in _COLUMNS)
     out.write(*cells, f"  {_quantized(row, labels)}", hang=width + 2)
@@ -87,7 +87,7 @@ def _row(out: Page, row: Row, labels: Mapping[str, str], *, asked: bool) -> None
 def _quantized(row: Row, labels: Mapping[str, str]) -> str:
     fitting = [labels[one.method] for one in row.quantized if one.answer.value == "FITS"]
     if not fitting:
-        return _nothing(*(one.answer for one in row.quantized))
+        return nothing(*(one.answer for one in row.quantized))
     return "all" if len(fitting) == len(row.quantized) else " ".join(fitting)
 
 
@@ -98,22 +98,24 @@ def _cell(text: str, width: int, *, left: bool = False) -> str:
     return f"{text:<{width}}" if left else f"{text:>{width}}"
 
 
-def _largest(found: Largest) -> str:
+def largest(found: Largest) -> str:
+    """The largest value that fits, with a + where something but the budget stops it."""
     if found.value is None:
-        return _nothing(found.answer)
+        return nothing(found.answer)
     return f"{found.value:,}{'' if found.limit == 'budget' else '+'}"
 
 
-def _nothing(*answers: Answer | None) -> str:
+def nothing(*answers: Answer | None) -> str:
     """`none` is proved; without a proof it is not known."""
     if not answers:
         return ""
     return "none" if all(answer is not None and answer.value == "EXCEEDS" for answer in answers) else "?"
 
 
-def _cards(found: Cards) -> str:
+def fewest(found: Cards) -> str:
+    """The fewest cards, as a grid where they are a pipeline."""
     if found.gpus is None:
-        return _nothing(found.answer)
+        return nothing(found.answer)
     if found.pipeline_parallel_size == 1:
         return f"{found.gpus}"
     return f"{found.tensor_parallel_size}{TIMES}{found.pipeline_parallel_size}"

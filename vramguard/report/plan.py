@@ -9,18 +9,25 @@ from vramguard.report.escape import to_json
 from vramguard.report.proof import model
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
+    from vramguard.memory.curves import Curve
     from vramguard.memory.planning import Cards, Largest, Row
     from vramguard.planned import Planned
 
 SCHEMA: Final = "vramguard.plan/1"
 
 
-def render(name: str, planned: Planned) -> str:
-    """The plan as `json` or `text`."""
+def render(name: str, planned: Planned, curves: Sequence[Curve] = ()) -> str:
+    """The plan as `json`, `text`, or with the `curves` of its first card as `markdown` or `html`."""
     if name == "json":
         return to_json(as_json(planned))
+    if name in ("markdown", "html"):
+        from vramguard.report import pictures
+
+        return pictures.plan(name, planned, curves)
     from vramguard.report.page import written
 
     return written(lambda console: print_plan(planned, console))

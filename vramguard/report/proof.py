@@ -9,19 +9,26 @@ from vramguard.report import Context
 from vramguard.report.escape import to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from vramguard.engine import Proven
     from vramguard.memory import Term
+    from vramguard.memory.curves import Curve
 
 SCHEMA: Final = "vramguard.proof/1"
 _OUTSIDE: Final = ("device_map",)  # fields of the workload that are not part of the contract
 
 
-def render(name: str, proven: Proven) -> str:
-    """The proof as `json` or `text`."""
+def render(name: str, proven: Proven, curves: Sequence[Curve] = ()) -> str:
+    """The proof as `json`, `text`, or with its `curves` as `markdown` or `html`."""
     if name == "json":
         return to_json(as_json(proven))
+    if name in ("markdown", "html"):
+        from vramguard.report import pictures
+
+        return pictures.proof(name, proven, curves)
     from vramguard.report.page import written
 
     return written(lambda console: print_proof(proven, console))
