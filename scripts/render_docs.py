@@ -1,4 +1,4 @@
-"""Write what is generated: docs/rules.md, docs/vramguard.schema.json and the README's picture.
+"""Write what is generated: docs/rules.md, docs/vramguard.schema.json, the README's picture and that of a proof.
 
 usage: python scripts/render_docs.py [--check]     --check writes nothing and exits 1 where a file is out of date
 """
@@ -16,10 +16,13 @@ from rich.console import Console
 from vramguard import engine, policy, settings
 from vramguard.discover import WorkTree
 from vramguard.report import Context, rules
+from vramguard.report.pictures import svg
 from vramguard.report.text import print_report
+from vramguard.target import Terms, draw_target
 
 ROOT = Path(__file__).parent.parent
 INCIDENT = "examples/incident-882"
+MODEL = "examples/incident-882-fixed/models/assistant"
 
 
 def picture() -> str:
@@ -36,12 +39,20 @@ def picture() -> str:
     return re.sub(r"\s*@font-face \{.*?\}", "", svg, flags=re.DOTALL)  # it would fetch its font from a host
 
 
+def proof() -> str:
+    """What fills the card, and the peak against context, of a model of the examples."""
+    asked = {"engine": "vllm", "engine_version": "0.19.0", "gpu": "h100-sxm5-80gb", "max_model_len": 16384}
+    proven, curves = draw_target(str(ROOT / MODEL), Terms(None, None), asked)
+    return svg(proven, curves)
+
+
 def pages() -> dict[str, str]:
     """Every generated file, by its path."""
     return {
         "docs/rules.md": rules.markdown(policy.load_rules()),
         "docs/vramguard.schema.json": json.dumps(settings.published_schema(), indent=2) + "\n",
         "docs/check.svg": picture(),
+        "docs/proof.svg": proof(),
     }
 
 

@@ -21,13 +21,14 @@ def _render_docs() -> dict[str, str]:
     return pages
 
 
-@pytest.mark.parametrize("name", ["docs/rules.md", "docs/vramguard.schema.json", "docs/check.svg"])
+@pytest.mark.parametrize("name", ["docs/rules.md", "docs/vramguard.schema.json", "docs/check.svg", "docs/proof.svg"])
 def test_generated_page_is_up_to_date(name: str) -> None:
     assert (ROOT / name).read_text(encoding="utf-8") == _render_docs()[name]
 
 
-def test_the_picture_fetches_nothing() -> None:
-    svg = (ROOT / "docs/check.svg").read_text(encoding="utf-8")
+@pytest.mark.parametrize("name", ["docs/check.svg", "docs/proof.svg"])
+def test_a_picture_fetches_nothing(name: str) -> None:
+    svg = (ROOT / name).read_text(encoding="utf-8")
     assert set(re.findall(r"https?://[^\s\"<]+", svg)) <= {"http://www.w3.org/2000/svg", "https://www.textualize.io"}
 
 

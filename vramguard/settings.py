@@ -137,6 +137,16 @@ class DeploymentTable:
     n_gpu_layers: int | None = option("llama.cpp: layers on the card, the output counted as one; -1 for all", None)
     card: str | None = option("Deployments that name the same one share that card", None, limit=NOT_BLANK)
     device_map: str | None = option("transformers' device_map, such as auto", None)
+    optim: str | None = option("Training: the optimizer, by TrainingArguments' name: adamw_torch", None)
+    per_device_train_batch_size: int | None = option("Training: sequences of a micro-batch", None, limit=POSITIVE)
+    gradient_accumulation_steps: int | None = option("Training: micro-batches of a step", None, limit=POSITIVE)
+    gradient_checkpointing: bool | None = option("Training: layers are computed anew in the backward pass", None)
+    bf16: bool | None = option("Training: mixed precision with bfloat16", None)
+    fp16: bool | None = option("Training: mixed precision with float16", None)
+    lora_rank: int | None = option("Training: rank of the adapters that alone are trained", None, limit=POSITIVE)
+    lora_target_modules: str | None = option("Training: their modules, by commas, or all-linear", None, limit=NOT_BLANK)
+    zero_stage: int | None = option("Training: DeepSpeed's ZeRO, 1 to 3", None, limit=POSITIVE)
+    fsdp: str | None = option("Training: how weights are sharded, such as full_shard auto_wrap", None, limit=NOT_BLANK)
 
 
 _MEANS = Limit(lambda word: word in MEANS, f"one of {', '.join(MEANS)}", {"enum": list(MEANS)})
@@ -354,10 +364,8 @@ def _merged(base: Settings, own: Settings, table: Mapping[str, Any]) -> Settings
     changes: dict[str, Any] = {key: getattr(own, key) for key in table}
     for key in ("severity", "rules", "classes", "models"):
         changes[key] = {**getattr(base, key), **getattr(own, key)}
-    changes["waiver"] = (*base.waiver, *own.waiver)
-    changes["evidence"] = (*base.evidence, *own.evidence)
-    changes["deployment"] = (*base.deployment, *own.deployment)
-    changes["call"] = (*base.call, *own.call)
+    for key in ("waiver", "evidence", "deployment", "call"):
+        changes[key] = (*getattr(base, key), *getattr(own, key))
     return dataclasses.replace(base, **changes)
 
 

@@ -90,4 +90,5 @@ def test_programs_runtimes_and_trainings_are_one_problem_each_and_files_of_confi
 
 def test_one_program_alone_is_told_of_by_its_reason() -> None:
     (problem,) = Template().find(Facts([deployment("c.py", form="python", training=True)]))
-    assert problem.values["what"] == "the deployment of a model is not judged: it trains, and the proof is of serving"
+    why = "it trains, and what decides its memory, its card among it, is not all written down"
+    assert problem.values["what"] == f"the deployment of a model is not judged: {why}"

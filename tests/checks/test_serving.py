@@ -43,7 +43,9 @@ class TestReservation:
     def test_the_share_that_is_named_passes_and_the_next_does_not(self) -> None:
         (problem,) = found(EngineReservation(), gpu_memory_utilization="0.95")
         assert problem.at.line == 8
-        share = problem.values["mend"].split()[3]
+        (change,) = problem.data["changes"]
+        share = change["to"]
+        assert f"gpu_memory_utilization: 0.95 -> {share}" in problem.values["mend"]
         assert not found(EngineReservation(), gpu_memory_utilization=share)
         assert found(EngineReservation(), gpu_memory_utilization=str(float(share) + 0.001))
 
@@ -171,7 +173,7 @@ class TestShared:
 
     def test_a_neighbour_that_is_not_proved_leaves_nothing_proved(self) -> None:
         one, _ = self.pair(card="a")
-        other = deployment(20, config="config.json", gpu="h100-sxm5-80gb", card="a", mode="training")
+        other = deployment(20, config="config.json", gpu="h100-sxm5-80gb", card="a", mode="training", optim="lomo")
         problems = list(ALL.find(facts(config(), one, other)))
         assert [item.data["answer"] for item in problems] == ["UNKNOWN", "UNKNOWN"]
         assert "shares its card" in problems[0].values["reason"]

@@ -76,7 +76,7 @@ def test_a_model_may_be_a_folder_of_the_repository() -> None:
         ({"tensor_parallel_size": 2}, "tensor_parallel_size 2"),
         ({"pipeline_parallel_size": 4}, "pipeline_parallel_size 4"),
         ({"kv_cache_dtype": "fp8"}, "kv_cache_dtype fp8"),
-        ({"mode": "training"}, "mode training"),
+        ({"mode": "training", "optim": "lomo"}, "optim lomo"),
         ({"dtype": "float8"}, "dtype float8"),
         ({"max_model_len": Unknown("${LEN}")}, "`max_model_len` is `${LEN}`, which only a renderer knows"),
     ],
@@ -135,7 +135,7 @@ def test_what_the_message_promises_holds() -> None:
     (problem,) = ALL.find(facts(config(), deployment(config="config.json", gpu="a100-sxm4-40gb")))
     longest = problem.proof.max_fitting_model_len if problem.proof else None
     assert longest
-    assert f"{longest:,}" in problem.values["mend"]
+    assert f"`max_model_len: 131072 -> {longest}`" in problem.values["mend"]
     fits = deployment(config="config.json", gpu="a100-sxm4-40gb", max_model_len=longest)
     assert answers(config(), fits) == [("FITS", "vramguard.toml")]
     over = deployment(config="config.json", gpu="a100-sxm4-40gb", max_model_len=longest + 64)

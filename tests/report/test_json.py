@@ -61,6 +61,10 @@ WORKLOAD: Final = _exactly(
     kv_connector=_maybe(TEXT),
     **dict.fromkeys(("speculative_method", "cpu_offload_gb", "swap_space"), _maybe(TEXT)),
     n_gpu_layers=_maybe(NUMBER),
+    **dict.fromkeys(("optim", "lora_target_modules", "fsdp"), _maybe(TEXT)),
+    **dict.fromkeys(("per_device_train_batch_size", "gradient_accumulation_steps"), _maybe(NUMBER)),
+    **dict.fromkeys(("lora_rank", "zero_stage"), _maybe(NUMBER)),
+    **dict.fromkeys(("gradient_checkpointing", "bf16", "fp16"), _maybe({"type": "boolean"})),
 )
 PROOF: Final = _exactly(
     schema={"const": "vramguard.proof/1"},
@@ -83,6 +87,7 @@ PROOF: Final = _exactly(
     totals=_maybe(
         _exactly(
             **dict.fromkeys(("weights_bytes", "kv_cache_bytes", "activation_bytes", "runtime_bytes"), SIZE),
+            **dict.fromkeys(("gradient_bytes", "optimizer_bytes"), SIZE),
             **dict.fromkeys(("peak_lower_bytes", "peak_upper_bytes"), SIZE),
         )
     ),

@@ -79,7 +79,7 @@ class Check(Protocol):
 
 CHECKS: dict[str, type[Check]] = {}
 _MODULES = (
-    *("vram", "serving", "training", "deployments", "weights", "files", "helm"),
+    *("vram", "certificates", "serving", "training", "deployments", "weights", "files", "helm"),
     *("pinning", "locks", "models", "installs", "images", "combinations", "audit", "artefacts", "datafiles"),
     *("outputs", "retraining", "fields", "health", "breakers", "saves", "boundaries", "handling", "datasets"),
     *("routes",),

@@ -73,14 +73,14 @@ _INSTALL = "Install the extra that reads Parquet files (`vramguard[data]`), or l
 _TERRAFORM = "Install the extra that reads Terraform (`vramguard[terraform]`), or leave its review to a person."
 _RENDER = "Judge what it renders to: render it in CI, and check the result."
 _DECLARE = "Say what it is in production as a `[[tool.vramguard.deployment]]`, or give the value where it is named."
-_NOTHING = "Nothing, if it does not serve: what training takes is not proved here."
+_NOTHING = "Declare it as a `[[tool.vramguard.deployment]]` of mode training, if its memory is to be proved."
 _EVIDENCE = 20  # places that are listed of many
 # What is not written down to be run as it stands: by who fills it in, what all of it is called.
 _PROGRAMS, _RUNTIMES, _TRAINING = "programs", "runtimes", "training"
 _WORDS = {
     _PROGRAMS: "{count} in Python {verb} not judged, as values come from elsewhere; of the first, {reason}",
     _RUNTIMES: "{count} of runtimes {verb} not judged: a runtime is filled in by each service that uses it",
-    _TRAINING: "{count} that train {verb} not judged: the proof is of serving",
+    _TRAINING: "{count} that train {verb} not judged: their cards or arguments are decided elsewhere",
 }
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from vramguard.checks import Problem, Severity, check
-from vramguard.checks.vram import Judging
+from vramguard.checks import Problem, Severity, changes, check
+from vramguard.checks.vram import Judging, question
 from vramguard.checks.words import assumed, evidence_of, name_of, subject_of
 from vramguard.link.kaito import shortens
 from vramguard.memory import Answer
@@ -15,6 +15,7 @@ from vramguard.units import gib
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from vramguard.checks.changes import Change
     from vramguard.checks.vram import Judged
     from vramguard.facts import Deployment, Facts
     from vramguard.memory import Pool, Proof
@@ -29,7 +30,10 @@ class EngineReservation(Judging):
         for judged in self.judged(facts):
             pool = judged.proof.pool
             if pool is not None and not pool.within_budget:
-                yield _problem(judged, {**_values(judged.proof), "mend": _mend(judged.proof, pool)}, "utilization")
+                asked = question(facts, judged.placement, self.terms)
+                found = changes.to_keep(asked, judged.proof, _utilization(judged.proof))
+                values = {**_values(judged.proof), "mend": changes.sentence(found) or _mend(judged.proof, pool)}
+                yield _problem(judged, values, "utilization", found=found)
 
 
 def _mend(proof: Proof, pool: Pool) -> str:
@@ -71,7 +75,9 @@ class EngineStarts(Judging):
                 verdict = "will not serve" if certain else "is not shown to serve"
                 values = {**_values(judged.proof), "verdict": verdict, "reason": _refusal(judged.proof, pool)}
                 line = "utilization" if not pool.refusal and _holds_one(judged.proof, pool) else "context"
-                yield _problem(judged, values, line, None if certain else self.unshown)
+                asked = question(facts, judged.placement, self.terms)
+                found = changes.to_start(asked, judged.proof, _utilization(judged.proof))
+                yield _problem(judged, values, line, None if certain else self.unshown, found)
 
 
 def _refusal(proof: Proof, pool: Pool) -> str:
@@ -106,11 +112,13 @@ class Parallelism(Judging):
     def find(self, facts: Facts) -> Iterator[Problem]:
         for judged in self.judged(facts):
             if judged.proof.mismatch:
-                yield _problem(judged, {"model": name_of(judged.placement), "reason": judged.proof.mismatch}, "grid")
+                found = changes.to_spread(question(facts, judged.placement, self.terms), judged.proof)
+                values = {"model": name_of(judged.placement), "reason": judged.proof.mismatch}
+                yield _problem(judged, values, "grid", found=found)
         for judged in self.judged(facts):
-            yield from self._counted(judged)
+            yield from self._counted(facts, judged)
 
-    def _counted(self, judged: Judged) -> Iterator[Problem]:
+    def _counted(self, facts: Facts, judged: Judged) -> Iterator[Problem]:
         deployment = judged.placement.deployment
         if deployment is None or not isinstance(deployment.gpus, int):
             return
@@ -128,7 +136,8 @@ class Parallelism(Judging):
         if used < deployment.gpus and deployment.form == "ray":
             return  # the most pods that a cluster may grow to, which are not there until somebody asks for them
         severity = None if used > deployment.gpus else self.idle
-        yield _problem(judged, {"model": name_of(judged.placement), "reason": reason}, "count", severity)
+        found = changes.to_count(question(facts, judged.placement, self.terms), deployment.gpus, used)
+        yield _problem(judged, {"model": name_of(judged.placement), "reason": reason}, "count", severity, found)
 
 
 _GRID = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
@@ -151,7 +160,13 @@ class Offload(Judging):
                 yield _problem(judged, {**_values(judged.proof), "offload": judged.proof.offload_bytes}, "offload")
 
 
-def _problem(judged: Judged, values: Mapping[str, Any], what: str, severity: Severity | None = None) -> Problem:
+def _problem(
+    judged: Judged,
+    values: Mapping[str, Any],
+    what: str,
+    severity: Severity | None = None,
+    found: tuple[Change, ...] = (),
+) -> Problem:
     placement, proof = judged
     names = {
         "utilization": ("gpu_memory_utilization", "kv_cache_memory_bytes", "num_gpu_blocks_override", "engine"),
@@ -163,11 +178,11 @@ def _problem(judged: Judged, values: Mapping[str, Any], what: str, severity: Sev
     places = placement.deployment.places if placement.deployment else {}
     return Problem(
         at=next((places[name] for name in names if name in places), placement.at),
-        values={"model": name_of(placement), **values},
+        values={"model": name_of(placement), "change": changes.first(found), **values},
         evidence=tuple(evidence_of(placement)),
         severity=severity,
         subject=subject_of(placement),
-        data={"answer": proof.answer.value},
+        data={"answer": proof.answer.value, **(changes.listed(found) if what != "offload" else {})},
         proof=proof,
     )
 

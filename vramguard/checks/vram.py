@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vramguard import data
-from vramguard.checks import Problem, Severity, check, once
+from vramguard.checks import Problem, Severity, changes, check, once
 from vramguard.checks.shared import unknown_gpu
 from vramguard.checks.words import evidence_of, guilty_line, subject_of, values_of
 from vramguard.facts import Deployment, PathClass, Unknown
@@ -27,14 +27,14 @@ from vramguard.link.models import (
     supposed,
     undeclared,
 )
-from vramguard.memory import Answer, Device, Proof, Workload, prove, share, weigh
+from vramguard.memory import Answer, Device, Proof, Prover, Workload, prove, share, weigh
 from vramguard.schema import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from vramguard.facts import Facts
-    from vramguard.memory import Tracing
+    from vramguard.memory import Depth, Judge, Tracing
     from vramguard.source import Location
 
 DEFAULT_GPU = "h100-sxm5-80gb"
@@ -103,29 +103,32 @@ class VramBudget(Judging):
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         asked = (one for one in self.judged(facts) if one.proof.answer in self.answers and not one.proof.mismatch)
-        yield from once(self._problem(*one) for one in asked)
+        yield from once(self._problem(facts, *one) for one in asked)
 
     def proofs(self, facts: Facts) -> list[tuple[Proof, Location, str, str | None]]:
         """Every proof, the place of its config (or deployment), the config's digest, and the model's name."""
-        return [(proof, *_identity(placement)) for placement, proof in self.judged(facts)]
+        return [(proof, *identity(placement)) for placement, proof in self.judged(facts)]
 
     def prove_one(
         self, facts: Facts, deployment: Deployment, tracing: Tracing | None = None
     ) -> tuple[Proof, Location, str, str | None]:
         """The proof of one deployment, which need not be among the facts; by `tracing` where it is given."""
         placement = place(deployment, facts, catalogue=self.catalogue)
-        return _prove(facts, placement, self.terms, tracing), *_identity(placement)
+        return _prove(facts, placement, self.terms, tracing), *identity(placement)
 
-    def _problem(self, placement: Placement, proof: Proof) -> Problem:
-        undeclared = placement.deployment is None and proof.answer is Answer.UNKNOWN
+    def _problem(self, facts: Facts, placement: Placement, proof: Proof) -> Problem:
+        found = changes.to_fit(question(facts, placement, self.terms), proof)
+        unknown = proof.answer is Answer.UNKNOWN
+        undeclared = self.undeclared if placement.deployment is None and unknown else None
+        found_training = placement.deployment is not None and placement.deployment.training
         return Problem(
             at=guilty_line(placement, proof),
-            values=values_of(placement, proof),
+            values=values_of(placement, proof, found),
             evidence=tuple(evidence_of(placement)),
-            severity=self.undeclared if undeclared else None,
+            severity=Severity.NOTE if unknown and found_training else undeclared,
             amount=proof.totals.peak_lower_bytes if proof.totals and proof.answer is Answer.EXCEEDS else 1,
             subject=subject_of(placement),
-            data={"answer": proof.answer.value, "headroom_bytes": proof.headroom_bytes},
+            data={"answer": proof.answer.value, "headroom_bytes": proof.headroom_bytes, **changes.listed(found)},
             proof=proof,
         )
 
@@ -170,6 +173,50 @@ def _prove(facts: Facts, placement: Placement, terms: Terms, tracing: Tracing | 
         proof = weigh(proof, placement.config.config, placement.config.tensors)
     assumed = (*(deployment.assumed if deployment else ()), *supposed(placement.config))
     return _grown(_uncounted(replace(proof, assumptions=(*proof.assumptions, *assumed)), deployment), deployment)
+
+
+class Question(NamedTuple):
+    """A placement as it may be asked anew, of other workloads and cards: `judge` answers as its proof was answered."""
+
+    judge: Judge
+    workload: Workload
+    card: Device
+    context: int  # of the config, 0 where it names none or nothing is known of it
+    packed: bool  # the checkpoint is quantized already
+
+    def on(self, card: Device) -> Workload:
+        """The workload on a card, by its name where it is another."""
+        return self.workload if card == self.card else replace(self.workload, gpu=card.name)
+
+    def larger(self) -> list[Device]:
+        """Every card of the catalogue with more memory, the smallest first."""
+        found = (card for card in map(device, data.gpus()) if card.capacity_bytes > self.card.capacity_bytes)
+        return sorted(found, key=lambda card: (card.capacity_bytes, card.name))
+
+
+def question(facts: Facts, placement: Placement, terms: Terms) -> Question:
+    """What is asked of a placement, with all that its files say beside the workload."""
+    workload, card, unknown = _asked(placement.deployment, terms)
+    config = placement.config.config if placement.config else {}
+    prover, barred = _prover(json.dumps(config), terms.budget), placement.missing or unknown
+
+    def judge(asked: Workload, on: Device, depth: Depth) -> Proof:
+        proof = prover(asked, on, depth)
+        missing = barred or _advised(facts, placement, on)
+        if missing or placement.config is None:
+            return replace(proof, answer=Answer.UNKNOWN, reason=missing, totals=None, pool=None, parameters=None)
+        if proof.parameters is None and placement.config.tensors:
+            proof = weigh(proof, config, placement.config.tensors)
+        return _grown(_uncounted(proof, placement.deployment), placement.deployment)
+
+    packed = bool(config.get("quantization_config") or config.get("compression_config"))
+    return Question(judge, workload, card, prover.context, packed)
+
+
+@lru_cache(maxsize=64)
+def _prover(config: str, budget: Fraction) -> Prover:
+    """The prover of a config, given as JSON so that equal ones are told to be."""
+    return Prover(json.loads(config), budget)
 
 
 @lru_cache(maxsize=1024)  # a model is often served alike in many places
@@ -261,7 +308,7 @@ def capacity(name: str | None) -> int:
     return row.capacity_bytes if row else 0
 
 
-def _identity(placement: Placement) -> tuple[Location, str, str | None]:
+def identity(placement: Placement) -> tuple[Location, str, str | None]:
     at = placement.config.at if placement.config else placement.at
     model = placement.deployment.model if placement.deployment else None
     return at, placement.config.sha256 if placement.config else "", model if isinstance(model, str) else None

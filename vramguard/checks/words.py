@@ -6,6 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from vramguard.checks import Evidence
+from vramguard.checks.changes import first, sentence
 from vramguard.link.models import told
 from vramguard.memory import CONFIRMED, Answer
 from vramguard.units import gib
@@ -13,6 +14,7 @@ from vramguard.units import gib
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from vramguard.checks.changes import Change
     from vramguard.link.models import Placement
     from vramguard.memory import Proof
     from vramguard.source import Location
@@ -70,8 +72,8 @@ def evidence_of(placement: Placement) -> Iterator[Evidence]:
         yield Evidence(config.at, f"this is its config ({kind})" if config.origin == "file" else told(config))
 
 
-def values_of(placement: Placement, proof: Proof) -> Mapping[str, Any]:
-    """The words' values; bytes stay integers, the words say how to show them."""
+def values_of(placement: Placement, proof: Proof, changes: tuple[Change, ...]) -> Mapping[str, Any]:
+    """The words' values; bytes stay integers, the words say how to show them. `changes` are those that pass."""
     totals = proof.totals
     peak = totals.peak_lower_bytes if totals else 0
     return {
@@ -88,7 +90,8 @@ def values_of(placement: Placement, proof: Proof) -> Mapping[str, Any]:
         "cache": totals.kv_cache_bytes if totals else 0,
         "context": proof.workload.max_model_len or 0,
         "spill": _spill_words(proof),
-        "mend": _mend(placement, proof),
+        "mend": _mend(placement, proof, changes),
+        "change": first(changes),
     }
 
 
@@ -135,8 +138,16 @@ def _spill_words(proof: Proof) -> str:
     )
 
 
-def _mend(placement: Placement, proof: Proof) -> str:
-    """What passes instead, from the proof's own inversion."""
+def _mend(placement: Placement, proof: Proof, changes: tuple[Change, ...]) -> str:
+    """What passes instead: the smallest changes; why it takes another card, where nothing else does."""
+    said = sentence(changes)
+    if said and changes[0].field != "gpu":
+        return said if placement.deployment else f"In a deployment: {said[0].lower()}{said[1:]}"
+    why = _hopeless(placement, proof)
+    return f"{why}. {said}" if said else why
+
+
+def _hopeless(placement: Placement, proof: Proof) -> str:
     if proof.max_fitting_model_len:
         key = "max_model_len" if placement.deployment else "a deployment with max_model_len"
         return f"Set {key} to {proof.max_fitting_model_len:,} or less"

@@ -11,7 +11,7 @@ import typer
 from typer._click.exceptions import ClickException  # typer carries click under this name, and exports no base class
 
 from vramguard import __version__
-from vramguard.cli import attest, check, init, lock, prove, receipts, show, weights
+from vramguard.cli import attest, check, init, lock, plan, prove, receipts, show, verify, weights
 from vramguard.cli.options import Exit
 from vramguard.schema import ConfigError, suggestion
 
@@ -41,6 +41,8 @@ def _version(
 
 app.command()(check.check)
 app.command()(prove.prove)
+app.command()(plan.plan)
+app.command()(verify.verify)
 app.command()(lock.lock)
 app.command()(receipts.receipts)
 app.command()(attest.attest)

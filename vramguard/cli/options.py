@@ -15,7 +15,7 @@ import typer
 from vramguard.schema import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from rich.console import Console
 
@@ -35,6 +35,8 @@ class Exit(IntEnum):
 
 Format = StrEnum("Format", ["TEXT", "JSON", "GITHUB", "SARIF"])  # of `check`; the other commands have two
 PlainFormat = StrEnum("PlainFormat", ["TEXT", "JSON"])
+PageFormat = StrEnum("PageFormat", ["TEXT", "JSON", "MARKDOWN", "HTML"])  # of what has pictures
+DRAWN = (PageFormat.MARKDOWN, PageFormat.HTML)
 Level = StrEnum("Level", ["NOTE", "WARNING", "ERROR"])
 Method = StrEnum("Method", ["ANALYTIC", "TRACE"])
 
@@ -135,3 +137,16 @@ def working(what: str) -> Iterator[None]:
 
     with Console(stderr=True).status(escape(what)):
         yield
+
+
+@contextmanager
+def following(what: str) -> Iterator[Callable[[str], None]]:
+    """Show what is being worked on, on a terminal that is watched: what is yielded is told of each part."""
+    if not (sys.stderr.isatty() and sys.stdout.isatty()):
+        yield lambda _part: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+
+    with Console(stderr=True).status(escape(what)) as status:
+        yield lambda part: status.update(escape(f"{what}: {part}"))

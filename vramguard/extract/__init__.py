@@ -41,6 +41,7 @@ EXTRACTORS: tuple[tuple[str, re.Pattern[str], str], ...] = (
         "models",
     ),
     ("json", re.compile(r"(?:^|/)vramguard\.lock$"), "model_lock"),
+    ("certificate", re.compile(""), "certificates"),
     ("json", re.compile(r"\.safetensors\.index\.json$"), "weights"),
     ("yaml", re.compile(""), "kubernetes"),
     ("yaml", re.compile(""), "objects"),

@@ -19,6 +19,7 @@ from vramguard.facts.launches import Deployment, Hardware, Launch, Texts
 from vramguard.facts.manifests import Manifest
 from vramguard.facts.models import (
     Artefact,
+    Certificate,
     LockedModel,
     LockedTensor,
     ModelConfig,
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Action",
     "Artefact",
+    "Certificate",
     "Channels",
     "CodeModule",
     "CodeOwners",
@@ -141,6 +143,7 @@ Fact = (
     | LockedModel
     | ModelMissing
     | Artefact
+    | Certificate
     | WeightFile
     | WeightIndex
     | DataFile

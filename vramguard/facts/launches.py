@@ -114,6 +114,16 @@ class Deployment:
     swap_space: str | Unknown | None = None
     processes_per_gpu: int | Unknown | None = None
     n_gpu_layers: int | Unknown | None = None
+    optim: str | Unknown | None = None
+    per_device_train_batch_size: int | Unknown | None = None
+    gradient_accumulation_steps: int | Unknown | None = None
+    gradient_checkpointing: bool | Unknown | None = None
+    bf16: bool | Unknown | None = None
+    fp16: bool | Unknown | None = None
+    lora_rank: int | Unknown | None = None
+    lora_target_modules: str | Unknown | None = None
+    zero_stage: int | Unknown | None = None
+    fsdp: str | Unknown | None = None
     card: str | Unknown | None = None  # a name of ours: deployments of the same card share it
     device_map: str | Unknown | None = None
     trust_remote_code: bool | Unknown | None = None  # whether code that lies beside the weights is run

@@ -113,3 +113,12 @@ class Artefact:
     code_revision: str | Unknown | None = None  # of code that lies in another repository than the weights
     revision_at: Location | None = None
     trusted_at: Location | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A committed certificate of a proof: its text, and where each of its values stands by their keys."""
+
+    at: Location
+    text: str
+    places: Mapping[tuple[str | int, ...], Location] = field(default_factory=dict)

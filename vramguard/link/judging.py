@@ -40,10 +40,15 @@ def not_judged(facts: Facts, unjudged: frozenset[PathClass]) -> Iterator[tuple[D
                 yield found, reason
 
 
+def _told(deployment: Deployment) -> bool:
+    """Whether a training is written down with its card: a launcher may divide any other over as many as it likes."""
+    return deployment.mode == "training" and deployment.gpu is not None and deployment.gpus in (None, 1)
+
+
 def withheld(deployment: Deployment) -> str:
     """Why nothing is asked of a deployment that was found; empty where it is judged."""
-    if deployment.training:
-        return "it trains, and the proof is of serving"
+    if deployment.training and not _told(deployment):
+        return "it trains, and what decides its memory, its card among it, is not all written down"
     for name in _NEEDED:
         value = getattr(deployment, name)
         if isinstance(value, Unknown):

@@ -3,7 +3,8 @@
 from vramguard.memory.architecture import Architecture, UnprovenError
 from vramguard.memory.expression import FormulaError, evaluate
 from vramguard.memory.ledger import Kind, Ledger, Term
-from vramguard.memory.proof import prove, share
+from vramguard.memory.planning import Judge
+from vramguard.memory.proof import Depth, Prover, prove, share
 from vramguard.memory.runtime import Device
 from vramguard.memory.tabled import CONFIRMED, weigh
 from vramguard.memory.traced import Tracing
@@ -13,12 +14,15 @@ __all__ = [
     "CONFIRMED",
     "Answer",
     "Architecture",
+    "Depth",
     "Device",
     "FormulaError",
+    "Judge",
     "Kind",
     "Ledger",
     "Pool",
     "Proof",
+    "Prover",
     "Term",
     "Totals",
     "Tracing",

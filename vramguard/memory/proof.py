@@ -7,12 +7,14 @@ the answer UNKNOWN with its reason.
 from __future__ import annotations
 
 from dataclasses import replace
+from enum import IntEnum
 from fractions import Fraction
-from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Final
+from functools import cached_property, lru_cache, partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vramguard.memory.architecture import UnprovenError
-from vramguard.memory.engines import DEFAULT, Ask, carriers, engine
+from vramguard.memory.engines import DEFAULT, TRAINING, Ask, carriers, engine, trainer
+from vramguard.memory.engines.footing import footing
 from vramguard.memory.engines.shards import ParallelismError
 from vramguard.memory.engines.tenancy import Tenancy
 from vramguard.memory.expression import FormulaError
@@ -32,6 +34,14 @@ if TYPE_CHECKING:
 _NODE: Final = (1, 2, 4, 8)  # cards of one node that a layer may be split across
 
 
+class Depth(IntEnum):
+    """How much of a proof is asked for."""
+
+    ANSWER = 0  # the ledger and what it decides
+    POOL = 1  # and what the engine takes at start
+    WHOLE = 2  # and what would fit
+
+
 def prove(
     config: Mapping[str, object],
     workload: Workload,
@@ -43,48 +53,98 @@ def prove(
 
     `tracing` runs forward passes: where it is given, their peaks stand in the ledger instead of computed ones.
     """
-    if not 0 < budget <= 1:
-        raise ValueError(f"budget {budget} is not a share of a card")
-    empty = Proof(
-        answer=Answer.UNKNOWN,
-        reason=None,
-        workload=workload,
-        device=device,
-        budget_fraction=_decimal(budget),
-        budget_bytes=device.capacity_bytes * budget.numerator // budget.denominator,
-        gpu_assumed=workload.gpu is None,
-        method="analytic" if tracing is None else "trace",
-    )
-    trace = None if tracing is None else lru_cache(partial(tracing, config))
-    try:
-        network = architecture(config)
-        known = replace(
-            empty,
-            model_type=network.model_type,
-            architecture=network.name,
-            parameters=network.parameters,
-            active_parameters=network.active_parameters,
+    return Prover(config, budget, tracing)(workload, device, Depth.WHOLE)
+
+
+class Prover:
+    """Proofs of one config, which share its network, and the ledgers of cards that stand alike."""
+
+    def __init__(self, config: Mapping[str, object], budget: Fraction, tracing: Tracing | None = None) -> None:
+        """Raise ValueError for a budget outside 0 to 1."""
+        if not 0 < budget <= 1:
+            raise ValueError(f"budget {budget} is not a share of a card")
+        self._config, self._budget = config, budget
+        self._trace = None if tracing is None else lru_cache(partial(tracing, config))
+        self._demands: dict[tuple[Any, ...], _Demand] = {}
+        self._pools: dict[tuple[Workload, Device], Proof] = {}
+
+    @cached_property
+    def network(self) -> Architecture:
+        """The network of the config; raises UnprovenError or FormulaError."""
+        return architecture(self._config)
+
+    @property
+    def context(self) -> int:
+        """Positions that the config declares; 0 where it names none, or its network is not known."""
+        try:
+            return self.network.context
+        except (UnprovenError, FormulaError):
+            return 0
+
+    def __call__(self, workload: Workload, device: Device, depth: Depth = Depth.ANSWER) -> Proof:
+        """Judge the peak of `workload` on `device`."""
+        if depth is not Depth.POOL:
+            return self._proof(workload, device, depth)
+        if (workload, device) not in self._pools:
+            self._pools[workload, device] = self._proof(workload, device, depth)
+        return self._pools[workload, device]
+
+    def _proof(self, workload: Workload, device: Device, depth: Depth) -> Proof:
+        empty = Proof(
+            answer=Answer.UNKNOWN,
+            reason=None,
+            workload=workload,
+            device=device,
+            budget_fraction=_decimal(self._budget),
+            budget_bytes=device.capacity_bytes * self._budget.numerator // self._budget.denominator,
+            gpu_assumed=workload.gpu is None,
+            method="analytic" if self._trace is None else "trace",
         )
-    except (UnprovenError, FormulaError) as error:
-        return replace(empty, reason=str(error))
-    try:
-        return _judge(Ask(config, network, workload, device, trace), known)
-    except ParallelismError as error:
-        return replace(known, reason=str(error), mismatch=str(error))
-    except (UnprovenError, FormulaError) as error:
-        return replace(known, reason=str(error))
+        try:
+            network = self.network
+            known = replace(
+                empty,
+                model_type=network.model_type,
+                architecture=network.name,
+                parameters=network.parameters,
+                active_parameters=network.active_parameters,
+            )
+        except (UnprovenError, FormulaError) as error:
+            return replace(empty, reason=str(error))
+        try:
+            ask = Ask(self._config, network, workload, device, self._trace)
+            return _judge(ask, known, _Way(depth, self._demands))
+        except ParallelismError as error:
+            return replace(known, reason=str(error), mismatch=str(error))
+        except (UnprovenError, FormulaError) as error:
+            return replace(known, reason=str(error))
 
 
-def _judge(ask: Ask, empty: Proof) -> Proof:
+class _Demand(NamedTuple):
+    """Ledgers of the cards that differ, and bytes of weights that each may leave on the host."""
+
+    ledgers: tuple[Ledger, ...]
+    offload_bytes: int
+
+
+class _Way(NamedTuple):
+    """How deep a proof goes, and what others have found."""
+
+    depth: Depth
+    demands: dict[tuple[Any, ...], _Demand]
+
+
+def _judge(ask: Ask, empty: Proof, way: _Way) -> Proof:
     """Proof for a known network; where the dtype is open, the one that decides whatever the dtype is."""
     _refuse(ask.network, ask.workload)
     asked, ask = ask.workload, ask._replace(workload=carriers.resolve(ask.workload))
-    runs = engine(ask.workload.engine)
+    runs = trainer() if ask.workload.mode == TRAINING else engine(ask.workload.engine)
     if ask.trace is not None and ask.workload.engine not in (None, DEFAULT):
         raise UnprovenError(f"method trace runs {DEFAULT}; of {ask.workload.engine} only the analytic method knows")
     runs.refuse(ask.network, ask.workload)
     dtypes = runs.dtypes(ask.network, ask.workload)
-    proofs = [_decide(runs, ask, dtype, replace(empty, workload=asked)) for dtype in dtypes]
+    decide = _decide if way.depth > Depth.ANSWER else _answered
+    proofs = [decide(runs, ask, dtype, replace(empty, workload=asked), way) for dtype in dtypes]
     if len(proofs) == 1:
         return proofs[0]
     largest = max(proofs, key=_upper)
@@ -128,8 +188,8 @@ _SIZES: Final = (
 
 def _refuse(network: Architecture, workload: Workload) -> None:
     """Raise UnprovenError for what no engine can be asked; the message names it."""
-    if workload.mode not in (None, "inference"):
-        raise UnprovenError(f"mode {workload.mode} is not supported yet, inference is")
+    if workload.mode not in (None, "inference", TRAINING):
+        raise UnprovenError(f"mode {workload.mode} is not supported, inference and {TRAINING} are")
     for name in _SIZES:
         value = getattr(workload, name)
         if value is not None and value < 1:
@@ -138,11 +198,21 @@ def _refuse(network: Architecture, workload: Workload) -> None:
         raise UnprovenError(f"neither the workload nor the config of a {network.model_type} names a context")
 
 
-def _decide(runs: Engine, ask: Ask, dtype: str, empty: Proof) -> Proof:
-    plan = runs.plan(ask, dtype)
-    tokens, card = plan.tokens, Tenancy(plan, empty.workload, ask.device)
-    ledger = _worst(card.ledgers(tokens), empty.budget_bytes)
-    credited = _credited(ledger, plan.offload_bytes)
+def _answered(runs: Engine, ask: Ask, dtype: str, empty: Proof, way: _Way) -> Proof:
+    """The answer alone: the ledger of a card that stands alike is as good as this one's."""
+    asked = replace(empty.workload, gpu=None)
+    key = (asked, dtype, footing(ask.workload, ask.device))
+    if key not in way.demands:
+        plan = runs.plan(ask, dtype)
+        ledgers = Tenancy(plan, empty.workload, ask.device).ledgers(plan.tokens)
+        way.demands[key] = _Demand(ledgers, plan.offload_bytes)
+    return _weighed(way.demands[key], empty)
+
+
+def _weighed(demand: _Demand, empty: Proof) -> Proof:
+    """What the ledger of the card that decides answers."""
+    ledger = _worst(demand.ledgers, empty.budget_bytes)
+    credited = _credited(ledger, demand.offload_bytes)
     leans = ledger.upper_bytes() > empty.budget_bytes >= credited.upper_bytes()
     ledger = credited if leans else ledger
     totals = _totals(ledger)
@@ -151,16 +221,26 @@ def _decide(runs: Engine, ask: Ask, dtype: str, empty: Proof) -> Proof:
         empty,
         answer=answer,
         reason=reason,
+        ledger=ledger,
+        totals=totals,
+        headroom_bytes=empty.budget_bytes - totals.peak_upper_bytes,
+        offload_bytes=-ledger.upper_bytes(OFFLOAD),
+    )
+
+
+def _decide(runs: Engine, ask: Ask, dtype: str, empty: Proof, way: _Way) -> Proof:
+    plan = runs.plan(ask, dtype)
+    tokens, card = plan.tokens, Tenancy(plan, empty.workload, ask.device)
+    weighed = _weighed(_Demand(card.ledgers(tokens), plan.offload_bytes), empty)
+    whole = way.depth >= Depth.WHOLE
+    return replace(
+        weighed,
         workload=card.resolved(tokens),
         model_weight_bytes=plan.model_weight_bytes,
         kv_cache_bytes_per_token=plan.kv_cache_bytes_per_token,
-        ledger=ledger,
-        totals=totals,
         pool=_pool(card.holding(tokens), empty),
-        headroom_bytes=empty.budget_bytes - totals.peak_upper_bytes,
-        max_fitting_model_len=_longest(card, empty.budget_bytes) if ask.trace is None else None,
-        min_fitting_gpus=_fewest(runs, ask, dtype, card, empty.budget_bytes),
-        offload_bytes=-ledger.upper_bytes(OFFLOAD),
+        max_fitting_model_len=_longest(card, empty.budget_bytes) if whole and ask.trace is None else None,
+        min_fitting_gpus=_fewest(runs, ask, dtype, card, empty.budget_bytes) if whole else None,
         spill_bytes=plan.spill_bytes,
         assumptions=(*_card(ask), *card.assumptions(tokens)),
     )
@@ -199,6 +279,8 @@ def _totals(ledger: Ledger) -> Totals:
         kv_cache_bytes=ledger.upper_bytes("kv_cache"),
         activation_bytes=ledger.upper_bytes("activations"),
         runtime_bytes=ledger.upper_bytes("runtime"),
+        gradient_bytes=ledger.upper_bytes("gradients"),
+        optimizer_bytes=ledger.upper_bytes("optimizer"),
         peak_lower_bytes=ledger.lower_bytes(),
         peak_upper_bytes=ledger.upper_bytes(),
     )

@@ -60,6 +60,17 @@ class Workload:
     processes_per_gpu: int | None = None  # that load the model on each card
     device_map: str | None = None
     n_gpu_layers: int | None = None  # layers on the card, the output as one; -1 is all
+    # What trains: names of transformers' TrainingArguments, peft's LoraConfig and DeepSpeed.
+    optim: str | None = None
+    per_device_train_batch_size: int | None = None
+    gradient_accumulation_steps: int | None = None
+    gradient_checkpointing: bool | None = None
+    bf16: bool | None = None  # mixed precision, by autocast
+    fp16: bool | None = None
+    lora_rank: int | None = None  # adapters are trained, the weights are not
+    lora_target_modules: str | None = None  # names, separated by commas, or all-linear
+    zero_stage: int | None = None
+    fsdp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +83,8 @@ class Totals:
     runtime_bytes: int
     peak_lower_bytes: int
     peak_upper_bytes: int
+    gradient_bytes: int = 0  # these two of training alone
+    optimizer_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from vramguard.extract.masking import masked_within
 from vramguard.facts import (
+    Certificate,
     CodeModule,
     Deployment,
     HelmChart,
@@ -152,6 +153,10 @@ def _weight_index(fact: WeightIndex, _: Context) -> Mapping[str, Any]:
     return {**counts, "total_size": fact.total_size, "total_parameters": fact.total_parameters}
 
 
+def _certificate(fact: Certificate, _: Context) -> Mapping[str, Any]:
+    return {"bytes": len(fact.text)}
+
+
 def _deployment(fact: Deployment, context: Context) -> Mapping[str, Any]:
     config = context.path(fact.config) if fact.config is not None else None
     at = {name: _place(place, context) for name, place in fact.places.items()}
@@ -169,6 +174,7 @@ _SHORTENED: Final[dict[type, Callable[[Any, Context], Mapping[str, Any]]]] = {
     LockedModel: _locked_model,
     WeightFile: _weight_file,
     WeightIndex: _weight_index,
+    Certificate: _certificate,
     Deployment: _deployment,
 }
 _SILENT: Final = ("kind", "path", "line", "column", "at", "sha256")

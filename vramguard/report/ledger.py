@@ -119,6 +119,8 @@ def _parts(totals: Totals, capacity: int) -> list[_Part]:
     parts = [
         _Part("weights", totals.weights_bytes, "█", "blue"),
         _Part("KV cache", totals.kv_cache_bytes, "▓", "magenta"),
+        *([_Part("gradients", totals.gradient_bytes, "▓", "green")] if totals.gradient_bytes else []),
+        *([_Part("optimizer", totals.optimizer_bytes, "▓", "red")] if totals.optimizer_bytes else []),
         _Part("activations", totals.activation_bytes, "▒", "yellow"),
         _Part("runtime", totals.runtime_bytes, "░", "cyan"),
     ]
@@ -201,23 +203,30 @@ def verdict(proof: Proof) -> str:
 
 
 def _beside(out: Page, proof: Proof) -> None:
-    """What would fit, what would spill, what an engine reserves."""
-    if proof.max_fitting_model_len:
+    for sentence in beside(proof):
+        out.write(sentence)
+
+
+def beside(proof: Proof, *, context: bool = True) -> Iterator[str]:
+    """What would fit, what would spill, what an engine reserves: a sentence each. `context`: also what context fits."""
+    if not context:
+        pass
+    elif proof.max_fitting_model_len:
         asked = proof.workload.max_model_len or 0
-        beside = f", of {asked:,} asked" if asked > proof.max_fitting_model_len else ""
-        out.write(f"The largest context that fits: {proof.max_fitting_model_len:,} tokens{beside}.")
+        more = f", of {asked:,} asked" if asked > proof.max_fitting_model_len else ""
+        yield f"The largest context that fits: {proof.max_fitting_model_len:,} tokens{more}."
     elif proof.max_fitting_model_len == 0:
-        out.write("No context fits: the weights and the runtime leave no room for one.")
+        yield "No context fits: the weights and the runtime leave no room for one."
     if proof.min_fitting_gpus and proof.min_fitting_gpus > 1:
-        out.write(f"The fewest GPUs that fit it: {proof.min_fitting_gpus}, by tensor parallelism.")
+        yield f"The fewest GPUs that fit it: {proof.min_fitting_gpus}, by tensor parallelism."
     if proof.spill_bytes and proof.workload.device_map:
-        out.write(
+        yield (
             f'device_map="{proof.workload.device_map}" would place {gib(proof.spill_bytes)} GiB of weights '
             "on the CPU or on disk, without failing."
         )
     if proof.pool:
         share = Fraction(proof.pool.reserved_bytes, max(proof.device.capacity_bytes, 1))
-        out.write(
+        yield (
             f"The engine reserves {gib(proof.pool.reserved_bytes)} GiB ({int(share * 100)} % of the card), "
             f"{'within' if proof.pool.within_budget else 'over'} the budget: a cache of "
             f"{proof.pool.kv_cache_tokens:,} tokens, {proof.pool.max_concurrency} full-length sequences."

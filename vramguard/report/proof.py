@@ -9,19 +9,26 @@ from vramguard.report import Context
 from vramguard.report.escape import to_json
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from vramguard.engine import Proven
     from vramguard.memory import Term
+    from vramguard.memory.curves import Curve
 
 SCHEMA: Final = "vramguard.proof/1"
 _OUTSIDE: Final = ("device_map",)  # fields of the workload that are not part of the contract
 
 
-def render(name: str, proven: Proven) -> str:
-    """The proof as `json` or `text`."""
+def render(name: str, proven: Proven, curves: Sequence[Curve] = ()) -> str:
+    """The proof as `json`, `text`, or with its `curves` as `markdown` or `html`."""
     if name == "json":
         return to_json(as_json(proven))
+    if name in ("markdown", "html"):
+        from vramguard.report import pictures
+
+        return pictures.proof(name, proven, curves)
     from vramguard.report.page import written
 
     return written(lambda console: print_proof(proven, console))
@@ -42,7 +49,7 @@ def as_json(proven: Proven, prefix: str = "") -> dict[str, Any]:
         "answer": proof.answer.value,
         "reason": proof.reason,
         "method": proof.method,
-        "model": _model(proven, prefix),
+        "model": model(proven, prefix),
         "workload": {key: value for key, value in dataclasses.asdict(proof.workload).items() if key not in _OUTSIDE},
         "parameters": {"total": proof.parameters, "active": proof.active_parameters},
         "model_weight_bytes": proof.model_weight_bytes,
@@ -64,7 +71,8 @@ def as_json(proven: Proven, prefix: str = "") -> dict[str, Any]:
     }
 
 
-def _model(proven: Proven, prefix: str) -> dict[str, Any]:
+def model(proven: Proven, prefix: str = "") -> dict[str, Any]:
+    """What was judged, by its names and its place."""
     return {
         "id": proven.model,
         "revision": None,

@@ -59,7 +59,7 @@ _BY_SUFFIX = {
 # Kinds of which most files are no concern of ours: one that is no text says nothing, and is nobody's error.
 LENIENT = frozenset(
     {"python", "notebook", "shell", "dockerfile", "makefile", "dotenv", "ini", "justfile", "frontmatter", "proto"}
-    | {"apispec", "dashboard", "counters", "nginx", "haproxy", "hcl", "codeowners", "json5"}
+    | {"apispec", "dashboard", "counters", "nginx", "haproxy", "hcl", "codeowners", "json5", "certificate"}
 )
 # `Dockerfile`, `Dockerfile.gpu`, `gpu.Dockerfile`, `gpu_Dockerfile`, `Containerfile`; `.env`, `.env.prod`.
 _BY_PATTERN = (
@@ -91,6 +91,8 @@ _DASHBOARD = re.compile(
     r"|(?:[^/]*(?:dashboard|grafana|monitoring|observability|dashs)[^/]*/(?:[^/]+/)*[^/]+))\.json$",
     re.IGNORECASE,
 )
+# A certificate of ours, by the name that one is given: proof.json, llama.certificate.json.
+_CERTIFICATE = re.compile(r"(?:^|/)(?:[^/]*[._-])?(?:proof|certificate)\.json$", re.IGNORECASE)
 _COUNTERS = re.compile(r"(?:^|/)[^/]*(?:dcgm|default-counters|dcp-metrics)[^/]*\.csv$", re.IGNORECASE)
 _EXPLICIT = {".txt": "requirements", ".in": "requirements", ".json": "json"}
 PARSERS = ("requirements", "toml", "yaml", "json", "pbtxt", *sorted(LENIENT))
@@ -118,7 +120,9 @@ def kind_of(path: str, *, explicit: bool = False) -> str | None:
 
 
 def _of_json(path: str) -> str | None:
-    """What a file of JSON is that nobody named: a dashboard, or a list of records."""
+    """What a file of JSON is that nobody named: a certificate, a dashboard, or a list of records."""
+    if _CERTIFICATE.search(path):
+        return "certificate"
     if _DASHBOARD.search(path):
         return "dashboard"
     return "records" if _RECORDS.search(path) else None

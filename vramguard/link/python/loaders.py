@@ -97,6 +97,11 @@ def deployment(origin: str, arguments: Arguments, name: str) -> Deployment | Non
     _common(fields, arguments, origin)
     moved = moves(arguments)
     _moved(fields, arguments, moved)
+    trained = arguments.once("trains", trains)
+    if trained:
+        from vramguard.link.python.trainings import training  # read only where a module trains
+
+        training(fields, arguments)
     accelerator = _elsewhere(origin) or accelerator_of(arguments, fields, moved, origin)
     if accelerator is not None and arguments.reader.home is not None:  # it leaves the cards of its house alone
         for field in ("gpu", "gpus"):
@@ -109,7 +114,7 @@ def deployment(origin: str, arguments: Arguments, name: str) -> Deployment | Non
         form="python",
         name=name,
         engine="transformers",
-        training=arguments.once("trains", trains),
+        training=trained,
         accelerator=accelerator,
         unread=(*unread, *fields.unread, *_adapters(arguments, moved)),
         assumed=(*arguments.reader.assumed, *rest_of(arguments)),

@@ -155,6 +155,7 @@ class Engine(Protocol):
 
 
 DEFAULT: Final = "transformers"
+TRAINING: Final = "training"  # the mode of a workload that trains
 _MODULES: Final = {
     "transformers": "transformers",
     "vllm": "vllm.plan",
@@ -171,4 +172,10 @@ def engine(name: str | None) -> Engine:
     if module is None:
         raise UnprovenError(f"engine {name} is not supported yet, {', '.join(_MODULES)} are")
     found: Any = import_module(f"{__name__}.{module}")
+    return found  # type: ignore[no-any-return]
+
+
+def trainer() -> Engine:
+    """Return what plans a training, loaded only now."""
+    found: Any = import_module("vramguard.memory.training.plan")
     return found  # type: ignore[no-any-return]

@@ -66,6 +66,14 @@ def carried(workload: Workload) -> Carrier | None:
     return CARRIERS.get((workload.engine or "").partition(":")[0])
 
 
+def inside(workload: Workload) -> str:
+    """The engine that runs it, as far as its name says: transformers where none is named."""
+    carrier = carried(workload)
+    if carrier is None:
+        return workload.engine or "transformers"
+    return (workload.engine or "").partition(":")[2] or carrier.default or ""
+
+
 def resolve(workload: Workload) -> Workload:
     """The workload of the engine inside; raises UnprovenError naming what must be said.
 
