@@ -178,8 +178,9 @@ def test_names_with_control_characters_are_made_visible(here: Repo, capsys: pyte
 
 @pytest.mark.parametrize("chosen", ["json", "github", "sarif", "text"])
 def test_output_goes_to_the_file_and_text_to_the_terminal(
-    here: Repo, capsys: pytest.CaptureFixture[str], chosen: str
+    here: Repo, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, chosen: str
 ) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)  # the width of a terminal, which a file has not
     root = here(LOOSE)
     assert run(["check", "--output-format", chosen]) == 1
     alone = capsys.readouterr().out

@@ -115,7 +115,6 @@ def test_flags_win_over_the_deployment(prove: Prove) -> None:
         ["-tp", "2"],
         ["-pp", "2"],
         ["--quantization", "awq"],
-        ["--mode", "training"],
         ["--engine-version", "4.40.0"],
     ],
 )

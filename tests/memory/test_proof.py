@@ -139,7 +139,7 @@ def test_every_default_is_an_assumption() -> None:
     ("changes", "message"),
     [
         ({"engine": "mlc"}, "engine mlc"),
-        ({"mode": "training"}, "mode training"),
+        ({"mode": "distillation"}, "mode distillation"),
         ({"engine_version": "4.44.0"}, "transformers 4.44.0"),
         ({"tensor_parallel_size": 2}, "tensor_parallel_size 2"),
         ({"pipeline_parallel_size": 4}, "pipeline_parallel_size 4"),

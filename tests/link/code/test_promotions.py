@@ -70,6 +70,12 @@ def test_what_is_a_promotion(call: str, count: int) -> None:
     assert len([one for one in found if one.by]) == count
 
 
+def test_the_way_back_is_no_promotion() -> None:
+    text = "def {name}():\n    train()\n    client.set_registered_model_alias('a', 'champion', 1)"
+    assert by(text.format(name="run")) == ["", "chain"]
+    assert by(text.format(name="rollback")) == [""]
+
+
 def test_a_parameter_that_turns_it_on() -> None:
     save = "def save(model, push=False):\n    if push:\n        model.push_to_hub('me/model')\n"
     assert by(save + "def run():\n    save(train(), push=True)").count("chain") == 1

@@ -40,6 +40,8 @@ _MODEL: Final = re.compile(
     re.IGNORECASE,
 )
 
+_BACK: Final = re.compile(r"roll_?back|revert", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Promoting:
@@ -74,7 +76,7 @@ class Promotions:
     def all(self) -> Iterator[Promoting]:
         """Every call that promotes, or would if its argument said so."""
         for call, row in self.code.calls("promote"):
-            if row.get("registers") or self._is_unless(call, row):
+            if row.get("registers") or self._is_unless(call, row) or self._takes_back(call):
                 continue
             target, serving = self._target(call, row)
             if row["kind"] == "push" and self._is_of_files(call):
@@ -99,6 +101,10 @@ class Promotions:
         unless = row.get("unless")
         found = None if unless is None else self._argument(call, unless["arguments"])
         return unless is not None and found is not None and found.node.name == str(unless["is"][0]).capitalize()
+
+    def _takes_back(self, call: Ref) -> bool:
+        """Whether it is the way back to a model that has served before, by the name of what does it."""
+        return _BACK.search(f"{call.at.path.rpartition('/')[2]} {self.code.name(call.routine)}") is not None
 
     def _is_of_files(self, call: Ref) -> bool:
         """Whether files are uploaded of which no name says that they are a model's: an application, a card."""
