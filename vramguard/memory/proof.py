@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from vramguard.memory.traced import Tracing
     from vramguard.memory.verdict import Workload
 
+_FOLLOWS: Final = ("tgi",)  # engines whose batch, where nobody says it, follows the context
 _NODE: Final = (1, 2, 4, 8)  # cards of one node that a layer may be split across
 
 
@@ -239,7 +240,7 @@ def _decide(runs: Engine, ask: Ask, dtype: str, empty: Proof, way: _Way) -> Proo
         model_weight_bytes=plan.model_weight_bytes,
         kv_cache_bytes_per_token=plan.kv_cache_bytes_per_token,
         pool=_pool(card.holding(tokens), empty),
-        max_fitting_model_len=_longest(card, empty.budget_bytes) if whole and ask.trace is None else None,
+        max_fitting_model_len=_longest(runs, ask, dtype, card, empty) if whole and ask.trace is None else None,
         min_fitting_gpus=_fewest(runs, ask, dtype, card, empty.budget_bytes) if whole else None,
         spill_bytes=plan.spill_bytes,
         assumptions=(*_card(ask), *card.assumptions(tokens)),
@@ -346,15 +347,23 @@ def _hundredths(numerator: int, denominator: int) -> str:
     return f"{whole}.{rest:02d}"
 
 
-def _longest(card: Tenancy, budget_bytes: int) -> int:
+def _longest(runs: Engine, ask: Ask, dtype: str, card: Tenancy, empty: Proof) -> int:
     """Largest context, up to the plan's limit, whose upper bound is within the budget; 0 if none is.
 
     The bound does not fall as the context grows, so bisection finds it.
     """
+
+    def anew(tokens: int) -> bool:
+        """Whether a context fits whose own batch the engine makes up."""
+        try:
+            plan = runs.plan(ask._replace(workload=replace(ask.workload, max_model_len=tokens)), dtype)
+        except (UnprovenError, FormulaError):
+            return tokens < card.plan.tokens  # too short for what the engine is modelled for
+        return _fits(replace(card, plan=plan), tokens, empty.budget_bytes)
+
     limit = card.plan.limit
-    if _fits(card, limit, budget_bytes):
-        return limit
-    return _last(limit, lambda tokens: _fits(card, tokens, budget_bytes))
+    holds = anew if ask.workload.engine in _FOLLOWS else lambda tokens: _fits(card, tokens, empty.budget_bytes)
+    return limit if holds(limit) else _last(limit, holds)
 
 
 def _last(high: int, holds: Callable[[int], bool]) -> int:

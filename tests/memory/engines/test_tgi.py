@@ -318,3 +318,10 @@ def test_assumptions_say_what_the_share_is() -> None:
     assert (
         rows(proof(LLAMA_8B, TGI))["activations/warm_up_logits"][1] > 10 * GIB
     )  # 60 thousand rows of 128 thousand words
+
+
+def test_the_longest_context_is_asked_with_the_batch_that_it_brings() -> None:
+    workload = Workload(engine="tgi", gpu="a100-pcie-40gb", max_model_len=8192)
+    longest = proof(LLAMA_8B, workload).max_fitting_model_len or 0
+    answers = [proof(LLAMA_8B, replace(workload, max_model_len=longest + more)).answer for more in (0, 1)]
+    assert answers == [Answer.FITS, Answer.UNKNOWN]
