@@ -174,12 +174,21 @@ def everything(report: Report) -> str:
     return "\n".join([*told, shown.render(report.facts)])
 
 
+@pytest.fixture(scope="module")
+def pace() -> float:
+    """How many times longer this machine takes, as busy as it is, than the one that the bound below was set on."""
+    start, total = time.process_time(), 0
+    for number in range(3_000_000):
+        total += number % 7
+    return max(1.0, (time.process_time() - start) / 0.25)
+
+
 @pytest.mark.parametrize("name", BOMBS)
-def test_takes_little_time_whatever_is_asked(name: str, repo: Repo) -> None:
+def test_takes_little_time_whatever_is_asked(name: str, repo: Repo, pace: float) -> None:
     root = repo(BOMBS[name])
     start = time.process_time()
     judged(root)
-    assert time.process_time() - start < 15
+    assert time.process_time() - start < 15 * pace
 
 
 @pytest.mark.parametrize(
