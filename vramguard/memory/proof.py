@@ -20,7 +20,7 @@ from vramguard.memory.engines.tenancy import Tenancy
 from vramguard.memory.expression import FormulaError
 from vramguard.memory.families import architecture
 from vramguard.memory.ledger import OFFLOAD, Ledger, bound, exact
-from vramguard.memory.verdict import Answer, Pool, Proof, Totals
+from vramguard.memory.verdict import Answer, Pool, Proof, Totals, decimal, hundredths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,7 +96,7 @@ class Prover:
             reason=None,
             workload=workload,
             device=device,
-            budget_fraction=_decimal(self._budget),
+            budget_fraction=decimal(self._budget),
             budget_bytes=device.capacity_bytes * self._budget.numerator // self._budget.denominator,
             gpu_assumed=workload.gpu is None,
             method="analytic" if self._trace is None else "trace",
@@ -295,9 +295,9 @@ def _pool(holding: Holding | None, empty: Proof) -> Pool | None:
         reserved_bytes=holding.reserved_bytes,
         kv_cache_bytes=holding.lower_bytes,
         kv_cache_tokens=holding.tokens,
-        max_concurrency=f"{_hundredths(*holding.concurrency)}",
+        max_concurrency=f"{hundredths(*holding.concurrency)}",
         within_budget=holding.reserved_bytes <= empty.budget_bytes,
-        largest_utilization=_decimal(Fraction(largest, 1000)) if largest else None,
+        largest_utilization=decimal(Fraction(largest, 1000)) if largest else None,
         starts=holding.starts,
         refusal=holding.refusal,
     )
@@ -340,11 +340,6 @@ def share(proof: Proof, others: Sequence[Proof]) -> Proof:
             *proof.assumptions,
         ),
     )
-
-
-def _hundredths(numerator: int, denominator: int) -> str:
-    whole, rest = divmod(100 * numerator // max(denominator, 1), 100)
-    return f"{whole}.{rest:02d}"
 
 
 def _longest(runs: Engine, ask: Ask, dtype: str, card: Tenancy, empty: Proof) -> int:
@@ -393,13 +388,3 @@ def _fewest(runs: Engine, ask: Ask, dtype: str, card: Tenancy, budget_bytes: int
         except (UnprovenError, FormulaError):
             continue
     return None
-
-
-def _decimal(share: Fraction) -> str:
-    """Exact decimal of at least two places where there is one, else the fraction itself."""
-    for places in range(2, 19):
-        scaled = share * 10**places
-        if scaled.denominator == 1:
-            whole, rest = divmod(scaled.numerator, 10**places)
-            return f"{whole}.{rest:0{places}d}"
-    return str(share)

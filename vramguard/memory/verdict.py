@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from vramguard.memory.ledger import Ledger
 from vramguard.memory.runtime import Device
+
+if TYPE_CHECKING:
+    from fractions import Fraction
 
 _EMPTY: Final = Ledger()
 
@@ -129,3 +132,19 @@ class Proof:
     spill_bytes: int = 0  # weights that device_map="auto" would place outside the card
     offload_bytes: int = 0  # what it leans on to fit: weights kept on the host
     assumptions: tuple[str, ...] = ()
+
+
+def decimal(share: Fraction) -> str:
+    """Exact decimal of at least two places where there is one, else the fraction itself."""
+    for places in range(2, 19):
+        scaled = share * 10**places
+        if scaled.denominator == 1:
+            whole, rest = divmod(scaled.numerator, 10**places)
+            return f"{whole}.{rest:0{places}d}"
+    return str(share)
+
+
+def hundredths(numerator: int, denominator: int) -> str:
+    """A quotient in two decimal places, rounded down."""
+    whole, rest = divmod(100 * numerator // max(denominator, 1), 100)
+    return f"{whole}.{rest:02d}"

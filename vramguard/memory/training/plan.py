@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from vramguard.memory.activation import default_implementation
 from vramguard.memory.architecture import Architecture, Tensor, UnprovenError
 from vramguard.memory.engines import Ask, Deployed, stated
-from vramguard.memory.engines.transformers import MODELED_VERSION
+from vramguard.memory.engines.transformers import MODELED_VERSION, dtypes
 from vramguard.memory.ledger import Ledger, Term, bound, dense
 from vramguard.memory.runtime import MIB, runtime
 from vramguard.memory.training import adapters, optimizers, sharding
@@ -23,6 +23,8 @@ from vramguard.memory.training.optimizers import Optimizer
 from vramguard.memory.training.recorded import Way
 from vramguard.memory.training.sharding import Sharding
 from vramguard.memory.weights import ELEMENT_BYTES, Loaded, buffers, load, quantizer_assumptions, scheme_of, weights
+
+__all__ = ["Training", "dtypes", "plan", "refuse"]
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,12 +56,6 @@ def refuse(network: Architecture, workload: Workload) -> None:
     if workload.device_map is not None and (workload.gpus or 1) > 1:
         raise UnprovenError(f"device_map {workload.device_map} over several cards is not supported for training")
     stated.check_positions(network, workload)
-
-
-def dtypes(network: Architecture, workload: Workload) -> tuple[str, ...]:
-    """The dtype that is said, else the config's; any where neither says one."""
-    said = stated.dtype(workload, network.dtype)
-    return tuple(ELEMENT_BYTES) if said is None else (said,)
 
 
 def plan(ask: Ask, dtype: str) -> Training:
