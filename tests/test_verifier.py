@@ -10,6 +10,7 @@ import random
 import time
 from collections import Counter
 from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,10 +20,10 @@ from mutations import leaves, mutate
 from vramguard import engine, verifier
 from vramguard.certificate import CONFIG, Subject, certify
 from vramguard.checks.certificates import refusals, reproved
-from vramguard.checks.vram import VramBudget
+from vramguard.checks.vram import VramBudget, device
 from vramguard.data import gpus
 from vramguard.discover import WorkTree
-from vramguard.memory import evaluate
+from vramguard.memory import Answer, Workload, evaluate, prove
 from vramguard.target import Terms, prove_target
 
 if TYPE_CHECKING:
@@ -86,6 +87,22 @@ def _refused(one: Made, value: dict[str, Any]) -> str:
 def test_every_certificate_is_accepted_as_it_was_written(made: list[Made]) -> None:
     assert [_refused(one, one.value) for one in made] == [""] * len(ASKED)
     assert {one.value["answer"] for one in made} == {"FITS", "EXCEEDS"}
+
+
+def test_no_model_of_the_catalogue_is_refused_as_it_was_written() -> None:
+    cards = {name: asdict(row) for name, row in gpus().items()}
+    asked: dict[str, Any] = {"engine": "vllm", "engine_version": "0.19.0"}
+    refused, accepted = {}, 0
+    for row in json.loads((Path(verifier.__file__).parent / "data" / "models.json").read_bytes())["models"]:
+        text = json.dumps(row["config"]).encode()
+        proof = prove(row["config"], Workload(**asked, max_model_len=4096), device("h100-sxm5-80gb"), Fraction(4, 5))
+        if proof.answer is not Answer.UNKNOWN:
+            of = Subject(CONFIG, "config.json", "config.json", hashlib.sha256(text).hexdigest())
+            found = verifier.refusals(verifier.written(certify(proof, of, asked)), text, cards)
+            accepted += not found
+            refused |= {row["id"]: found} if found else {}
+    assert refused == {}
+    assert accepted > 100
 
 
 def test_every_mutation_is_refused_however_its_sums_were_mended(made: list[Made]) -> None:

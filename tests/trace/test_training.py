@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 WAYS = list(measure.ways())
 
 
-@pytest.mark.parametrize(("number", "model_type"), enumerate(sorted(FAMILIES)))
+@pytest.mark.parametrize(("number", "model_type"), list(enumerate(sorted(FAMILIES))))
 def test_no_bound_is_below_its_trace(number: int, model_type: str) -> None:
     """Each family in another of the ways: benchmarks/training/measure.py runs all in all."""
     way = WAYS[number % len(WAYS)]
