@@ -68,9 +68,19 @@ class Found(NamedTuple):
 
 def prove_target(target: str, terms: Terms, given: dict[str, Any]) -> Proven:
     """Prove what `target` names, with the workload's values in `given`, None for the target's. Raises `ConfigError`."""
+    return _proved(target, terms, given)[1]
+
+
+def draw_target(target: str, terms: Terms, given: dict[str, Any]) -> tuple[Proven, tuple[Curve, ...]]:
+    """The proof of `prove_target`, and how its peak grows with context and concurrency. Raises `ConfigError`."""
+    found, proven = _proved(target, terms, given)
+    return proven, _curves(found, proven)
+
+
+def _proved(target: str, terms: Terms, given: dict[str, Any]) -> tuple[Found, Proven]:
     tracing = _tracing(terms.method)
     found = _find(target, terms, given)
-    return _placed(found, engine.prove_deployment(found.facts, found.judge, found.deployment, tracing))
+    return found, _placed(found, engine.prove_deployment(found.facts, found.judge, found.deployment, tracing))
 
 
 def plan_target(target: str, terms: Terms, given: dict[str, Any], gpus: Sequence[str], asked: Asked) -> Planned:
@@ -78,27 +88,23 @@ def plan_target(target: str, terms: Terms, given: dict[str, Any], gpus: Sequence
 
     Raises `ConfigError`.
     """
-    found = _find(target, terms, given)
-    planned = plan_deployment(found.facts, found.judge, found.deployment, gpus, asked)
-    return planned._replace(proven=_placed(found, planned.proven))
-
-
-def draw_target(target: str, terms: Terms, given: dict[str, Any]) -> tuple[Proven, tuple[Curve, ...]]:
-    """The proof of `prove_target`, and how its peak grows with context and concurrency. Raises `ConfigError`."""
-    tracing = _tracing(terms.method)
-    found = _find(target, terms, given)
-    proven = _placed(found, engine.prove_deployment(found.facts, found.judge, found.deployment, tracing))
-    return proven, _curves(found, proven)
+    return _planned(target, terms, given, gpus, asked)[1]
 
 
 def draw_plan(
     target: str, terms: Terms, given: dict[str, Any], gpus: Sequence[str], asked: Asked
 ) -> tuple[Planned, tuple[Curve, ...]]:
     """The plan of `plan_target`, and the curves of the first card that was asked for. Raises `ConfigError`."""
+    found, planned = _planned(target, terms, given, gpus, asked)
+    return planned, _curves(found, planned.proven)
+
+
+def _planned(
+    target: str, terms: Terms, given: dict[str, Any], gpus: Sequence[str], asked: Asked
+) -> tuple[Found, Planned]:
     found = _find(target, terms, given)
     planned = plan_deployment(found.facts, found.judge, found.deployment, gpus, asked)
-    proven = _placed(found, planned.proven)
-    return planned._replace(proven=proven), _curves(found, proven)
+    return found, planned._replace(proven=_placed(found, planned.proven))
 
 
 def _curves(found: Found, proven: Proven) -> tuple[Curve, ...]:

@@ -78,8 +78,10 @@ def starts(proof: Proof) -> bool:
 
 def to_fit(question: Question, proof: Proof) -> tuple[Change, ...]:
     """What makes a peak stay within the budget; none where `proof` is not what the question's judge says."""
+    if proof.totals is None:
+        return ()
     asked = question.judge(question.workload, question.card, Depth.ANSWER)
-    if asked.answer is not proof.answer or asked.totals != proof.totals or proof.totals is None:
+    if asked.answer is not proof.answer or asked.totals != proof.totals:
         return ()
     found = (_context(question, proof, fits), _spread(question, proof, fits), _fewer(question, proof))
     changes = tuple(change for change in found if change is not None)

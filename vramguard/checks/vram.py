@@ -27,14 +27,14 @@ from vramguard.link.models import (
     supposed,
     undeclared,
 )
-from vramguard.memory import Answer, Device, Proof, Prover, Workload, prove, share, weigh
+from vramguard.memory import Answer, Depth, Device, Proof, Prover, Workload, prove, share, weigh
 from vramguard.schema import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from vramguard.facts import Facts
-    from vramguard.memory import Depth, Judge, Tracing
+    from vramguard.memory import Judge, Tracing
     from vramguard.source import Location
 
 DEFAULT_GPU = "h100-sxm5-80gb"
@@ -120,12 +120,12 @@ class VramBudget(Judging):
         found = changes.to_fit(question(facts, placement, self.terms), proof)
         unknown = proof.answer is Answer.UNKNOWN
         undeclared = self.undeclared if placement.deployment is None and unknown else None
-        found_training = placement.deployment is not None and placement.deployment.training
+        trains = placement.deployment is not None and placement.deployment.training
         return Problem(
             at=guilty_line(placement, proof),
             values=values_of(placement, proof, found),
             evidence=tuple(evidence_of(placement)),
-            severity=Severity.NOTE if unknown and found_training else undeclared,
+            severity=Severity.NOTE if unknown and trains else undeclared,
             amount=proof.totals.peak_lower_bytes if proof.totals and proof.answer is Answer.EXCEEDS else 1,
             subject=subject_of(placement),
             data={"answer": proof.answer.value, "headroom_bytes": proof.headroom_bytes, **changes.listed(found)},
@@ -222,7 +222,7 @@ def _prover(config: str, budget: Fraction) -> Prover:
 @lru_cache(maxsize=1024)  # a model is often served alike in many places
 def _proved(config: str, workload: Workload, card: Device, budget: Fraction) -> Proof:
     """The proof for a config, given as JSON so that equal ones are told to be."""
-    return prove(json.loads(config), workload, card, budget)
+    return _prover(config, budget)(workload, card, Depth.WHOLE)
 
 
 def _grown(proof: Proof, deployment: Deployment | None) -> Proof:

@@ -49,7 +49,7 @@ def extract(document: Document) -> Iterator[PythonMetrics]:
     """What a module tells Prometheus; nothing for one that tells it nothing and runs nothing on a card."""
     text = document.text
     client = "prometheus" in text and _IMPORTS_CLIENT.search(text) is not None
-    allocator = "mem" in text and any(word in text for word in _ASKED) and _ALLOCATOR.search(text) is not None
+    allocator = any(word in text for word in _ASKED) and _ALLOCATOR.search(text) is not None
     card = "cuda" in text and _TORCH.search(text) is not None and _CUDA.search(text) is not None
     words = _words(text)
     made = "etric" in text and not client and "opentelemetry" in text and _MADE.search(text) is not None

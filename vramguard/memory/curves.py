@@ -137,11 +137,8 @@ class _Sampler:
 
 
 def _asking(workload: Workload, field: str, value: int) -> Workload:
-    if field == "concurrency":
-        return replace(workload, concurrency=value)
-    if field == "per_device_train_batch_size":
-        return replace(workload, per_device_train_batch_size=value)
-    return replace(workload, max_model_len=value)
+    asking: Workload = replace(workload, **{field: value})  # type: ignore[arg-type]
+    return asking
 
 
 def _doubling(low: int, high: int) -> Iterator[int]:

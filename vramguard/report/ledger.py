@@ -203,20 +203,22 @@ def verdict(proof: Proof) -> str:
 
 
 def _beside(out: Page, proof: Proof) -> None:
-    for sentence in beside(proof):
+    for sentence in (*longest(proof), *beside(proof)):
         out.write(sentence)
 
 
-def beside(proof: Proof, *, context: bool = True) -> Iterator[str]:
-    """What would fit, what would spill, what an engine reserves: a sentence each. `context`: also what context fits."""
-    if not context:
-        pass
-    elif proof.max_fitting_model_len:
+def longest(proof: Proof) -> Iterator[str]:
+    """What context fits: a sentence, where it is known."""
+    if proof.max_fitting_model_len:
         asked = proof.workload.max_model_len or 0
         more = f", of {asked:,} asked" if asked > proof.max_fitting_model_len else ""
         yield f"The largest context that fits: {proof.max_fitting_model_len:,} tokens{more}."
     elif proof.max_fitting_model_len == 0:
         yield "No context fits: the weights and the runtime leave no room for one."
+
+
+def beside(proof: Proof) -> Iterator[str]:
+    """How few cards fit, what would spill, what an engine reserves: a sentence each."""
     if proof.min_fitting_gpus and proof.min_fitting_gpus > 1:
         yield f"The fewest GPUs that fit it: {proof.min_fitting_gpus}, by tensor parallelism."
     if proof.spill_bytes and proof.workload.device_map:

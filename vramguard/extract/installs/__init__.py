@@ -31,7 +31,6 @@ _READERS = {
 
 
 LONGEST = 400_000  # characters of a shell script; a longer one is generated
-_SCHEMA = "\nkind: CustomResourceDefinition\n"
 _ALWAYS = {"tox", "tasks", "programs", "notebooks"}  # these ask for words of their own
 
 
@@ -43,10 +42,8 @@ def extract(document: Document) -> Iterator[Fact]:
 
 
 def _may_hold(document: Document) -> bool:
-    """Whether the text names an installer; of what is long, its values are asked instead, one by one."""
+    """Whether the text names an installer."""
     text = document.text
-    if document.kind == "yaml" and _SCHEMA in text:  # megabytes of a custom resource's schema, which no value holds
-        return any(document.value)
     if document.kind == "shell" and len(text) > LONGEST:
         return False
     if document.kind == "yaml" and "ConfigMap" in text and "requirements" in text:

@@ -12,6 +12,7 @@ from vramguard.link.cluster.asking import Asked, Server, ask, judged, of_object
 from vramguard.link.cluster.own import owned
 from vramguard.link.cluster.podspecs import composed
 from vramguard.link.cluster.questions import of_path
+from vramguard.link.cluster.references import backends_of, targets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,15 +57,9 @@ def _of_policies(joined: Cluster) -> Iterator[Probe]:
             yield from _of_host(joined, policy, target.get("name").text, path)
     for policy in joined.of("BackendTrafficPolicy"):
         path = policy.node.get("spec", "healthCheck", "active", "http", "path")
-        for target in _targets(policy.node):
+        for target in targets_of(policy.node.get("spec")):
             if path and target.get("kind").text == "Service":
                 yield from _of_host(joined, policy, target.get("name").text, path)
-
-
-def _targets(node: Node) -> Iterator[Node]:
-    yield from node.get("spec", "targetRefs").list()
-    if node.get("spec", "targetRef"):
-        yield node.get("spec", "targetRef")
 
 
 def _of_annotations(joined: Cluster) -> Iterator[Probe]:
@@ -74,16 +69,9 @@ def _of_annotations(joined: Cluster) -> Iterator[Probe]:
             yield from _behind(joined, service, service, path)
     for ingress in joined.of("Ingress"):
         path = ingress.node.get("metadata", "annotations", _ALB)
-        hosts = sorted({name for name in _backends(ingress.node.get("spec")) if name}) if path else []
+        hosts = sorted({name for *_, name in backends_of(ingress.node.get("spec")) if name}) if path else []
         if len(hosts) == 1:
             yield from _of_host(joined, ingress, hosts[0], path)
-
-
-def _backends(spec: Node) -> Iterator[str]:
-    """The services that an Ingress sends to, of both of its versions."""
-    held = [path.get("backend") for rule in spec.get("rules").list() for path in rule.get("http", "paths").list()]
-    for backend in (*held, spec.get("defaultBackend"), spec.get("backend")):
-        yield backend.get("service", "name").text or backend.get("serviceName").text
 
 
 def _of_backends(joined: Cluster) -> Iterator[Probe]:

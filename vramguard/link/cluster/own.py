@@ -101,12 +101,9 @@ class Owned:
 
     def of_service(self, service: Node) -> Own | None:
         """What a service of compose starts: by its own command, else by the image that it builds."""
-        build = service.get("build")
-        context = build.text or build.get("context").text or "."
         own = self._of_command(service, ("command", "entrypoint"))
-        if own is not None or build.value is None:
-            return own
-        return self.of_recipe(_joined(service.at.path, context, build.get("dockerfile").text or "Dockerfile"))
+        path = _dockerfile(service) if own is None else None
+        return own if path is None else self.of_recipe(path)
 
     def of_container(self, container: Node, names: Iterable[str], path: str | None = None) -> Own | None:
         """What a container of a pod starts. `names`: its own and its object's, which may be a service's of compose;
@@ -211,10 +208,8 @@ class Owned:
         found: dict[str, set[str]] = defaultdict(set)
         for manifest in cluster(self.facts).configured("compose"):
             for name, service in manifest.node.get("services").items():
-                build = service.get("build")
-                context = build.text or build.get("context").text or "."
-                path = _joined(manifest.at.path, context, build.get("dockerfile").text or "Dockerfile")
-                if build.value is not None and (path in self.recipes or path in self._bases):
+                path = _dockerfile(service)
+                if path is not None and (path in self.recipes or path in self._bases):
                     found[name.lower()].add(path)
                     found[parts(service.get("image").text)[0].rpartition("/")[2].lower()].add(path)
         found.pop("", None)
@@ -251,8 +246,12 @@ def _is_file(file: str, ends: tuple[str, ...]) -> bool:
     return any(file == end or file.endswith(f"/{end}") for end in ends)
 
 
-def _joined(path: str, context: str, file: str) -> str:
-    return posixpath.normpath(posixpath.join(posixpath.dirname(path), context, file))
+def _dockerfile(service: Node) -> str | None:
+    """The Dockerfile that a service of compose is built from; None for one that only names an image."""
+    build = service.get("build")
+    context, file = build.text or build.get("context").text or ".", build.get("dockerfile").text or "Dockerfile"
+    joined = posixpath.join(posixpath.dirname(service.at.path), context, file)
+    return None if build.value is None else posixpath.normpath(joined)
 
 
 def _container_ports(container: Node) -> set[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from vramguard.link.cluster.references import backends_of
 from vramguard.link.routes.durations import count, duration
 from vramguard.link.routes.known import default_timeout
 from vramguard.link.routes.parts import Breaker, Route, Setting
@@ -61,11 +62,9 @@ def _ingress(targets: Targets, ingress: Manifest) -> Iterator[Route]:
 
 
 def _backends(targets: Targets, ingress: Manifest) -> Iterator[Target]:
-    spec = ingress.node.get("spec")
-    paths = [path for rule in spec.get("rules").list() for path in rule.get("http", "paths").list()]
-    backends = [path.get("backend") for path in paths if not path.get("path").text.startswith(_ASIDE)]
-    for backend in (*backends, spec.get("defaultBackend"), spec.get("backend")):
-        name = backend.get("service", "name").text or backend.get("serviceName").text
+    for path, backend, name in backends_of(ingress.node.get("spec")):
+        if path.startswith(_ASIDE):
+            continue
         port = (backend.get("service", "port", "number") or backend.get("servicePort")).number()
         yield from targets.host(ingress, name, ingress.namespace, port if isinstance(port, int) else None)
 

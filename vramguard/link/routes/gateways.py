@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.outputs import Step
+from vramguard.link.cluster.references import targets_of
 from vramguard.link.routes.durations import count, duration
 from vramguard.link.routes.istio import unbounded
 from vramguard.link.routes.known import default_timeout
@@ -107,8 +108,7 @@ def _meant(policy: Manifest, route: Manifest, rule: Node) -> bool:
         return True
     parents = {("Gateway", one.get("name").text) for one in route.node.get("spec", "parentRefs").list()}
     backends = {(one.get("kind").text or "Service", one.get("name").text) for one in rule.get("backendRefs").list()}
-    refs = (spec.get("targetRef"), *spec.get("targetRefs").list())
-    asked = {(one.get("kind").text, one.get("name").text) for one in refs}
+    asked = {(one.get("kind").text, one.get("name").text) for one in targets_of(spec)}
     own = {(route.kind, route.name), *([("HTTPRoute", route.name)] if route.kind == "AIGatewayRoute" else [])}
     return bool(asked & (parents | backends | own))  # an AIGatewayRoute makes an HTTPRoute of its own name
 
@@ -121,7 +121,7 @@ def _policy(targets: Targets, policy: Manifest, held: list[tuple[Manifest, list[
         if any(_meant(policy, route, rule) for rule in route.node.get("spec", "rules").list())
         for target in led
     ]
-    for ref in (spec.get("targetRef"), *spec.get("targetRefs").list()):
+    for ref in targets_of(spec):
         if not found and ref.get("kind").text == "InferencePool":
             found = list(targets.pool(policy, ref.get("name").text))
         elif not found and ref.get("kind").text == "Service":

@@ -6,6 +6,7 @@ import itertools
 import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from vramguard.report.ledger import beside, longest
 from vramguard.report.pictures.figures import CURVES, both
 from vramguard.report.pictures.markup import Markup, element, join
 from vramguard.units import gib
@@ -84,6 +85,14 @@ def largest(curve: Curve, shown: str) -> str:
         return f"The largest {shown} that fits is {found.value:,}; {found.value + 1:,} is not shown to."
     stop = {"config": "the config allows no more", "max_num_seqs": "the engine runs no more at once"}
     return f"Every {shown} up to {found.value:,} fits; {stop.get(found.limit, 'no more was tried')}."
+
+
+def sayings(proof: Proof, found: Sequence[Curve]) -> Iterator[str]:
+    """What would fit, and what else there is to say, as plain sentences."""
+    yield from (largest(curve, CURVES[curve.field][0]) for curve in found)
+    if all(curve.field != "max_model_len" for curve in found):
+        yield from longest(proof)
+    yield from beside(proof)
 
 
 def _axes(curve: Curve, proof: Proof) -> _Axes:

@@ -6,9 +6,8 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from vramguard.report.escape import visible
-from vramguard.report.ledger import beside
 from vramguard.report.pictures import figures
-from vramguard.report.pictures.chart import largest
+from vramguard.report.pictures.chart import sayings
 from vramguard.report.pictures.figures import CURVES, share
 from vramguard.units import gib, percent
 
@@ -39,7 +38,7 @@ def _blocks(proven: Proven, curves: Sequence[Curve]) -> Iterator[str]:
     if totals is not None:
         yield table(("group", "at least, GiB", "at most, GiB", "at most, bytes", "of the card"), _groups(proof, totals))
         yield fenced(*bar(proof, totals))
-    yield "\n".join(f"- {prose(sentence)}" for sentence in _sentences(curves, proof))
+    yield "\n".join(f"- {prose(sentence)}" for sentence in sayings(proof, curves))
     yield asked(proven)
     yield from (curve(found) for found in curves)
     if totals is not None:
@@ -95,12 +94,6 @@ def bar(proof: Proof, totals: Totals) -> Iterator[str]:
 def _under(column: int, label: str) -> str:
     column = min(column, _WIDTH - 1)
     return f"{label} ▲".rjust(column + 1) if column > len(label) else f"{' ' * column}▲ {label}"
-
-
-def _sentences(curves: Sequence[Curve], proof: Proof) -> Iterator[str]:
-    """What would fit, and what else there is to say."""
-    yield from (largest(curve, CURVES[curve.field][0]) for curve in curves)
-    yield from beside(proof, context=all(curve.field != "max_model_len" for curve in curves))
 
 
 def asked(proven: Proven) -> str:

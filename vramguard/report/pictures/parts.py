@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from vramguard.report.ledger import beside
 from vramguard.report.pictures import figures
 from vramguard.report.pictures.bar import bar, key
-from vramguard.report.pictures.chart import chart, largest
+from vramguard.report.pictures.chart import chart, sayings
 from vramguard.report.pictures.figures import CURVES, share
 from vramguard.report.pictures.markup import Markup, element, join
 from vramguard.units import gib, percent
@@ -290,7 +289,5 @@ def asked(proof: Proof) -> Iterator[Markup]:
 
 def besides(proof: Proof, found: Sequence[Curve]) -> Markup | None:
     """What else there is to say, a sentence each; the curves know what would fit where it is asked for anew."""
-    known = {curve.field for curve in found}
-    said = [largest(curve, CURVES[curve.field][0]) for curve in found]
-    sentences = (*said, *beside(proof, context="max_model_len" not in known))
+    sentences = list(sayings(proof, found))
     return join(*(element("p", prose(sentence)) for sentence in sentences)) if sentences else None
