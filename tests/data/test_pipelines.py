@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-import time
 from datetime import date
 
 import pytest
+from timed import within
 
 from vramguard import data
 from vramguard.link.pipelines.known import action, doings, says
@@ -63,12 +63,13 @@ def test_actions_and_words() -> None:
     assert not says("training", "constraint")
 
 
-@pytest.mark.parametrize("kind", ["act", "action", "word", "runs_on"])
-def test_no_pattern_takes_long(kind: str) -> None:
+@pytest.mark.parametrize(
+    "pattern",
+    [row["pattern"] for kind in ("act", "action", "word", "runs_on") for row in data.load("pipelines")[kind]],
+)
+def test_no_pattern_takes_long(pattern: str) -> None:
     texts = ("a" * 4000, "kubectl " + "--a " * 1000, "docker run " + "x/" * 2000, "uv run " + "- " * 2000, "_-" * 2000)
-    for row in data.load("pipelines")[kind]:
-        pattern = re.compile(row["pattern"], re.IGNORECASE)
-        started = time.process_time()
+    compiled = re.compile(pattern, re.IGNORECASE)
+    with within(1):
         for text in texts:
-            pattern.search(text)
-        assert time.process_time() - started < 1, row["pattern"]
+            compiled.search(text)

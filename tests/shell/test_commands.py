@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from timed import within
 
 from vramguard.facts import Word
 from vramguard.shell import commands, heredocs
@@ -219,9 +219,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_scripts_cost_little(name: str) -> None:
-    start = time.process_time()
-    commands(script(HOSTILE[name]))
-    assert time.process_time() - start < 10
+    with within(15):
+        commands(script(HOSTILE[name]))
 
 
 def test_a_place_to_fill_in_is_no_redirection() -> None:

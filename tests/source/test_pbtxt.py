@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from timed import within
 
 from vramguard.source import Document, Unreadable, read
 
@@ -48,6 +47,5 @@ def test_what_is_no_message(text: str, line: int) -> None:
 
 @pytest.mark.parametrize("text", ["a{" * 100_000, "a:[" * 90_000, '"' * 99_999, "a: " + "'' " * 90_000, "${" * 50_000])
 def test_hostile_text_is_refused_quickly(text: str) -> None:
-    begun = time.monotonic()
-    read("config.pbtxt", text.encode())
-    assert time.monotonic() - begun < 10
+    with within(10):
+        read("config.pbtxt", text.encode())

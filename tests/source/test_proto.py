@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from timed import within
 
 from vramguard.source import Document, read
 from vramguard.source.proto import Proto
@@ -108,6 +107,5 @@ def test_what_is_cut_off_says_nothing(text: str) -> None:
     ],
 )
 def test_hostile_text_is_read_at_once(text: str) -> None:
-    started = time.perf_counter()
-    assert len(proto(text).fields) in (0, 1, 20_000)
-    assert time.perf_counter() - started < 5
+    with within(5):
+        assert len(proto(text).fields) in (0, 1, 20_000)

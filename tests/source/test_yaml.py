@@ -7,7 +7,6 @@ import math
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from timed import within
 
 from vramguard.source import Document, Location, Ruler, Unreadable, read
 from vramguard.source import yaml as yamls
@@ -252,9 +252,8 @@ def test_the_deepest_that_is_read() -> None:
 
 
 def test_one_line_of_twenty_megabytes() -> None:
-    start = time.perf_counter()
-    assert len(parsed("a: " + "x" * 20_000_000).value[0]["a"]) == 20_000_000
-    assert time.perf_counter() - start < 3
+    with within(3):
+        assert len(parsed("a: " + "x" * 20_000_000).value[0]["a"]) == 20_000_000
 
 
 def test_block_scalars_span_their_lines() -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+from timed import within
 
 from vramguard.facts import Image, Unknown
 
@@ -98,12 +98,13 @@ def test_comments_and_texts_are_no_images(images: Found) -> None:
 
 
 def test_hostile_files_are_quick(images: Found) -> None:
-    begin = time.perf_counter()
-    images("Dockerfile", "".join(f"ARG A{i}=$A{i - 1}$A{i - 1}\n" for i in range(200)) + "FROM $A199\n")
-    images("Dockerfile", "FROM a AS b\n" * 3000)
-    images("Dockerfile", "FROM a\nCOPY " + "--from=x " * 20000 + "\nRUN " + "--mount=type=bind,from=y " * 10000 + "x\n")
-    images("Dockerfile", "FROM " + "--a=b " * 30000 + "\nFROM " + "{{a}}" * 30000 + "\n")
-    assert time.perf_counter() - begin < 4
+    with within(4):
+        images("Dockerfile", "".join(f"ARG A{i}=$A{i - 1}$A{i - 1}\n" for i in range(200)) + "FROM $A199\n")
+        images("Dockerfile", "FROM a AS b\n" * 3000)
+        images(
+            "Dockerfile", "FROM a\nCOPY " + "--from=x " * 20000 + "\nRUN " + "--mount=type=bind,from=y " * 10000 + "x\n"
+        )
+        images("Dockerfile", "FROM " + "--a=b " * 30000 + "\nFROM " + "{{a}}" * 30000 + "\n")
 
 
 def test_mounts_over_continued_lines(images: Found) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from timed import within
 
 from vramguard.extract.images.reference import image, is_moving, reference
 from vramguard.facts import Unknown
@@ -141,17 +140,16 @@ def test_tags_that_name_a_release(tag: str) -> None:
 
 
 def test_hostile_text_is_quick() -> None:
-    begin = time.perf_counter()
-    for text in (
-        "a." * 490,
-        "a-" * 490,
-        "a/" * 490,
-        "${" * 490,
-        "{{" * 490,
-        "a__" * 330,
-        "$(" * 490,
-        "${a:-" * 190,
-        "<" * 990,
-    ):
-        reference(text)
-    assert time.perf_counter() - begin < 1
+    with within(1):
+        for text in (
+            "a." * 490,
+            "a-" * 490,
+            "a/" * 490,
+            "${" * 490,
+            "{{" * 490,
+            "a__" * 330,
+            "$(" * 490,
+            "${a:-" * 190,
+            "<" * 990,
+        ):
+            reference(text)

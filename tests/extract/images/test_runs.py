@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+from timed import within
 
 from vramguard.facts import Image, Unknown
 
@@ -109,8 +109,7 @@ def test_what_a_workflow_sets_stands_where_it_is_used(images: Found) -> None:
 
 
 def test_hostile_scripts_are_quick(images: Found) -> None:
-    begin = time.perf_counter()
-    images("a.sh", "docker run " + "-e " * 60_000 + "\n")
-    images("a.sh", "docker run a:1\n" * 10_000)
-    images("Makefile", "a:\n" + "\tdocker run $(A)\n" * 2000)
-    assert time.perf_counter() - begin < 6
+    with within(15):
+        images("a.sh", "docker run " + "-e " * 60_000 + "\n")
+        images("a.sh", "docker run a:1\n" * 10_000)
+        images("Makefile", "a:\n" + "\tdocker run $(A)\n" * 2000)

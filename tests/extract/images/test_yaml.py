@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import pytest
+from timed import within
 
 from vramguard.facts import Image, Unknown
 
@@ -293,14 +293,13 @@ def test_wrong_types_everywhere(images: Found, value: str) -> None:
 
 
 def test_hostile_files_are_quick(images: Found) -> None:
-    begin = time.perf_counter()
-    bomb = "a0: &a0 {image: 'org/a:1', name: x}\n"
-    bomb += "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 17))
-    assert images("values.yaml", bomb)
-    images("values.yaml", "image: " + "a/" * 500_000 + "\n")
-    images("values.yaml", "image: '" + "${A:-" * 100_000 + "'\n")
-    images("x.yaml", "image: a\n" + "x: " + "{a: " * 150 + "1" + "}" * 150 + "\n")
-    assert time.perf_counter() - begin < 10
+    with within(10):
+        bomb = "a0: &a0 {image: 'org/a:1', name: x}\n"
+        bomb += "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 17))
+        assert images("values.yaml", bomb)
+        images("values.yaml", "image: " + "a/" * 500_000 + "\n")
+        images("values.yaml", "image: '" + "${A:-" * 100_000 + "'\n")
+        images("x.yaml", "image: a\n" + "x: " + "{a: " * 150 + "1" + "}" * 150 + "\n")
 
 
 def test_a_parameter_of_a_task_stands_where_it_is_used(images: Found) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 
 import pytest
 from programs import call, code
+from timed import within
 
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Table
@@ -57,15 +57,14 @@ MANY = {
 @pytest.mark.parametrize("name", MANY)
 def test_every_call_is_answered_soon(name: str) -> None:
     program = code(HEAD + MANY[name])
-    start = time.process_time()
-    calls = [Ref(routine, number) for routine in program.routines for number in routine.all_of("call")]
-    assert calls
-    for one in calls:
-        program.meanings.called(one)
-        program.meanings.routines(one)
-    for routine in program.routines:
-        program.meanings.callers(routine)
-    assert time.process_time() - start < 10
+    with within(10):
+        calls = [Ref(routine, number) for routine in program.routines for number in routine.all_of("call")]
+        assert calls
+        for one in calls:
+            program.meanings.called(one)
+            program.meanings.routines(one)
+        for routine in program.routines:
+            program.meanings.callers(routine)
 
 
 CIRCLE = """
@@ -137,11 +136,10 @@ def test_a_guard_within_guards_is_gone_through_once() -> None:
     program = code(HEAD + "".join(map(fan, range(40))) + f"def f(x):\n    y = m.predict(x)\n{end}")
     source = call(program, "m.predict")
     last = source.to(next(source.routine.all_of("return")))
-    start = time.process_time()
-    found = list(program.guards.of(last, program.flow.forward(source).values(source.routine)))
-    assert {guard.leaves for guard in found} == {"raise"}
-    assert len(found) == 41
-    assert time.process_time() - start < 5
+    with within(5):
+        found = list(program.guards.of(last, program.flow.forward(source).values(source.routine)))
+        assert {guard.leaves for guard in found} == {"raise"}
+        assert len(found) == 41
 
 
 def test_a_condition_of_many_joins_is_no_recursion() -> None:
