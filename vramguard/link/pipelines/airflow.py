@@ -1,4 +1,4 @@
-"""Airflow's graphs whose tasks start containers: what trains and what deploys is known by what a task is called and runs.
+"""Airflow's graphs whose tasks start containers: what trains and what deploys is known by what a task is called.
 
 A graph counts where it says both: a task that trains, and one after it that has the result loaded, with nobody asked
 in between. airflow.apache.org, "DAGs" (`>>`, `schedule`); providers cncf.kubernetes, docker, amazon and google.
