@@ -52,18 +52,18 @@ def dags(code: Code, starts: Starts) -> Iterator[Dag]:
     found: dict[Ref, Start] = {}
     for call in _operators(code, (*PYTHON_OPERATORS, *_COMMAND, *_TRAINING)):
         start = _trains(code, starts, call)
-        dag = _dag(code, call) if start is not None else None
+        dag = dag_of(code, call) if start is not None else None
         if dag is not None and start is not None:
             found.setdefault(dag, start)
     _triggering(code, starts, found)
     for dag, start in found.items():
         asking = [call for name in code.program.calls if _ASKS.search(name) for call in _operators(code, (name,))]
-        yield Dag(dag, start, next((call for call in asking if _dag(code, call) == dag), None))
+        yield Dag(dag, start, next((call for call in asking if dag_of(code, call) == dag), None))
 
 
 def _triggering(code: Code, starts: Starts, found: dict[Ref, Start]) -> None:
     """Add the graphs that run, with `TriggerDagRunOperator`, one that trains: one after another."""
-    runs = {call: (dag, wanted) for call, wanted in starts.runs_of_dags if (dag := _dag(code, call)) is not None}
+    runs = {call: (dag, wanted) for call, wanted in starts.runs_of_dags if (dag := dag_of(code, call)) is not None}
     for _ in range(min(len(runs), _ROUNDS)):
         known = {literal(code, _id(code, dag)): start for dag, start in found.items()}
         for call, (dag, wanted) in runs.items():
@@ -110,7 +110,7 @@ def _trains(code: Code, starts: Starts, call: Ref) -> Start | None:
     return Start(call, None, "launch", sure=False) if named or starts.says(words) else None
 
 
-def _dag(code: Code, call: Ref) -> Ref | None:
+def dag_of(code: Code, call: Ref) -> Ref | None:
     """The graph that an operator belongs to: what `dag=` names, the `with` around, or the module's only one."""
     given = code.argument(call, "dag")
     places = [given] if given is not None else []
@@ -121,21 +121,21 @@ def _dag(code: Code, call: Ref) -> Ref | None:
         if function.blocks[n].kind == "with"
     ]
     for place in places:
-        for ref in _unwrapped(code, place):
+        for ref in unwrapped(code, place):
             if ref.node.op == "call" and code.written(ref).rpartition(".")[2] == "DAG":
                 return ref
     return None
 
 
-def _unwrapped(code: Code, ref: Ref) -> Iterator[Ref]:
+def unwrapped(code: Code, ref: Ref) -> Iterator[Ref]:
     if ref.number == NONE:
         return
     node = ref.node
     if node.op in ("enter", "join"):
-        yield from (one for inner in ref.inputs() for one in _unwrapped(code, inner))
+        yield from (one for inner in ref.inputs() for one in unwrapped(code, inner))
     elif node.op == "name":
         for found in code.program.lookup(ref.routine, node.name):
             if found != ref:
-                yield from _unwrapped(code, found)
+                yield from unwrapped(code, found)
     else:
         yield ref

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from vramguard.link.cluster import cluster
-from vramguard.link.pipelines import clouds, clusters, crontabs, github, services
+from vramguard.link.pipelines import airflow, clouds, clusters, crontabs, github, services
 from vramguard.link.pipelines.parts import HOSTED, MOST, Job, Pipeline, Step, Trigger
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ def _read(facts: Facts) -> Iterator[Pipeline]:
     yield from clusters.pipelines(held)
     yield from clouds.pipelines(held)
     yield from crontabs.pipelines(facts)
+    yield from airflow.pipelines(facts)
 
 
 def _called(jobs: tuple[Job, ...], by_path: dict[str, Pipeline], depth: int) -> Iterator[Job]:
