@@ -212,5 +212,5 @@ def test_a_long_hexadecimal_text_is_no_integer() -> None:
 )
 def test_the_scanner_is_linear(text: str) -> None:
     document = parsed(text)
-    with within(2):
+    with within(3):
         assert ("a",) in document.places

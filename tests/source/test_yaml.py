@@ -220,14 +220,16 @@ HOSTILE = {
 }
 
 ATTACK = """
-import resource, time
+import resource, sys
+sys.path.append("tests")
+from timed import within
 from vramguard.source import read, Unreadable
 data = ({text}).encode()
-before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
-found = read("a.yaml", data)
-spent, after = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with within(4):
+    found = read("a.yaml", data)
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 assert isinstance(found, Unreadable) and found.reason.startswith("refused: "), found
-assert spent < 4, spent
 assert after - before < 300 << 10, after - before
 """
 
@@ -252,7 +254,7 @@ def test_the_deepest_that_is_read() -> None:
 
 
 def test_one_line_of_twenty_megabytes() -> None:
-    with within(3):
+    with within(4):
         assert len(parsed("a: " + "x" * 20_000_000).value[0]["a"]) == 20_000_000
 
 

@@ -135,3 +135,18 @@ def test_a_clone_by_a_variable_in_a_call() -> None:
     call = """subprocess.run(f'"{git}" clone "{url}"', shell=True)"""
     text = f"import subprocess\ndef get(git, url):\n    {call}  # git clone\n"
     assert [fact.pinned for fact in facts("a.py", text) if isinstance(fact, Fetch)] == [Unknown("${URL}")]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        'subprocess.run(["locust", "-f", __file__, "--headless"], check=True)',
+        'subprocess.run(["pip", "install", __file__], check=True)',
+        "subprocess.run(f'pip install torch -f {__file__}', shell=True)",
+        "subprocess.run(['pip', 'install', *__file__.split('/')])",
+        "subprocess.run(__file__)",
+        "subprocess.run(__file__ + ' pip install torch', shell=True)",
+    ],
+)
+def test_what_the_file_is_called_stands_nowhere_in_it(command: str) -> None:
+    facts("tests/load.py", f"import subprocess\nsubprocess.run(['pip', 'install', 'torch'])\n{command}\n")

@@ -119,10 +119,11 @@ class Module:
     def place(self, value: Value) -> Span:
         """Where a value stands in the file; of a piece of a longer string that piece."""
         node = value.node
+        if not hasattr(node, "lineno"):  # no expression of the file: what `__file__` stands for, and what is made of it
+            return Span(1, 1, 1, 1)
         if isinstance(value, Text) and value.offset is not None and isinstance(node, ast.Constant):
-            inner = within(self.source.text, node, value)
-            return self.source.span(inner or node)
-        return self.source.span(node) if hasattr(node, "lineno") else Span(1, 1, 1, 1)
+            return self.source.span(within(self.source.text, node, value) or node)
+        return self.source.span(node)
 
     def _opaque(self, node: ast.expr) -> Opaque:
         return Opaque(node, self.source.written(node))
