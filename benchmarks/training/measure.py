@@ -141,7 +141,9 @@ def traced(step: Step) -> int:
 def seen(proof: Proof) -> int:
     """Upper bound of what a trace on the CPU sees."""
     hidden = ("runtime/", "activations/cuda_")
-    rows = (term for term in proof.ledger if not term.name.startswith(hidden) or term.name == "runtime/buffers")
+    rows = (
+        term for term in proof.ledger if not term.name.startswith(hidden) or term.name.startswith("runtime/buffers")
+    )
     return sum(term.upper_bytes for term in rows) + 4096  # rotary frequencies
 
 

@@ -226,7 +226,7 @@ from timed import within
 from vramguard.source import read, Unreadable
 data = ({text}).encode()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-with within(4):
+with within({seconds}):
     found = read("a.yaml", data)
 after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 assert isinstance(found, Unreadable) and found.reason.startswith("refused: "), found
@@ -234,12 +234,11 @@ assert after - before < 300 << 10, after - before
 """
 
 
-@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_file_is_refused_soon_and_in_little_memory(text: str, project: Path) -> None:
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_refused_soon_and_in_little_memory(name: str, project: Path) -> None:
     """In a process of its own: what goes wrong here is a segmentation fault."""
-    done = subprocess.run(
-        [sys.executable, "-c", ATTACK.format(text=text)], cwd=project, capture_output=True, text=True, check=False
-    )
+    attack = ATTACK.format(text=HOSTILE[name], seconds=16 if name == "values" else 4)  # a million are read first
+    done = subprocess.run([sys.executable, "-c", attack], cwd=project, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-500:]
 
 

@@ -204,7 +204,7 @@ def test_packages_written_inline() -> None:
     assert [p.at.line for p in found.packages] == [2, 3]
 
 
-def test_a_large_lock_is_read_in_a_blink() -> None:
+def test_a_large_lock_is_read_in_a_blink(monkeypatch: pytest.MonkeyPatch) -> None:
     wheels = "".join(f'    {{ url = "https://h/{"x" * 90}{n}.whl", hash = "{SHA}", size = 1 }},\n' for n in range(10))
     entry = (
         '[[package]]\nname = "p{}"\nversion = "1"\nsource = {{ registry = "https://h" }}\nwheels = [\n'
@@ -215,7 +215,8 @@ def test_a_large_lock_is_read_in_a_blink() -> None:
     assert len(text) > 3_600_000
     document = read("uv.lock", text.encode())
     assert isinstance(document, Document)
-    with within(0.6):
+    monkeypatch.setattr(Document, "places", property(lambda _: pytest.fail("every place of the file is looked for")))
+    with within(0.7):
         (found,) = extract(document)
     assert isinstance(found, Lock)
     assert found.packages[1799].at.line == 1799 * 17 + 1
