@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from routed import routed
+from timed import within
 
 from vramguard.checks.pipelines import PipelinePromotion, PipelineRetraining
 
@@ -57,4 +58,5 @@ def test_without_a_clock_only_the_promotion_counts(schedule: str) -> None:
 
 def test_a_long_order_ends_in_time() -> None:
     order = "".join("    one >> [" + ", ".join(["two"] * 200) + "]\n" for _ in range(300))
-    lines(TRAIN, DEPLOY, order)
+    with within(8):
+        lines(TRAIN, DEPLOY, order)

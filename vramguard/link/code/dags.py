@@ -128,6 +128,7 @@ def dag_of(code: Code, call: Ref) -> Ref | None:
 
 
 def unwrapped(code: Code, ref: Ref) -> Iterator[Ref]:
+    """What a value is where it was made: through its names, the branches that join in it, and what a `with` enters."""
     if ref.number == NONE:
         return
     node = ref.node

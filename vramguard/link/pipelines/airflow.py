@@ -103,16 +103,21 @@ def _task(code: Code, call: Ref) -> str:
 
 def _brings(pipeline: Pipeline, job: Job) -> bool:
     """Whether a container has loaded what one before it trained, and nobody is asked."""
-    before = pipeline.before(job)
-    said = job.key.replace("_", " ")
-    if not job.steps[0].image or not known.says("deploying", said) or known.says("beside", said) or _ASIDE.search(said):
+    said = _said(job)
+    if not known.says("deploying", said) or known.says("beside", said) or _ASIDE.search(said):
         return False
+    before = pipeline.before(job)
     return any(_trains(one) for one in before) and not any(one.gate is not None for one in before)
 
 
 def _trains(job: Job) -> bool:
-    said = job.key.replace("_", " ")
-    return bool(job.steps[0].image) and known.says("training", said) and not known.says("no-training", said)
+    said = _said(job)
+    return known.says("training", said) and not known.says("no-training", said)
+
+
+def _said(job: Job) -> str:
+    """What a container's task is called, in words; nothing of a task that starts none."""
+    return job.key.replace("_", " ") if job.steps[0].image else ""
 
 
 # ---- order, and clocks
