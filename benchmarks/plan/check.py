@@ -1,10 +1,11 @@
 """Whether what `plan` and the findings say is exact: each value passes, and one step beyond it does not.
 
-    .venv/bin/python benchmarks/plan/check.py [--write] [--count 2000] [--jobs 2]
+    .venv/bin/python benchmarks/plan/check.py [--training] [--write] [--count 2000] [--jobs 2]
 
 Workloads are generated from a seed: the models of tests/catalogue and every class that transformers has with its own
 defaults, in other depths and contexts, on every engine, on cards of the whole catalogue. Everything that is said of one
 is put to a prover that shares nothing with what said it. `--write` puts the table into benchmarks/plan/README.md.
+`--training` generates trainings instead, of the families whose steps are recorded, and writes training.md.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from vramguard import data
 from vramguard.checks import changes
 from vramguard.checks.vram import Question, device
 from vramguard.memory import Answer, Depth, Prover, Workload
-from vramguard.memory.planning import NODE, SLICE, row, spreads
+from vramguard.memory.planning import NODE, SLICE, batch, row, spreads
+from vramguard.memory.training import optimizers, recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -41,6 +43,7 @@ ROOT = Path(__file__).parents[2]
 CATALOGUE = sorted((ROOT / "tests" / "catalogue").glob("*.json"))
 BUDGET = Fraction(4, 5)
 SEED = 9
+TRAININGS = 10 * 10**6  # where seeds of trainings begin
 CARDS_EACH = 4  # that are planned with one prover, as a table does
 ENGINES = (
     *(("transformers", None), ("transformers", "4.57.0"), ("vllm", "0.19.0"), ("vllm", "0.33.0"), ("vllm", "0.11.0")),
@@ -122,6 +125,44 @@ def workload(random: Random, engine: str | None, version: str | None) -> Workloa
     )
 
 
+def training(random: Random) -> Case:
+    """One training of a family whose steps are recorded: a stated batch, precision, optimizer, adapters, and cards."""
+
+    def perhaps(likely: float, *values: Any) -> Any:  # noqa: ANN401
+        return random.choice(values) if random.random() < likely else None
+
+    known = {model_type: name for name, model_type in classes() if model_type in recorded.families()}
+    model_type = random.choice(sorted(known))
+    catalogue = [path for path in CATALOGUE if json.loads(path.read_text("utf-8")).get("model_type") in known]
+    defaults = {"architectures": [known[model_type]], "model_type": model_type, "torch_dtype": "bfloat16"}
+    config = json.loads(random.choice(catalogue).read_text("utf-8")) if random.random() < 0.5 else defaults  # noqa: PLR2004
+    if isinstance(config.get("num_hidden_layers"), int) and "layer_types" not in config:
+        config["num_hidden_layers"] = max(2, config["num_hidden_layers"] * random.choice((1, 2, 4)) // 4)
+    mixed, adapted = perhaps(0.6, "bf16", "bf16", "fp16"), random.random() < 0.4  # noqa: PLR2004
+    stage = perhaps(0.25, 1, 2, 3)
+    asked = Workload(
+        mode="training",
+        engine=perhaps(0.3, "transformers"),
+        max_model_len=perhaps(0.8, random.randint(1, 2048), 512, 1024, 4096, 8192),
+        per_device_train_batch_size=perhaps(0.8, 1, 2, 4, 16, 64),
+        gradient_accumulation_steps=perhaps(0.4, 1, 2, 8),
+        gradient_checkpointing=perhaps(0.5, True, False),
+        optim=perhaps(0.7, *optimizers.NAMES),
+        bf16=True if mixed == "bf16" else None,
+        fp16=True if mixed == "fp16" else None,
+        dtype=perhaps(0.6, "float32", "bfloat16", "bfloat16"),
+        lora_rank=random.choice((4, 8, 64)) if adapted else None,
+        lora_target_modules=perhaps(0.9, "all-linear", "all-linear", "q_proj,v_proj") if adapted else None,
+        quantization=perhaps(0.4, "bnb-nf4") if adapted else None,
+        gpus=perhaps(0.4, 1, 2, 4, 8),
+        zero_stage=stage,
+        fsdp=None if stage else perhaps(0.2, "full_shard auto_wrap", "full_shard", "shard_grad_op auto_wrap"),
+        attn_implementation=perhaps(0.2, "eager", "sdpa"),
+        device_map=perhaps(0.1, "auto"),
+    )
+    return Case(config, asked, tuple(random.sample([device(name) for name in data.gpus()], CARDS_EACH)))
+
+
 class Checker:
     """One workload on one card; each question is put to a prover of its own."""
 
@@ -146,10 +187,11 @@ class Checker:
         found = row(shared, self.workload, self.card, shared.context)
         asked = self.prove(Depth.POOL)
         self.expect("as it stands", right=found.asked == asked, why=(found.asked, asked))
+        self.said.checked["peaks"] += asked.totals is not None
         if asked.parameters is None:
             return self.said
         self.largest("max_model_len", found.max_model_len)
-        self.largest("concurrency", found.concurrency)
+        self.largest(batch(self.workload), found.concurrency)
         self.share(asked)
         self.cards(found)
         for one in found.quantized:
@@ -250,7 +292,9 @@ class Checker:
 
 def steps(change: Change, card: Device) -> Iterator[int | str]:
     """One step less than a change; of cards and grids all that are less."""
-    if change.field == "tensor_parallel_size":
+    if change.field == "gradient_checkpointing":
+        yield change.old or 0
+    elif change.field in ("tensor_parallel_size", "gpus"):
         yield from range(int(change.old or 1) + 1, int(change.new))
     elif change.field == "gpu":
         cards = sorted((device(name) for name in data.gpus()), key=lambda one: (one.capacity_bytes, one.name))
@@ -266,21 +310,21 @@ def steps(change: Change, card: Device) -> Iterator[int | str]:
 def checked(seed: int) -> Said:
     """One case of that seed, on its cards, with one prover for all of them."""
     random = Random(seed)  # noqa: S311 - no secret
-    made = case(random)
+    made = (training if seed >= TRAININGS else case)(random)
     shared = Prover(made.config, BUDGET)
     said = Said(Counter(), [])
     for card in made.cards:
         one = Checker(made, card, random).run(shared)
         said.checked.update(one.checked)
         said.checked["workloads"] += 1
-        said.checked[f"engine {made.workload.engine or 'not stated'}"] += 1
+        said.checked[f"engine {made.workload.mode or made.workload.engine or 'not stated'}"] += 1
         said.wrong.extend(f"seed {seed}: {line}" for line in one.wrong)
     return said
 
 
-def seeds(count: int) -> range:
+def seeds(count: int, start: int = SEED * 10**6) -> range:
     """Seeds of as many workloads."""
-    return range(SEED * 10**6, SEED * 10**6 + -(-count // CARDS_EACH))
+    return range(start, start + -(-count // CARDS_EACH))
 
 
 def table(total: Said, seconds: float) -> str:
@@ -288,14 +332,15 @@ def table(total: Said, seconds: float) -> str:
     engines = {name.removeprefix("engine "): number for name, number in total.checked.items() if "engine " in name}
     by_engine = ", ".join(f"{name} {number}" for name, number in sorted(engines.items()))
     answers = sum(number for name, number in total.checked.items() if counted(name))
-    workloads = total.checked["workloads"]
+    workloads, words = total.checked["workloads"], "--training --write" if "training" in engines else "--write"
     lines = [
         "# Whether a plan is exact",
         "",
-        f"`benchmarks/plan/check.py --write`, {datetime.now(UTC).date()}: {workloads:,} generated workloads",
+        f"`benchmarks/plan/check.py {words}`, {datetime.now(UTC).date()}: {workloads:,} generated workloads",
         f"({by_engine}), each answer",
         "of `plan` and each change that VG201 to VG205 would name put to a prover that shares nothing with what said",
-        f"it: **{len(total.wrong)} wrong of {answers:,}**, in {seconds:,.0f} s.",
+        f"it ({total.checked['peaks']:,} of them have a peak; of the others none is known):",
+        f"**{len(total.wrong)} wrong of {answers:,}**, in {seconds:,.0f} s.",
         "",
         "| what was asked | proofs |",
         "|---|---:|",
@@ -307,19 +352,21 @@ def table(total: Said, seconds: float) -> str:
 
 def counted(name: str) -> bool:
     """Whether a count is of answers."""
-    return name != "workloads" and not name.startswith("engine ")
+    return name not in ("workloads", "peaks") and not name.startswith("engine ")
 
 
 def main() -> int:
     """Check them all; 1 where an answer was wrong."""
     parser = ArgumentParser()
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--training", action="store_true")
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
     total, start = Said(Counter(), []), perf_counter()
+    asked = seeds(given.count, TRAININGS) if given.training else seeds(given.count)
     with ProcessPoolExecutor(given.jobs) as pool:
-        for said in pool.map(checked, seeds(given.count), chunksize=4):
+        for said in pool.map(checked, asked, chunksize=4):
             total.checked.update(said.checked)
             total.wrong.extend(said.wrong)
             for line in said.wrong:
@@ -327,7 +374,7 @@ def main() -> int:
     text = table(total, perf_counter() - start)
     print(text)
     if given.write:
-        (Path(__file__).parent / "README.md").write_text(text, "utf-8")
+        (Path(__file__).parent / ("training.md" if given.training else "README.md")).write_text(text, "utf-8")
     return 1 if total.wrong else 0
 
 

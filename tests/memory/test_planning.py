@@ -7,7 +7,7 @@ import sys
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from llama import LLAMA_8B, LLAMA_70B
@@ -15,12 +15,13 @@ from llama import LLAMA_8B, LLAMA_70B
 from vramguard import data
 from vramguard.checks.vram import device
 from vramguard.memory import Answer, Depth, Proof, Prover, Workload, prove
-from vramguard.memory.planning import fits, largest, methods, row, spreads
+from vramguard.memory.planning import fits, largest, methods, needs_checkpoint, row, spreads
 
 CHECK = Path(__file__).parents[2] / "benchmarks" / "plan" / "check.py"
 BUDGET = Fraction(4, 5)
 WORKLOADS = 120  # of the 2,000 that benchmarks/plan/README.md records
 PARTS = 12
+TRAININGS = 48  # of those that benchmarks/plan/training.md records
 
 
 def _check() -> Any:  # noqa: ANN401 - a script
@@ -42,6 +43,13 @@ def test_every_answer_is_right_in_both_directions(part: int) -> None:
     said = [CHECKER.checked(seed) for seed in seeds]
     assert [line for one in said for line in one.wrong] == []
     assert sum(one.checked["workloads"] for one in said) == CHECKER.CARDS_EACH * len(seeds)
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_every_answer_on_training_is_right_in_both_directions(part: int) -> None:
+    said = [CHECKER.checked(seed) for seed in CHECKER.seeds(TRAININGS, CHECKER.TRAININGS)[part::4]]
+    assert [line for one in said for line in one.wrong] == []
+    assert sum(one.checked["engine training"] for one in said) == TRAININGS // 4
 
 
 @pytest.mark.parametrize(
@@ -112,6 +120,40 @@ class TestRow:
     def test_what_is_asked_for_already_is_not_asked_for_again(self) -> None:
         assert "q8_0" not in [name.lower() for name in methods(Workload(engine="llama.cpp", quantization="q8_0"))]
         assert methods(Workload(engine="tgi")) == ()
+
+
+class TestTraining:
+    """What trains has a batch where what serves has sequences at once."""
+
+    STEP: ClassVar[dict[str, Any]] = {
+        "mode": "training",
+        "bf16": True,
+        "max_model_len": 1024,
+        "gradient_checkpointing": True,
+    }
+
+    def test_the_largest_batch_is_a_micro_batch(self) -> None:
+        lora: dict[str, Any] = {"lora_rank": 8, "lora_target_modules": "all-linear", "dtype": "bfloat16"}
+        found = asked(**self.STEP, **lora)
+        assert found.concurrency.limit == "budget"
+        assert 1 < found.concurrency.value < 100
+        prover, card = Prover(LLAMA_8B, BUDGET), device("h100-sxm5-80gb")
+        step = Workload(**self.STEP, **lora)
+        at = [replace(step, per_device_train_batch_size=found.concurrency.value + more) for more in (0, 1)]
+        assert [fits(prover(one, card)) for one in at] == [True, False]
+
+    def test_only_what_is_divided_needs_more_cards(self) -> None:
+        step: dict[str, Any] = {
+            **self.STEP,
+            "dtype": "float32",
+            "per_device_train_batch_size": 1,
+        }
+        assert asked(**step).cards.gpus is None
+        found = asked(**step, zero_stage=3)
+        assert (found.cards.gpus or 0) > 1
+        assert [one.gpus for one in spreads(Workload(mode="training"), 8)] == [1]
+        assert [one.gpus for one in spreads(Workload(mode="training", fsdp="full_shard"), 8)] == list(range(1, 9))
+        assert needs_checkpoint(Workload(mode="training")) == ()
 
 
 class TestLargest:

@@ -7,8 +7,8 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from vramguard.memory import Answer, Depth
-from vramguard.memory.engines import DEFAULT, carriers
-from vramguard.memory.planning import NODE, SLICE, largest
+from vramguard.memory.engines import DEFAULT, TRAINING, carriers
+from vramguard.memory.planning import NODE, SLICE, batch, batched, divided, largest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -83,7 +83,12 @@ def to_fit(question: Question, proof: Proof) -> tuple[Change, ...]:
     asked = question.judge(question.workload, question.card, Depth.ANSWER)
     if asked.answer is not proof.answer or asked.totals != proof.totals:
         return ()
-    found = (_context(question, proof, fits), _spread(question, proof, fits), _fewer(question, proof))
+    found = (
+        _context(question, proof, fits),
+        _spread(question, proof, fits),
+        _fewer(question, proof),
+        _recomputing(question, proof),
+    )
     changes = tuple(change for change in found if change is not None)
     other = None if changes else _card(question, proof)
     return changes if other is None else (other,)
@@ -177,14 +182,27 @@ def _fewer(question: Question, proof: Proof) -> Change | None:
         return None
 
     def at(number: int) -> Proof:
-        return question.judge(replace(question.workload, concurrency=number), question.card, Depth.ANSWER)
+        return question.judge(batched(question.workload, number), question.card, Depth.ANSWER)
 
     new = largest(at, sequences, "", fits).value
-    return None if new is None else Change("concurrency", sequences, new)
+    return None if new is None else Change(batch(question.workload), sequences, new)
+
+
+def _recomputing(question: Question, proof: Proof) -> Change | None:
+    """Of a training: layers are computed anew in the backward pass, and their activations not kept."""
+    if question.workload.mode != TRAINING or proof.workload.gradient_checkpointing:
+        return None
+    asked = replace(question.workload, gradient_checkpointing=True)
+    passes = fits(question.judge(asked, question.card, Depth.ANSWER))
+    return Change("gradient_checkpointing", False, True) if passes else None
 
 
 def _spread(question: Question, proof: Proof, passes: Passes) -> Change | None:
-    """The smallest larger tensor parallelism in one node; none for what runs on one card."""
+    """The smallest larger tensor parallelism in one node, or more cards of a training that divides its states; none for
+    what runs on one card.
+    """
+    if divided(question.workload):
+        return _ranks(question, proof)
     if carriers.inside(question.workload) in (DEFAULT, "llama.cpp") or SLICE in question.card.name:
         return None
     size = proof.workload.tensor_parallel_size or 1
@@ -194,6 +212,17 @@ def _spread(question: Question, proof: Proof, passes: Passes) -> Change | None:
             return None
         if passes(question.judge(asked, question.card, _depth(passes))):
             return _sized(question, "tensor_parallel_size", size, new)
+    return None
+
+
+def _ranks(question: Question, proof: Proof) -> Change | None:
+    """More cards of one node, among which a training is divided."""
+    size = proof.workload.gpus or 1
+    if SLICE in question.card.name:
+        return None
+    for new in range(size + 1, NODE + 1):
+        if fits(question.judge(replace(question.workload, gpus=new), question.card, Depth.ANSWER)):
+            return Change("gpus", size, new)
     return None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vramguard.memory.planning import Largest, largest, longest, most
+from vramguard.memory.planning import Largest, batch, longest, most
 from vramguard.memory.proof import Depth
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ _LEAST: Final = {
 }  # where a curve begins, unless less is asked for
 _SAMPLES: Final = 24
 _FEW: Final = 3  # samples after which a curve may end
-_SEARCHED: Final = 1 << 12  # sequences in a batch, beyond which nobody asks
 _LONG: Final = 100  # rows of a ledger beyond which half the samples are taken: each of them takes long
 _BEYOND: Final = 3  # halves of the card, where a curve ends
 
@@ -53,28 +52,16 @@ def curves(judge: Judge, workload: Workload, device: Device, context: int, asked
     across = _Sampler(judge, device, "max_model_len", asked)
     found = (
         across.curve(tokens, longest(across.judge, workload, device, context), context, workload) if tokens else None,
-        _batched(judge, workload, device, asked)
-        if workload.mode == "training"
-        else _over(judge, workload, device, asked),
+        _over(judge, workload, device, asked),
     )
     return tuple(curve for curve in found if curve is not None and len(curve.points) > 1)
 
 
 def _over(judge: Judge, workload: Workload, device: Device, asked: Proof) -> Curve:
-    """Of what serves: over the sequences at once."""
-    sampler = _Sampler(judge, device, "concurrency", asked)
+    """Over the sequences at once; of what trains, over the batch of each card."""
+    sampler = _Sampler(judge, device, batch(workload), asked)
     found = most(sampler.judge, workload, device, asked)
     return sampler.curve(asked.workload.concurrency or 1, found, 0, workload)
-
-
-def _batched(judge: Judge, workload: Workload, device: Device, asked: Proof) -> Curve:
-    """Of what trains: over the batch of each card."""
-    sampler = _Sampler(judge, device, "per_device_train_batch_size", asked)
-
-    def at(size: int) -> Proof:
-        return sampler.judge(_asking(workload, "per_device_train_batch_size", size), device, Depth.ANSWER)
-
-    return sampler.curve(asked.workload.per_device_train_batch_size or 1, largest(at, _SEARCHED, "search"), 0, workload)
 
 
 class _Sampler:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vramguard.memory.engines import DEFAULT, carriers
+from vramguard.memory.engines import DEFAULT, TRAINING, carriers
 from vramguard.memory.proof import Depth
 from vramguard.memory.runtime import Device
 from vramguard.memory.verdict import Answer, Proof, Workload
@@ -115,11 +115,27 @@ def longest(judge: Judge, workload: Workload, device: Device, context: int) -> L
     return largest(at, context or _TOKENS, "config" if context else "search")
 
 
+def batch(workload: Workload) -> str:
+    """The field that says how many sequences there are at once: of a training, in a micro-batch of one card."""
+    return "per_device_train_batch_size" if workload.mode == TRAINING else "concurrency"
+
+
+def batched(workload: Workload, sequences: int) -> Workload:
+    """The workload with so many sequences at once."""
+    asking: Workload = replace(workload, **{batch(workload): sequences})  # type: ignore[arg-type]
+    return asking
+
+
+def divided(workload: Workload) -> bool:
+    """Whether it is a training whose cards share weights, gradients or states, so that more of them need less each."""
+    return workload.mode == TRAINING and bool(workload.zero_stage or workload.fsdp)
+
+
 def most(judge: Judge, workload: Workload, device: Device, asked: Proof) -> Largest:
     """The largest number of full-length sequences at once, up to as many as the engine runs."""
 
     def at(sequences: int) -> Proof:
-        return judge(replace(workload, concurrency=sequences), device, Depth.ANSWER)
+        return judge(batched(workload, sequences), device, Depth.ANSWER)
 
     engine, runs = asked.workload.engine, asked.workload.max_num_seqs
     if runs is None or engine in (None, DEFAULT) or runs < (workload.concurrency or 1):
@@ -185,7 +201,8 @@ def fewest(judge: Judge, workload: Workload, device: Device) -> Cards:
 def spreads(workload: Workload, node: int) -> Iterator[Workload]:
     """The workload on every grid of one node that its engine could be asked for, by the number of cards."""
     if carriers.inside(workload) == DEFAULT:
-        counts = range(1, node + 1) if workload.device_map else (1,)
+        spread = divided(workload) if workload.mode == TRAINING else workload.device_map
+        counts = range(1, node + 1) if spread else (1,)
         yield from (replace(workload, gpus=count) for count in counts)
         return
     replicas = workload.data_parallel_size or 1
@@ -216,4 +233,5 @@ def methods(workload: Workload) -> tuple[str, ...]:
 
 def needs_checkpoint(workload: Workload) -> tuple[str, ...]:
     """Formats that the engine loads, of which nothing can be said before somebody has packed the checkpoint."""
-    return _PACKED if carriers.inside(workload) in _SERVED_PACKED else ()
+    served = workload.mode != TRAINING and carriers.inside(workload) in _SERVED_PACKED
+    return _PACKED if served else ()

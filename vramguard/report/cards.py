@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from vramguard.memory.engines import TRAINING
+from vramguard.memory.planning import batch
 from vramguard.report.ledger import verdict
 from vramguard.report.page import TIMES, Page
 from vramguard.units import percent
@@ -55,12 +57,13 @@ def print_cards(planned: Planned, console: Console) -> None:
 def _heading(out: Page, planned: Planned) -> None:
     proven, work = planned.proven, planned.workload
     proof = proven.proof
+    sequences = (proof.workload if work.mode == TRAINING else work).concurrency or 1
     name = proven.model or proof.architecture or proof.model_type or "model"
     out.line((name, "bold"), "  ", proven.at.path)
     tokens = proof.workload.max_model_len
     said = (
         f"{work.engine or 'transformers'} {work.engine_version or ''}".strip(),
-        f"{tokens:,} tokens {TIMES} {work.concurrency or 1}" if tokens else "",
+        f"{tokens:,} tokens {TIMES} {sequences}" if tokens else "",
         f"{work.gpus} GPUs" if (work.gpus or 1) > 1 else "",
         f"{work.quantization}" if work.quantization else "",
         f"within {percent(proof.budget_fraction)} of each card",
@@ -124,8 +127,8 @@ def fewest(found: Cards) -> str:
 def _legend(planned: Planned, labels: Mapping[str, str]) -> Iterator[str]:
     """What the columns say, and what they do not."""
     yield (
-        "context, at once: the largest max_model_len and concurrency that fit, each with all else as it is; one more "
-        "is not shown to fit, but for a +, where the config or the engine allows no more."
+        f"context, at once: the largest max_model_len and {batch(planned.workload)} that fit, each with all else as it "
+        "is; one more is not shown to fit, but for a +, where the config or the engine allows no more."
     )
     yield "none: that nothing fits is proved. ?: nothing is shown to fit; the JSON has the reason."
     yield "share: the largest gpu_memory_utilization within the budget; - where the engine reserves nothing."

@@ -68,6 +68,9 @@ _ROWS: Final[dict[str, Optimizer]] = {
 }
 
 
+NAMES: Final = tuple(name for name in _ROWS if " " not in name)
+
+
 def named(name: str | None) -> Optimizer:
     """The row of a name; UnprovenError for one whose states were not read."""
     found = _ROWS.get(name or DEFAULT)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from vramguard.memory.planning import batch
 from vramguard.report.cards import fewest, largest, nothing
 from vramguard.report.page import TIMES
 from vramguard.report.pictures import figures, parts
@@ -102,9 +103,9 @@ def _quantized(row: Row) -> list[str]:
 def _legend(planned: Planned) -> Iterator[str]:
     yield f"Within {percent(planned.proven.proof.budget_fraction)} of each card, all else as it is asked."
     yield (
-        "context, at once: the largest max_model_len and concurrency that fit; `+` where the config or the engine "
-        "allows no more. utilization: the largest gpu_memory_utilization within the budget, `-` where nothing is "
-        "reserved."
+        f"context, at once: the largest max_model_len and {batch(planned.workload)} that fit; `+` where the config or "
+        "the engine allows no more. utilization: the largest gpu_memory_utilization within the budget, `-` where "
+        "nothing is reserved."
     )
     yield f"cards: the fewest of one node that fit it; `4{TIMES}2` is tensor parallel 4, pipeline parallel 2."
     yield "`none`: that nothing fits is proved. `?`: nothing is shown to fit; the JSON has the reason."
