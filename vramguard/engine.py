@@ -53,7 +53,7 @@ class Policy:
 _ASKED_BY: Mapping[str, tuple[int, ...]] = {"code": (3, 4, 5), "fields": (3,), "datafiles": (5,), "lightning": (3, 5)}
 CODE = frozenset(_ASKED_BY)
 _WORTH_PROCESSES = 256  # files
-_APART = (1, 5)  # demands whose rules take about as long as all others on code
+_APART = (4, 5)  # demands whose rules take about as long as all others on code
 _PART = 16  # files that a process is handed at a time
 
 

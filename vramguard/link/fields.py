@@ -124,6 +124,7 @@ class Program:
         self.modules = {module.at.path: module for module in facts.of(ModuleNames)}
         self._paths = frozenset(self.modules)
         self._stars: dict[str, Sequence[str]] = {}  # by path
+        self._targets: dict[tuple[str, str, int], str | None] = {}  # by folder, name and level of an import
         self._classes: dict[tuple[str, str], SchemaClass] = {}
         for schema in facts.of(SchemaClass):
             self._classes.setdefault((schema.at.path, schema.name), schema)
@@ -186,7 +187,12 @@ class Program:
 
     def _target(self, path: str, dotted: str, level: int) -> str | None:
         """The file of a module that an import names: beside the importer, in a folder around it, or in its `src`."""
-        folder = posixpath.dirname(path)
+        key = posixpath.dirname(path), dotted, level
+        if key not in self._targets:
+            self._targets[key] = self._looked_up(*key)
+        return self._targets[key]
+
+    def _looked_up(self, folder: str, dotted: str, level: int) -> str | None:
         if level:
             for _ in range(level - 1):
                 folder = posixpath.dirname(folder)

@@ -74,13 +74,26 @@ class Locks:
                 for folder in dict.fromkeys((own, *(package.local for package in lock.packages if package.local))):
                     self._by_folder[folder].append(lock)
         self._read = {lock.at.path for lock in facts.of(Lock)}
+        self._known: dict[int, tuple[Project, list[Locked] | None]] = {}  # by identity; held, so that it stays
+        self._holding: dict[int, Held] = {}  # by identity of the lock
 
     def of(self, project: Project) -> list[Locked] | None:
         """The locks that hold for a project; an empty list where it has none, None where that cannot be told.
 
         They are its own (in its folder), or one elsewhere that names this folder: a workspace's, or an application's
-        that takes the project in by its path.
+        that takes the project in by its path. Every command that installs a project asks, so each is joined once.
         """
+        if id(project) not in self._known:
+            self._known[id(project)] = project, self._of(project)
+        return self._known[id(project)][1]
+
+    def _held(self, lock: Lock) -> Held:
+        """What one lock holds; a workspace's is asked for each of its members."""
+        if id(lock) not in self._holding:
+            self._holding[id(lock)] = Held(lock)
+        return self._holding[id(lock)]
+
+    def _of(self, project: Project) -> list[Locked] | None:
         folder = folder_of(project.at.path)
         found = [
             Locked(lock, _blame(lock, project, folder), self._differences(lock, project, folder))
@@ -120,7 +133,7 @@ class Locks:
         return pixi or lock.form in _OWN_LOCKS.get(project.form, ())
 
     def _covers(self, lock: Lock, project: Project) -> bool:
-        declared, held = self._runtime(project), Held(lock)
+        declared, held = self._runtime(project), self._held(lock)
         return bool(declared) and not lacking(held, declared) and not contradicting(held, declared)
 
     def _differences(self, lock: Lock, project: Project, folder: str) -> tuple[str, ...]:
@@ -133,14 +146,14 @@ class Locks:
             return self._incomplete(lock, project)
         if lock.content_hash in project.content_hash:
             return self._contradictions(lock, project, folder)
-        absent = lacking(Held(lock), self._declared(lock, project))
+        absent = lacking(self._held(lock), self._declared(lock, project))
         return absent or (f"its content-hash is that of another {project.at.path.rpartition('/')[2]}",)
 
     def _contradictions(self, lock: Lock, project: Project, folder: str) -> tuple[str, ...]:
         """Versions that nobody asked for. What takes a project in by its path takes in no group and no extra of it."""
         whole = folder_of(lock.at.path) == folder
         declared = [line for line in self._declared(lock, project) if whole or is_runtime(line)]
-        return contradicting(Held(lock), declared)
+        return contradicting(self._held(lock), declared)
 
     def _incomplete(self, lock: Lock, project: Project) -> tuple[str, ...]:
         """What the lock of a project lacks or contradicts, where no hash says what it was made from.
@@ -155,7 +168,7 @@ class Locks:
             held = Held(*(other for other in lists if other.form == lock.form))  # one of them for each platform
             several = self._several(project)
         else:
-            held, several = Held(lock), False
+            held, several = self._held(lock), False
         unsure = lock.form == "pylock" and (lock.groups is None or not _is_plain(lock))
         absent = lacking(held, runtime)
         if several or (absent and unsure):

@@ -45,7 +45,7 @@ def plain(value: object) -> Any:  # noqa: ANN401 - JSON has no narrower type
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, str):
-        return "".join(_escape(char) if _is_lone(char) else char for char in value)
+        return value if value.isascii() else "".join(_escape(char) if _is_lone(char) else char for char in value)
     if value is None or isinstance(value, int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     return _collection(value)

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 from vramguard.facts import KnownCall
@@ -61,9 +62,26 @@ class Code:
     def calls(self, kind: str) -> Iterator[tuple[Ref, Row]]:
         """Every call of which a row of that kind speaks, or the configuration."""
         if kind not in self._by_kind:
-            rows = ((call, self._row(kind, call, paths)) for call, paths in self.called)
-            self._by_kind[kind] = [(call, row) for call, row in rows if row is not None]
+            rows = ((number, call, self._row(kind, call, paths)) for number, call, paths in self._of_interest(kind))
+            self._by_kind[kind] = [(call, row) for _, call, row in sorted(rows, key=itemgetter(0)) if row is not None]
         return iter(self._by_kind[kind])
+
+    def _of_interest(self, kind: str) -> Iterator[tuple[int, Ref, frozenset[str]]]:
+        """The calls of which a row of that kind may speak, each with its number: what calls of the same thing have in
+        common is asked for once.
+        """
+        known, configured = table(kind), kind in self._configured
+        for paths, calls in self._alike.items():
+            if configured or known.among(paths) is not None:
+                yield from ((number, call, paths) for number, call in calls)
+
+    @cached_property
+    def _alike(self) -> dict[frozenset[str], list[tuple[int, Ref]]]:
+        """The calls by the access paths of what they call."""
+        found: dict[frozenset[str], list[tuple[int, Ref]]] = {}
+        for number, (call, paths) in enumerate(self.called):
+            found.setdefault(paths, []).append((number, call))
+        return found
 
     def answers(self) -> Iterator[tuple[Ref, Row]]:
         """Every call whose answer is a model's, those included that hand a model to somebody who calls it:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vramguard.link.code.program import Ref
+from vramguard.link.code.program import Ref, Routine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from vramguard.link.code.program import Routine
 
 _NOWHERE: Final[frozenset[Routine]] = frozenset()
 
@@ -40,6 +39,8 @@ class Reached:
     _before: dict[State, State | None] = field(default_factory=dict)
     _through: dict[State, Ref] = field(default_factory=dict)
     _states: dict[Ref, list[State]] = field(default_factory=dict)
+    _values: dict[Routine, set[int]] = field(default_factory=dict)  # of so many states
+    _counted: int = 0
 
     def path(self, last: Ref, state: State | None = None) -> list[Ref]:
         """The way from the source to a place, both included, with the acts that lead out of functions and into them;
@@ -61,7 +62,12 @@ class Reached:
 
     def values(self, routine: Routine) -> frozenset[int]:
         """The nodes of a function that hold the value."""
-        return frozenset(ref.number for ref in self._states if ref.routine is routine)
+        if self._counted != len(self._states):  # more was reached since
+            self._counted = len(self._states)
+            self._values = {}
+            for ref in self._states:
+                self._values.setdefault(ref.routine, set()).add(ref.number)
+        return frozenset(self._values.get(routine, ()))
 
     def along(self, last: State) -> Mapping[Routine, frozenset[int]]:
         """The nodes that hold the value as it came to a state: those on the way there, and what is made of them."""
