@@ -43,6 +43,12 @@ def test_a_training_that_is_written_down() -> None:
     assert one.places["optim"].line == 10
 
 
+def test_modules_that_nobody_names_are_left_to_peft() -> None:
+    one = found(SCRIPT.replace('target_modules=["q_proj", "v_proj"], ', ""))
+    assert (one.lora_rank, one.lora_target_modules) == (16, None)
+    assert not withheld(one)
+
+
 @pytest.mark.parametrize(
     ("before", "after"),
     [
@@ -52,7 +58,8 @@ def test_a_training_that_is_written_down() -> None:
         ("optim=", "deepspeed='zero3.json', optim="),
         ("optim=", "use_liger_kernel=True, optim="),
         ("r=16", "r=rank"),
-        ('target_modules=["q_proj", "v_proj"], ', ""),
+        ('target_modules=["q_proj", "v_proj"]', "target_modules=modules"),
+        ("r=16", 'r=16, target_parameters=["experts"]'),
         ("r=16", 'r=16, modules_to_save=["lm_head"]'),
         ("SFTTrainer(", "DPOTrainer("),
         ("SFTTrainer(model", "loss.backward()\n    SFTTrainer(model"),

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from vramguard.memory import Answer, Device, Kind, Proof, Workload, evaluate, prove
+from vramguard.memory.architecture import UnprovenError
 from vramguard.memory.training import recorded
+from vramguard.memory.training.adapters import default_targets
 
 DEVICE = Device("card", 80 << 30, "a test", 0, 1 << 30, "a test")
 LLAMA = {
@@ -101,11 +103,18 @@ def test_a_packed_base_is_trained_through_adapters() -> None:
     assert "activations/bitsandbytes" in rows(found, "activations")
 
 
+def test_peft_chooses_modules_that_nobody_names() -> None:
+    chosen = proof(lora_rank=8)
+    assert chosen.totals == proof(lora_rank=8, lora_target_modules="q_proj,v_proj").totals
+    assert any("q_proj,v_proj is assumed, as peft does for llama" in one for one in chosen.assumptions)
+    with pytest.raises(UnprovenError, match="peft chooses none for 'granite'"):
+        default_targets("granite")
+
+
 @pytest.mark.parametrize(
     ("workload", "reason"),
     [
         ({"optim": "lomo"}, "optim lomo"),
-        ({"lora_rank": 8}, "lora_target_modules are not stated"),
         ({"lora_rank": 8, "lora_target_modules": "c_attn"}, "no linear module 'c_attn'"),
         ({"quantization": "bnb-nf4"}, "are trained with adapters"),
         ({"quantization": "bnb-int8", "lora_rank": 8, "lora_target_modules": "q_proj"}, "quantization bitsandbytes"),

@@ -40,7 +40,10 @@ _DECIDING: Final = frozenset({
     "label_smoothing_factor", "loss_type", "use_liger", "half_precision_backend", "per_gpu_train_batch_size",
     "activation_offloading", "model_init_kwargs", "torch_empty_cache_steps", "use_mps_device", "accelerator_config",
 })  # fmt: skip
-_OF_ADAPTERS: Final = ("modules_to_save", "use_dora", "layers_to_transform", "rank_pattern", "lora_bias", "bias")
+_OF_ADAPTERS: Final = (
+    "modules_to_save", "use_dora", "layers_to_transform", "rank_pattern", "lora_bias", "bias",
+    "target_parameters", "trainable_token_indices",
+)  # fmt: skip
 _PLAIN: Final = (None, False, "none")
 _RANK: Final = 8  # of peft's LoraConfig
 _MIXED: Final = ("backward", "prepare", "DPOTrainer", "PPOTrainer", "GRPOTrainer", "Seq2SeqTrainer", "RewardTrainer")
@@ -90,7 +93,7 @@ def _adapted(read: dict[str, Any], arguments: Arguments, called: Called) -> bool
     rank, modules = integer(given.get("r", _RANK)), given.get("target_modules")
     if isinstance(modules, list) and all(isinstance(name, str) for name in modules):
         modules = ",".join(modules)
-    if not isinstance(rank, int) or not isinstance(modules, str):
+    if not isinstance(rank, int) or not isinstance(modules, str | None):  # None: peft chooses
         return False
     read |= {"lora_rank": rank, "lora_target_modules": modules}
     return True

@@ -18,6 +18,26 @@ ALL: Final = "all-linear"
 ELEMENT_BYTES: Final = 4  # peft keeps adapters in float32 beside half precision (autocast_adapter_dtype)
 _HEADS: Final = ("lm_head", "embed_out", "output_layer")
 _SOURCE: Final = "peft 0.18, tuners/lora/layer.py (Linear.forward); docs/memory-model.md, Training"
+# Where LoraConfig names no target_modules, by model_type, of families whose training is proved; peft refuses others.
+# peft 0.21.2, utils/constants.py: TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING; tuners/tuners_utils.py:
+# _prepare_adapter_config. Read on 2026-11-29.
+_CHOSEN: Final = {
+    "query_key_value": ("bloom", "falcon", "gpt_neox"),
+    "q_proj,v_proj": (
+        "gemma",
+        "gemma2",
+        "gemma3_text",
+        "gptj",
+        "llama",
+        "mistral",
+        "opt",
+        "qwen2",
+        "qwen3",
+        "stablelm",
+    ),
+    "c_attn": ("gpt2",),
+    "q_proj,v_proj,fc1,fc2": ("phi",),
+}
 ASSUMPTIONS: Final = (
     "adapters are peft's plain LoRA in float32 (autocast_adapter_dtype): no DoRA, modules_to_save or trained biases",
 )
@@ -77,10 +97,19 @@ def _sides(target: Tensor) -> tuple[int, int]:
     return (second, first) if target.kind == "conv1d" else (first, second)
 
 
+def default_targets(model_type: str) -> str:
+    """The modules that peft chooses for a model's type where none are named; UnprovenError where it refuses."""
+    found = next((modules for modules, types in _CHOSEN.items() if model_type in types), None)
+    if found is None:
+        raise UnprovenError(f"lora_target_modules are not stated, and peft chooses none for {model_type!r:.40}")
+    return found
+
+
 def adapters(network: Architecture, rank: int, targets: str | None) -> Adapters:
-    """Adapters as LoraConfig(r=rank, target_modules=targets) makes them; raises UnprovenError."""
-    if targets is None:
-        raise UnprovenError("lora_target_modules are not stated: peft then decides by the model's type")
+    """Adapters as LoraConfig(r=rank, target_modules=targets) makes them, peft's own choice for None; raises
+    UnprovenError.
+    """
+    targets = default_targets(network.model_type) if targets is None else targets
     linear = [t for t in network.tensors if t.kind in ("linear", "conv1d") and t.name.endswith(".weight")]
     linear = [t for t in linear if len(t.shape) == 2]  # noqa: PLR2004 - a matrix has two sides
     if targets.strip() == ALL:

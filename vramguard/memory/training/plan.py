@@ -294,6 +294,10 @@ class Training(Deployed):
         for name, default in _DEFAULTS:
             if getattr(workload, name) is None:
                 yield f"{name} is not stated; {default} is assumed, as TrainingArguments does"
+        if self.added is not None and workload.lora_target_modules is None:
+            family = self.ask.network.model_type
+            chosen = adapters.default_targets(family)
+            yield f"lora_target_modules is not stated; {chosen} is assumed, as peft does for {family}"
         if workload.dtype in (None, "auto") and self.loaded.network.dtype is not None:
             yield f"dtype is not stated; the config's {self.loaded.dtype} is assumed"
         if workload.attn_implementation is None:

@@ -135,7 +135,8 @@ main{padding:16px 16px 40px}.wide th,.wide td{padding:6px 7px}
 }
 @media print{
 main{max-width:none;padding:0}h2,h3{break-after:avoid}figure,.answer,tr{break-inside:avoid}
-.wide{overflow:visible}.wide table{white-space:normal}*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
+.wide{overflow:visible;font-size:10px}.wide table{white-space:normal}.wide th[scope=row]{white-space:nowrap}
+*{print-color-adjust:exact;-webkit-print-color-adjust:exact}
 }
 """
 
