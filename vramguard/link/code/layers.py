@@ -42,11 +42,12 @@ class Layers:
         """What stands on a way: conditions, validators, models, masks."""
         found: list[Layer] = []
         inner: set[Routine] = set()  # models that hold the answer already
+        names = fields(way)
         for ref, after in pairwise(way.path):
             found += (
                 *self._at(way, ref, after, inner),
                 *self.outputs.masks.at(after),
-                *self.outputs.masks.swallowed(ref),
+                *self.outputs.masks.swallowed(ref, names),
             )
         for routine in dict.fromkeys(ref.routine for ref in way.path):
             found += self.outputs.masks.replaced(routine, way.reached.values(routine))
@@ -80,7 +81,8 @@ class Layers:
         guards = self.code.guards
         for guard in guards.conditions(leave, held.values):
             subjects = list(subjects_of(guard.test, held.values))
-            other = bool(subjects) and held.mine.isdisjoint(ref.number for ref in subjects)
+            asked = {ref.number for ref in subjects} or {guard.test.number} & held.values
+            other = held.mine.isdisjoint(asked)
             if not other and not asks_a_sibling(self.code, guard, held.values, names):
                 yield guard
         for call in guards.before(leave):
