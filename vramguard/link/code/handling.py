@@ -11,6 +11,7 @@ from vramguard.link.code.outputs import Way, joined
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import table
 from vramguard.link.code.siblings import asks_another_key, keys
+from vramguard.link.code.spelling import spelled
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ class Handling:
             seen.add(user.at)
             if not self._is_checked(user):
                 act = self.code.written(user)
-                words = f"{self.code.written(given.to(given.node.inputs[0]))}.arguments"
+                words = spelled(given)
                 first = Step(given.at, f"`{words}` is what a model wrote for a tool")
                 output = ModelOutput(given.at, words, "text", self.code.name(given.routine))
                 yield Execution(user.at, "parse", act, output, (first, Step(user.at, _DOES["parse"].format(act))))
