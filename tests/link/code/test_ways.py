@@ -51,6 +51,8 @@ def test_what_is_written_into_a_file_in_memory_goes_where_that_goes(writer: str)
 def test_a_file_on_disk_is_none_in_memory() -> None:
     writer = "def write(answer, file):\n    json.dump(answer, open('x', 'w'))\n"
     assert found(APP + writer + WRITTEN) == []
+    saver = "import joblib\ndef write(answer, file):\n    joblib.dump(answer, file)\n"
+    assert found(APP + saver + WRITTEN) == []  # for programs, not for people
 
 
 def test_a_model_in_a_table_of_an_object_that_a_factory_makes() -> None:
@@ -235,7 +237,7 @@ def test_a_table_with_nothing_where_the_answer_stands() -> None:
 
 
 def test_arguments_of_a_tool_by_their_shape() -> None:
-    program = "import json, openai\ndef run(calls):\n    for call in calls:\n        given = json.loads(call['function']['arguments'])\n        TOOLS[call['name']](**given)\n"
+    program = "import json\nfrom openai import OpenAI\nclient = OpenAI()\ndef run(calls):\n    for call in calls:\n        given = json.loads(call['function']['arguments'])\n        TOOLS[call['name']](**given)\n"
     assert [one.values["call"] for one in ExecutedModelOutput().find(facts({"app.py": program}))] == [
         "call['function']['arguments']"
     ]

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.link.code.meaning import RUNNERS, Own
-from vramguard.link.code.parts import after
+from vramguard.link.code.parts import SAVERS, after
 from vramguard.link.code.program import Ref
 from vramguard.link.code.reached import Edge, Reached, State
 from vramguard.source.graph import NONE
@@ -166,14 +166,14 @@ class Flow:
 
     def _into_buffers(self, edge: Edge) -> Iterator[_Move]:
         """`print(x, file=buffer)`, `json.dump(x, buffer)`, `image.save(buffer)`: the buffer holds it from there on."""
-        call = edge.user
-        base = call.to(call.node.inputs[0])
+        call, base = edge.user, edge.user.to(edge.user.node.inputs[0])
+        if not SAVERS.isdisjoint(self.meanings.called(call)):
+            return
         others = [one for place, one in enumerate(call.node.inputs) if place not in (0, edge.position)]
-        if base.node.op == "attr" and edge.position:
-            others.append(base.node.inputs[0])
-        for number in others:
-            if call.to(number).node.op not in ("const", "table", "items") and self.is_buffer(call.to(number)):
-                yield _Move(call.to(number), "out")
+        others += base.node.inputs[:1] if base.node.op == "attr" and edge.position else ()
+        for held in map(call.to, others):
+            if held.node.op not in ("const", "table", "items") and self.is_buffer(held):
+                yield _Move(held, "out")
 
     @cached_property
     def _fields(self) -> frozenset[str]:
