@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
     from vramguard.facts import Facts
     from vramguard.facts.outputs import Exposure, Layer
+    from vramguard.source import Location
 
 _NUMBERS: Final = ("number", "any")
+_RECORDS: Final = ("cache", "database")
 _ASKED: Final = {
     "number": "a number",
     "any": "a number or a label",
@@ -60,8 +62,11 @@ class UnvalidatedOutput:
 
     def find(self, facts: Facts) -> Iterator[Problem]:
         seen = set[object]()
+        asked = self._asked(facts)
         for exposure, weak in judged(facts, self.warnings):
             if exposure.output.kind not in self.kinds or exposure.stream is not self.stream or refusing(exposure):
+                continue
+            if exposure.sink.kind in _RECORDS and exposure.at in asked:
                 continue
             if exposure.output.kind in _NUMBERS and self._is_declared(exposure, facts):
                 continue
@@ -71,6 +76,13 @@ class UnvalidatedOutput:
             seen.add(key)
             weaker = weak or exposure.output.kind in self.weaker or exposure.output.weak
             yield self._problem(exposure, Severity.WARNING if weaker else None)
+
+    @staticmethod
+    def _asked(facts: Facts) -> frozenset[Location]:
+        """The answers that go to people through handlers which ask them: what is kept beside is a record of that."""
+        handed = [one for one in exposures(facts) if one.sink.framework]
+        open_ = {one.at for one in handed if not refusing(one) and all(layer.kind != "model" for layer in one.layers)}
+        return frozenset(one.at for one in handed if one.at not in open_)
 
     @staticmethod
     def _is_declared(exposure: Exposure, facts: Facts) -> bool:
@@ -128,7 +140,7 @@ class LeakyGuard:
                 or any("nan" in layer.excludes for layer in exposure.layers)
             ):
                 continue
-            if any(layer.kind in ("schema", "member", "model") for layer in exposure.layers):
+            if any(layer.kind in ("schema", "member") for layer in exposure.layers) or _is_modelled(exposure, facts):
                 continue
             guard = numeric[0]
             if guard.at in seen:
@@ -138,6 +150,17 @@ class LeakyGuard:
             yield Problem(
                 guard.at, values, evidence(exposure.steps), Severity.WARNING if weak else None, subject=guard.what
             )
+
+
+def _is_modelled(exposure: Exposure, facts: Facts) -> bool:
+    """Whether a declared model may refuse the number: not one that takes any under the names that it goes by."""
+    models = {layer.what for layer in exposure.layers if layer.kind == "model"}
+    asked = [one for one in facts.of(NumberField) if one.model in models and one.name in exposure.fields]
+    return bool(models) and not (asked and all(map(_is_plain, asked)))
+
+
+def _is_plain(field: NumberField) -> bool:
+    return field.kind == "float" and field.finite is None and not (field.lower or field.upper or field.guards)
 
 
 def _spells_nan(layer: Layer) -> bool:

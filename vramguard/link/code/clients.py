@@ -56,15 +56,15 @@ class Clients:
             return []
         question = call, paths
         if question not in self._made:
-            self._made[question] = tuple(self._found(call, paths))
+            self._made[question] = tuple(self._found(call, paths, Table([{"call": row.get("made")}])))
         return list(self._made[question])
 
-    def _found(self, call: Ref, paths: frozenset[str]) -> Iterator[Ref]:
+    def _found(self, call: Ref, paths: frozenset[str], makers: Table) -> Iterator[Ref]:
         start = call.to(call.node.inputs[0])
         pending, seen = [start], {start}
         while pending and len(seen) < _NAMES:
             place = pending.pop(0)
-            if place != start and place.node.op == "call" and self._makes(place, paths):
+            if place != start and place.node.op == "call" and self._makes(place, paths, makers):
                 deeper = self._of_client(place)
                 if deeper is None:
                     yield place
@@ -105,8 +105,12 @@ class Clients:
                 return row
         return None
 
-    def _makes(self, made: Ref, paths: frozenset[str]) -> bool:
-        starts = tuple(f"{path}()" for path in self.code.meanings.called(made))
+    def _makes(self, made: Ref, paths: frozenset[str], makers: Table) -> bool:
+        """Whether a call makes the client; of one with known `makers` no other does, such as a method on the way."""
+        called = self.code.meanings.called(made)
+        if makers.rows:
+            return makers.among(called) is not None
+        starts = tuple(f"{path}()" for path in called)
         return bool(starts) and any(path.startswith(starts) for path in paths)
 
     def _of_client(self, made: Ref) -> Ref | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.applications import is_same
-from vramguard.link.code.elements import elements
+from vramguard.link.code.elements import asked_for, elements, entries
 from vramguard.link.code.program import Ref, Routine, package
 from vramguard.link.code.tuples import attribute, tuples
 from vramguard.source.graph import NONE
@@ -255,6 +255,14 @@ class Values:
         return union(found)
 
     def _call(self, ref: Ref, node: Node) -> Iterator[Meaning]:
+        """What a call gives; of what nobody can tell, what the function asks whether it is an instance of."""
+        found = list(self._given_by(ref, node))
+        yield from found
+        if not any(isinstance(one, Own) for one in found):
+            classes = (one for kind in asked_for(ref) for one in self.meanings.of(kind))
+            yield from (Own("instance", one.routine) for one in classes if isinstance(one, Own) and one.kind == "class")
+
+    def _given_by(self, ref: Ref, node: Node) -> Iterator[Meaning]:
         for one in self.meanings.of(ref.to(node.inputs[0])):
             if isinstance(one, str):
                 yield from self._foreign(one, ref, node)
@@ -295,7 +303,7 @@ class Values:
 
     def _item(self, ref: Ref, node: Node) -> Iterator[Meaning]:
         base, key = ref.to(node.inputs[0]), ref.to(node.inputs[1])
-        held = list(self._held(base, key))
+        held = list(entries(self.meanings, base, key))
         if held:
             yield from union(self.meanings.of(one) for one in held)
             return
@@ -304,23 +312,6 @@ class Values:
                 yield f"{one}[]"
             elif isinstance(one, Own) and one.kind == "class":
                 yield one
-
-    def _held(self, base: Ref, key: Ref) -> Iterator[Ref]:
-        """What stands under a key of a table that is written here, or put into one of the module's."""
-        places = [base]
-        if base.node.op == "name":
-            places = self.meanings.program.lookup(base.routine, base.node.name)
-        for place in places:
-            node = place.node
-            if node.op == "table":
-                for inner, held in zip(node.inputs[::2], node.inputs[1::2], strict=True):
-                    if inner != NONE and (place.to(inner).node.name == key.node.name or key.node.op != "const"):
-                        yield place.to(held)
-        if base.node.op == "name":
-            for put in self.meanings.program.puts_in(base.routine.module, base.node.name):
-                same = put.to(put.node.inputs[1]).node.name == key.node.name
-                if same or key.node.op != "const":
-                    yield put.to(put.node.inputs[2])
 
     def _each(self, ref: Ref, node: Node) -> Iterator[Meaning]:
         base = ref.to(node.inputs[0])

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.link.code.meaning import RUNNERS, Own
-from vramguard.link.code.parts import after
+from vramguard.link.code.parts import SAVERS, after
 from vramguard.link.code.program import Ref
 from vramguard.link.code.reached import Edge, Reached, State
 from vramguard.source.graph import NONE
@@ -65,8 +65,14 @@ SPENT: Final = frozenset({
 })  # fmt: skip
 
 
+# What is written into, and read when it is whole. CPython 3.11, Lib/io.py.
+_BUFFERS: Final = frozenset({"io.StringIO()", "io.BytesIO()", "_io.StringIO()", "_io.BytesIO()"})
+
+
 class _Move(NamedTuple):
-    """Where a use leads. `how`: same (nothing is called), into a function, back to whoever called, or anew."""
+    """Where a use leads. `how`: same (nothing is called), into a function, back to whoever called, out to what the
+    caller's argument is, or anew.
+    """
 
     target: Ref
     how: str
@@ -124,6 +130,8 @@ class Flow:
                 yield State(target, (*calls, user)[-_DEEP:], state.part)
             elif how == "anew":
                 yield State(target, (), part)
+            elif how == "out":
+                yield from self._written(target, calls)
             elif calls:
                 yield State(calls[-1], calls[:-1], part)
             else:
@@ -132,6 +140,40 @@ class Flow:
                 names = [] if then is None else [one for one in _positional(then) if one not in ("self", "cls")]
                 if then is not None and names:
                     yield State(_parameter(then, names[0]), (), part)
+
+    def _written(self, buffer: Ref, calls: tuple[Ref, ...]) -> Iterator[State]:
+        """A buffer that was written into, in the function that made it: a parameter is what the callers handed over."""
+        pending = [(buffer, calls)]
+        for place, by in pending:
+            if place.node.op != "param":
+                yield State(place, by)
+                continue
+            for call in by[-1:] or self._callers(place.routine):
+                given = self._argument(call, place)
+                if given is not None and len(pending) < _CALLERS:
+                    pending.append((given, by[:-1]))
+
+    def _argument(self, call: Ref, parameter: Ref) -> Ref | None:
+        """The argument of a call that becomes a parameter."""
+        for position in range(1, len(call.node.inputs)):
+            if parameter in self._parameters(Edge(call, call, position), parameter.routine):
+                return call.to(call.node.inputs[position])
+        return None
+
+    def is_buffer(self, ref: Ref) -> bool:
+        """Whether something is a file in memory."""
+        return not _BUFFERS.isdisjoint(self.meanings.paths(ref))
+
+    def _into_buffers(self, edge: Edge) -> Iterator[_Move]:
+        """`print(x, file=buffer)`, `json.dump(x, buffer)`, `image.save(buffer)`: the buffer holds it from there on."""
+        call, base = edge.user, edge.user.to(edge.user.node.inputs[0])
+        if not SAVERS.isdisjoint(self.meanings.called(call)):
+            return
+        others = [one for place, one in enumerate(call.node.inputs) if place not in (0, edge.position)]
+        others += base.node.inputs[:1] if base.node.op == "attr" and edge.position else ()
+        for held in map(call.to, others):
+            if held.node.op not in ("const", "table", "items") and self.is_buffer(held):
+                yield _Move(held, "out")
 
     @cached_property
     def _fields(self) -> frozenset[str]:
@@ -211,26 +253,32 @@ class Flow:
         user, node = edge.user, edge.user.node
         function = user.to(node.inputs[0])
         last = function.node.name.rpartition(".")[2]
+        own = self.meanings.routines(user)
+        yield from self._into_buffers(edge) if not own else ()
         if edge.position == 0:
             if last not in SPENT:
                 yield _Move(user, "same")
             return
-        own = self.meanings.routines(user)
         if own:
-            entered = False
-            for routine in own:
-                again = routine is user.routine  # what comes back from a recursion goes to whoever called first
-                for target in self._parameters(edge, routine):
-                    entered = True
-                    yield _Move(target, "same" if again else "into")
-                if again:
-                    yield _Move(user, "same")
-            made = any(isinstance(one, Own) and one.kind == "class" for one in self.meanings.of(function))
-            if made or not entered:
-                yield _Move(user, "same")
+            yield from self._entered(edge, own)
         elif last in RUNNERS:
             yield from self._run_elsewhere(edge)
         elif last not in SPENT:
+            yield _Move(user, "same")
+
+    def _entered(self, edge: Edge, own: tuple[Routine, ...]) -> Iterator[_Move]:
+        """An argument becomes a parameter of the repository's functions; what makes an object gives it too."""
+        user = edge.user
+        entered = False
+        for routine in own:
+            again = routine is user.routine  # what comes back from a recursion goes to whoever called first
+            for target in self._parameters(edge, routine):
+                entered = True
+                yield _Move(target, "same" if again else "into")
+            if again:
+                yield _Move(user, "same")
+        function = user.to(user.node.inputs[0])
+        if not entered or any(isinstance(one, Own) and one.kind == "class" for one in self.meanings.of(function)):
             yield _Move(user, "same")
 
     def _run_elsewhere(self, edge: Edge) -> Iterator[_Move]:

@@ -7,7 +7,7 @@ pass, since every comparison with it is false; `if not price > 0: raise` does no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.link.code.program import Ref
 from vramguard.link.code.questions import BAD, Condition, Question, about, around, derived, parameters
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from vramguard.link.code.meaning import Meanings
     from vramguard.link.code.program import Routine
-    from vramguard.source.graph import Block
+    from vramguard.source.graph import Block, Node
 
 __all__ = ["Condition", "Guard", "Guards"]
 
@@ -42,13 +42,20 @@ class Guard:
     leaves: str = ""  # how the way ends on which the condition fails: raise, return, exit, continue
 
 
+class _Given(NamedTuple):
+    """A function and those of its parameters that a value has become."""
+
+    routine: Routine
+    names: frozenset[str]
+
+
 class Guards:
     """Asks conditions about values."""
 
     def __init__(self, meanings: Meanings) -> None:
         self.meanings = meanings
         self.program = meanings.program
-        self._known: dict[Routine, tuple[Guard, ...]] = {}
+        self._known: dict[_Given, tuple[Guard, ...]] = {}
         self._endings: dict[Routine, Mapping[tuple[int, bool], str]] = {}
 
     def around(self, ref: Ref) -> Iterator[Condition]:
@@ -106,8 +113,8 @@ class Guards:
 
     def refusing(self, call: Ref, values: frozenset[int]) -> Iterator[Guard]:
         """Guards inside a function of the repository that is called with a value, and raises or exits."""
-        for routine in self._asked(call, values):
-            yield from self._inside(routine)
+        for given in self._asked(call, values):
+            yield from self._inside(given)
 
     def refusals(self, routine: Routine, values: frozenset[int]) -> Iterator[Guard]:
         """The conditions on values without which a function does not end as it should."""
@@ -115,26 +122,40 @@ class Guards:
         for number in routine.all_of("call"):
             yield from self.refusing(Ref(routine, number), values)
 
-    def _asked(self, call: Ref, values: frozenset[int]) -> tuple[Routine, ...]:
-        """The functions of the repository that a call hands a value to."""
-        given = any(about(call.to(number), values) for number in call.node.inputs[1:] if number != NONE)
-        return self.meanings.routines(call) if given else ()
+    def _asked(self, call: Ref, values: frozenset[int]) -> tuple[_Given, ...]:
+        """The functions of the repository that a call hands a value to, each with the parameters that it becomes."""
+        given = [word for word, number in _numbered(call.node) if number != NONE and about(call.to(number), values)]
+        found = ((routine, self._taking(routine, given)) for routine in (self.meanings.routines(call) if given else ()))
+        return tuple(_Given(routine, names) for routine, names in found if names)
 
-    def _inside(self, routine: Routine) -> tuple[Guard, ...]:
-        """What refuses the parameters of a function, in it or in what it calls with them: each function once."""
-        if routine not in self._known:
+    def _taking(self, routine: Routine, given: list[str | int]) -> frozenset[str]:
+        """The parameters of a function that some arguments become: keywords, places, `*` of any."""
+        names = [one.name for one in routine.function.parameters if not one.stars]
+        method = self.program.parent(routine).function.kind == "class" and names[:1] in (["self"], ["cls"])
+        rest = {one.name for one in routine.function.parameters if one.stars}
+        found: set[str] = set()
+        for word in given:
+            place = word + method if isinstance(word, int) else NONE
+            known = names[place] if 0 <= place < len(names) else word
+            found |= {*names, *rest} if word in ("*", "**") else {known} if known in names else rest
+        return frozenset(found)
+
+    def _inside(self, given: _Given) -> tuple[Guard, ...]:
+        """What refuses some parameters of a function, in it or in what it calls with them: each function once."""
+        if given not in self._known:
             found: list[Guard] = []
-            depths = {routine: 0}
-            pending = [routine]
+            depths = {given: 0}
+            pending = [given]
             for one in pending:
-                values = derived(one, parameters(one))
-                found += self._own(one, values)
-                for number in one.all_of("call") if depths[one] < _DEEP and len(pending) < _MOST else ():
-                    new = [inner for inner in self._asked(Ref(one, number), values) if inner not in depths]
+                values = derived(one.routine, _parameters(one))
+                found += self._own(one.routine, values)
+                for number in one.routine.all_of("call") if depths[one] < _DEEP and len(pending) < _MOST else ():
+                    asked = self._asked(Ref(one.routine, number), values)
+                    new = [inner for inner in asked if inner not in depths]
                     depths |= dict.fromkeys(new, depths[one] + 1)
                     pending += new
-            self._known[routine] = tuple(found)
-        return self._known[routine]
+            self._known[given] = tuple(found)
+        return self._known[given]
 
     def _own(self, routine: Routine, values: frozenset[int]) -> Iterator[Guard]:
         for number, block in enumerate(routine.function.blocks):
@@ -153,3 +174,17 @@ class Guards:
 
 def _refuses(block: Block) -> bool:
     return block.kind in ("if", "else") and block.leaves in ("raise", "exit")
+
+
+def _numbered(call: Node) -> Iterator[tuple[str | int, int]]:
+    """The arguments of a call, each with its keyword, or with its place where it has none."""
+    place = 0
+    for word, number in call.arguments():
+        yield word or place, number
+        place += not word
+
+
+def _parameters(given: _Given) -> frozenset[int]:
+    """The nodes of the parameters that a value has become."""
+    nodes = given.routine.function.nodes
+    return frozenset(number for number in parameters(given.routine) if nodes[number].name in given.names)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
-from vramguard.facts.outputs import Bypass, Execution, Step
+from vramguard.facts.outputs import Bypass, Execution, ModelOutput, Step
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.outputs import Way, joined
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import table
 from vramguard.link.code.siblings import asks_another_key, keys
+from vramguard.link.code.spelling import spelled
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -181,6 +182,35 @@ class Handling:
                         seen.update((key, found.at))
                         yield found
 
+        yield from self._arguments(seen)
+
+    def _arguments(self, seen: set[object]) -> Iterator[Execution]:
+        """`json.loads(call.function.arguments)`: what a model has written for a tool, wherever it came from."""
+        for routine in self.code.routines:
+            for number in (*routine.all_of("attr"), *routine.all_of("item")):
+                ref = Ref(routine, number)
+                if "arguments" in keys(ref) and "function" in keys(ref.to(ref.node.inputs[0])):
+                    yield from self._parsed(ref, seen)
+
+    def _parsed(self, given: Ref, seen: set[object]) -> Iterator[Execution]:
+        """Where the arguments of a tool are taken apart, and nothing asks what they hold."""
+        for edge in self.code.flow.forward(given).edges:
+            user = edge.user
+            if user.node.op != "call" or edge.position != 1 or user.at in seen or not self._parses(user):
+                continue
+            seen.add(user.at)
+            if not self._is_checked(user):
+                act = self.code.written(user)
+                words = spelled(given)
+                first = Step(given.at, f"`{words}` is what a model wrote for a tool")
+                output = ModelOutput(given.at, words, "text", self.code.name(given.routine))
+                yield Execution(user.at, "parse", act, output, (first, Step(user.at, _DOES["parse"].format(act))))
+
+    def _parses(self, call: Ref) -> bool:
+        """Whether a call takes a text apart."""
+        known = self.code.written(call).rpartition(".")[2] in _PARSERS
+        return known and self.code.row("parse", call) is not None
+
     def _executed(self, call: Ref, row: Row, reached: Reached, edge: Edge) -> Execution | None:
         user = edge.user
         if user.node.op == "item" and edge.position == 1:
@@ -210,7 +240,7 @@ class Handling:
         if row is not None:
             kind = str(row["kind"]) if self._takes(user, edge, row) else ""
             return kind if kind and self._is_whole(reached, edge, kind) else ""
-        if self.code.row("parse", user) is None or self.code.written(user).rpartition(".")[2] not in _PARSERS:
+        if not self._parses(user):
             return ""
         if edge.position != 1 or self.outputs.chains.structured(reached.source) is not None:
             return ""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.facts.outputs import Layer
 from vramguard.link.code.questions import derived, parameters
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from vramguard.link.code.guards import Guard
     from vramguard.link.code.outputs import Outputs, Way
     from vramguard.link.code.program import Ref, Routine
+
+
+# Tests for the end of a text that is still being written: they say nothing of what was written.
+_OVER: Final = re.compile(r"\b(eos|bos|pad|eot)_(token|id)", re.IGNORECASE)
 
 
 class _Held(NamedTuple):
@@ -42,11 +47,12 @@ class Layers:
         """What stands on a way: conditions, validators, models, masks."""
         found: list[Layer] = []
         inner: set[Routine] = set()  # models that hold the answer already
+        names = fields(way)
         for ref, after in pairwise(way.path):
             found += (
                 *self._at(way, ref, after, inner),
                 *self.outputs.masks.at(after),
-                *self.outputs.masks.swallowed(ref),
+                *self.outputs.masks.swallowed(ref, names),
             )
         for routine in dict.fromkeys(ref.routine for ref in way.path):
             found += self.outputs.masks.replaced(routine, way.reached.values(routine))
@@ -80,8 +86,10 @@ class Layers:
         guards = self.code.guards
         for guard in guards.conditions(leave, held.values):
             subjects = list(subjects_of(guard.test, held.values))
-            other = bool(subjects) and held.mine.isdisjoint(ref.number for ref in subjects)
-            if not other and not asks_a_sibling(self.code, guard, held.values, names):
+            asked = {ref.number for ref in subjects} or {guard.test.number} & held.values
+            other = held.mine.isdisjoint(asked)
+            over = _OVER.search(spelled(guard.test)) is not None
+            if not other and not over and not asks_a_sibling(self.code, guard, held.values, names):
                 yield guard
         for call in guards.before(leave):
             if call in entered or not held.gives(call):
@@ -135,7 +143,8 @@ class Layers:
         else:
             kinds = {self.outputs.models.asks(*classes)}
         kind = next((kind for kind in ("model", "schema") if kind in kinds), "shape")
-        yield Layer(model.at, kind, "response", self.code.written(model))
+        named = next(self.outputs.models.classes(model), None)  # a class of the same module is no name there
+        yield Layer(model.at, kind, "response", named.function.name if named else self.code.written(model))
 
 
 def fields(way: Way) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.outputs import Layer
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from vramguard.link.code.program import Routine
 
 _GIVES: Final = ("return", "setitem", "store")
+_FAILED: Final = re.compile(r"err|fail|exception|status|success|message|detail|reason|warning|ok$|valid", re.IGNORECASE)
+_MOST: Final = 60  # nodes of a test that are looked at
+_ASKS: Final = ("call", "attr", "compare", "and", "or", "unary")
 
 
 class Masks:
@@ -58,23 +62,40 @@ class Masks:
         return f"{then} if {test} else {other}"
 
     def _asks(self, test: Ref, values: frozenset[int]) -> bool:
-        """Whether a test asks the answer for NaN."""
-        return self.code.guards.about(test, values) and self.code.guards.kind(test, values) == "finite"
+        """Whether a test asks the answer for NaN, and not what was chosen by it."""
+        pending, asked = [test.number], set[int]()
+        while pending and len(asked) < _MOST:
+            asked.add(pending[-1])
+            node = test.to(pending.pop()).node
+            pending += [one for one in node.inputs if node.op in _ASKS and one not in (*asked, NONE)]
+        return not values.isdisjoint(asked) and self.code.guards.kind(test, values) == "finite"
 
-    def swallowed(self, ref: Ref) -> Iterator[Layer]:
-        """Handlers around a place that answer with nothing, or with zero, as if it were the model's answer."""
+    def swallowed(self, ref: Ref, names: tuple[str, ...] = ()) -> Iterator[Layer]:
+        """Handlers around a place that answer with nothing, or with zero, as if it were the model's answer. `names`:
+        what it goes by, as a key of a table.
+        """
         function = ref.routine.function
         handlers = frozenset(ref.routine.handlers(ref.node.block))
         for number, node in enumerate(function.nodes if handlers else ()):
             if handlers.isdisjoint(ref.routine.blocks[node.block]) or node.op not in _GIVES:
                 continue
             given = ref.to(node.inputs[-1]) if node.inputs else None
-            if given is not None and self._is_blank(given):
+            if given is not None and (self._is_blank(given) or self._holds_blank(given, names)):
                 words = f"except: {'return ' * (node.op == 'return')}{spelled(given)}"
                 yield Layer(ref.to(number).at, "mask", "except", words)
 
     def _is_empty(self, ref: Ref) -> bool:
         return (ref.node.op, ref.node.name) == ("const", "None") or self._is_blank(ref)
+
+    def _holds_blank(self, table: Ref, names: tuple[str, ...]) -> bool:
+        """`{"predictions": []}`: a table with nothing where the answer stands, that does not say that it failed."""
+        if table.node.op != "table":
+            return False
+        pairs = zip(table.node.inputs[::2], table.node.inputs[1::2], strict=True)
+        held = {table.to(key).node.name.strip("'\""): table.to(one) for key, one in pairs if key != NONE}
+        if any(_FAILED.search(key) for key in held):
+            return False
+        return any(key in held and self._is_blank(held[key]) for key in names)
 
     def _is_blank(self, ref: Ref) -> bool:
         """Zero, or a list of nothing or of zeros."""

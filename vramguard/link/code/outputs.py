@@ -13,6 +13,7 @@ from vramguard.link.code import program
 from vramguard.link.code.chains import Chains
 from vramguard.link.code.flow import Reached, State
 from vramguard.link.code.layers import Layers, fields
+from vramguard.link.code.lookups import looks_up
 from vramguard.link.code.masks import Masks
 from vramguard.link.code.models import Models
 from vramguard.link.code.program import Ref
@@ -39,13 +40,6 @@ _CONVERTING: Final = (
     "list", "array", "asarray", "stack", "cat", "float", "round", "dict", "zip", "enumerate", "JSONResponse", "jsonify",
     "normalize", "concatenate", "mean", "dumps", "tuple", "map", "Response",
 )  # fmt: skip
-# What looks something up by an answer, and what measures answers: neither gives the answer.
-_LOOKS_UP: Final = re.compile(
-    r"(^|\.)(metrics\.\w+|evaluate|\w+_score|\w+_error|\w+_loss|classification_report|confusion_matrix)$|"
-    r"(retriev|rerank|ranker)\w*(\.\w+)?$|get_relevant_documents$|similarity_search\w*$|get_entity_knowledge$|vector_?(store|db)\w*\.\w+$|"
-    r"^(requests|httpx)\.(get|head)$|tavily\w*\.\w+$",
-    re.IGNORECASE,
-)
 _SHOWN: Final = {
     "media": frozenset({"fromarray", "make_grid", "numpy_to_pil", "to_pil_image", "imencode", "imwrite", "save_image"}),
     "text": frozenset({"decode", "batch_decode", "convert_tokens_to_string", "strip", "splitlines"}),
@@ -115,8 +109,10 @@ class Outputs:
                     if one is not None:
                         key = one.last.routine, 0 if one.surface else one.last.number, self.is_stream(one)
                         found.setdefault(key, []).append(one)
-            for ways in found.values():
-                yield self._open(ways)
+            for (routine, number, stream), ways in found.items():
+                # of a generator that gives it in pieces, what it gives at its end is the last of them
+                if stream or ways[0].last.node.op != "yield" or (routine, number, True) not in found:
+                    yield self._open(ways)
 
     def _open(self, ways: list[Way]) -> Way:
         """Of the ways to one handler the first that nothing can refuse on; else the first."""
@@ -145,7 +141,7 @@ class Outputs:
             return self._is_given_away(user)
         if user.node.op != "call" or edge.position <= 0:
             return False
-        if _LOOKS_UP.search(self.code.written(user)) and not self.code.meanings.routines(user):
+        if looks_up(self.code, user):
             return True
         row = self.code.row("output", user)
         return row is not None and not row.get("weak") and not row.get("carries")
@@ -350,11 +346,25 @@ class Outputs:
         return UserSink(way.last.at, kind, "", self._act(way.last))
 
     def is_stream(self, way: Way) -> bool:
-        """Whether the answer goes out piece by piece."""
-        if way.last.node.op == "yield" or (way.sink or {}).get("kind") == "stream":
+        """Whether the answer goes out piece by piece: not what a generator gives once, or what was written whole."""
+        path = way.path
+        if (way.sink or {}).get("kind") == "stream":
             return True
-        calls = [ref for ref in way.path if ref.node.op == "call"]
-        return any((row := self.code.row("response", call)) is not None and row.get("stream") for call in calls)
+        given = [ref for ref in path if ref.node.op == "yield"]
+        calls = [ref for ref in path if ref.node.op == "call"]
+        once = given and not any(_is_repeated(ref) for ref in given)
+        if once or any(self.code.flow.is_buffer(call) for call in calls):
+            return False
+        rows = (self.code.row("response", call) for call in calls)
+        return way.last.node.op == "yield" or any(row is not None and row.get("stream") for row in rows)
+
+
+def _is_repeated(given: Ref) -> bool:
+    """Whether a `yield` stands in a loop, or gives on what another generator does."""
+    blocks = given.routine.function.blocks
+    if any(blocks[number].kind in ("for", "while") for number in given.routine.blocks[given.node.block]):
+        return True
+    return bool(given.node.inputs) and given.to(given.node.inputs[0]).node.op == "each"
 
 
 def exposures(facts: Facts) -> tuple[Exposure, ...]:

@@ -27,6 +27,8 @@ _COPIES: Final = frozenset({
     "reset_index", "head", "tail", "dropna", "drop", "sort_values", "astype", "merge", "join", "vars", "cast", "list",
     "sorted", "reversed", "next", "iter", "concat", "DataFrame",
 })  # fmt: skip
+# What writes objects for programs, such as a model with what was learned beside it.
+SAVERS: Final = frozenset({"joblib.dump", "pickle.dump", "dill.dump", "cloudpickle.dump", "torch.save"})
 _ADDS: Final = frozenset({"append", "add", "extend", "insert", "update", "appendleft", "put"})
 
 

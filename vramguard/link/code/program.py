@@ -298,7 +298,7 @@ class Program:
         return found
 
     def puts_in(self, module: CodeModule, name: str) -> list[Ref]:
-        """Every `name[key] = …` of a module, where the name is of its scope around."""
+        """Every `name[key] = …` of a module, where the name is of its scope around; of `.name` those of `self.name`."""
         if module.at.path not in self._puts:
             found = self._puts[module.at.path] = defaultdict(list)
             for number in range(len(module.functions)):
@@ -307,6 +307,8 @@ class Program:
                     target = routine.function.nodes[routine.function.nodes[put].inputs[0]]
                     if target.op == "name":
                         found[target.name].append(Ref(routine, put))
+                    elif target.op == "attr" and routine.function.nodes[target.inputs[0]].name in ("self", "cls"):
+                        found[f".{target.name}"].append(Ref(routine, put))
         return self._puts[module.at.path].get(name, [])
 
     def resolve(self, path: str, dotted: str) -> str | None:

@@ -70,8 +70,9 @@ def subjects_of(test: Ref, values: frozenset[int], *, whole: bool = False) -> It
         seen.add(number)
         if number in values and (whole or number != test.number):
             yield test.to(number)
-        else:
-            pending += nodes[number].inputs
+        else:  # what grows by a value and is none itself was handed the value: a session, a queue
+            node = nodes[number]
+            pending += node.inputs[:1] if node.op == "grown" else node.inputs
 
 
 def _is_part(code: Code, ref: Ref) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.meaning import RUNNERS
+from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Table, table
 from vramguard.source.graph import NONE
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
     from vramguard.link.code import Code
     from vramguard.link.code.flow import Edge, Reached
-    from vramguard.link.code.program import Ref
+    from vramguard.link.code.program import Routine
     from vramguard.link.code.roles import Row
 
 # transformers 5.23.0, generation/streamers.py; BaseStreamer and TextStreamer give nothing on, they print.
@@ -38,6 +39,26 @@ def streamed(code: Code, stops: Callable[[Edge], bool]) -> Iterator[tuple[Ref, R
                     row = _answers(code, call)
                     if row is not None:
                         yield call, row, reached
+    yield from _iterated(code, stops)
+
+
+def _iterated(code: Code, stops: Callable[[Edge], bool]) -> Iterator[tuple[Ref, Row, Reached]]:
+    """A function whose model's text goes nowhere, given to an object that one iterates: a callback fills its queue."""
+    for call, row in code.answers():
+        around = code.program.parent(call.routine)
+        if row["kind"] != "text" or not call.routine.number or call.routine.users.get(call.number):
+            continue
+        for number in around.all_of("def"):
+            if around.function.nodes[number].name == str(call.routine.number):
+                for edge in code.flow.forward(Ref(around, number)).edges:
+                    made = code.own_class(edge.user) if edge.user.node.op == "call" and edge.position > 0 else None
+                    if made is not None and _is_iterated(code, made):
+                        yield call, {**row, **_TEXT}, code.flow.forward(edge.user, stops, by_parts=True)
+
+
+def _is_iterated(code: Code, made: Routine) -> bool:
+    """Whether a class gives one thing after another."""
+    return any(method.function.name in ("__next__", "__anext__") for method in code.program.methods(made))
 
 
 def _answers(code: Code, call: Ref) -> Row | None:

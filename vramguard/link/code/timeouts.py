@@ -30,6 +30,7 @@ _ASKED: Final = ("http", "rpc", "ui", "bot")  # kinds of handlers at which someb
 _SERVERS: Final = ("bentoml", "litserve", "ls", "modal")  # end a request by themselves: 60, 30 and 300 seconds
 _ELSEWHERE: Final = ("text_generation.", "sglang.RuntimeEndpoint", "mii.client")  # clients among the engines
 _AWAY: Final = re.compile(r"client|endpoint|service|stub|session|api$|proxy|^self$|^super")
+_HANDED_ON: Final = 3  # functions to which a handler hands its work on
 _KINDS: Final = (None, "grpc")  # of rows of `fetch`
 
 
@@ -150,11 +151,24 @@ class Waits:
         return found
 
     def _serves(self, surface: Surface) -> bool:
-        """Whether somebody waits for a handler: a Lambda function is a step of any pipeline, unless it asks a model."""
+        """Whether somebody waits for a handler: a Lambda function is a step of any pipeline, unless it asks a model and
+        answers with something.
+        """
         if surface.framework != "lambda":
             return True
+        if not self._answers(surface.routine):
+            return False
         asking = {call.routine for call, _ in self.code.calls("output")}
         return not asking.isdisjoint(self.serving.reached(surface.routine))
+
+    def _answers(self, routine: Routine, deep: int = _HANDED_ON) -> bool:
+        """Whether a function gives something, itself or by what it hands the work to."""
+        given = [Ref(routine, node.inputs[0]) for node in routine.function.nodes if node.op == "return" and node.inputs]
+        for one in given:
+            own = self.code.meanings.routines(one) if one.node.op == "call" and deep else ()
+            if any(self._answers(inner, deep - 1) for inner in own) if own else one.node[:2] != ("const", "None"):
+                return True
+        return False
 
     def _pages(self) -> Iterator[Routine]:
         """Scripts of Streamlit, which run at every touch: modules that draw, or whose functions draw in others."""
@@ -234,7 +248,7 @@ class Waits:
             [
                 {
                     **row,
-                    "call": [one if one.endswith("**") else f"{one}().*" for one in row["call"]],
+                    "call": [one if row.get("exact") or one.endswith("**") else f"{one}().*" for one in row["call"]],
                 }
                 for row in rows
             ]
