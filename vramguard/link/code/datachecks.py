@@ -211,7 +211,7 @@ class DataChecks:
         return found
 
     def _validates_data(self, call: Ref) -> bool:
-        said = [tokens(routine.function.name) for routine in self.code.meanings.routines(call)]
+        said = (tokens(self.code.name(routine)) for routine in self.code.meanings.routines(call))
         return any(words & _VALIDATING and words & _DATA for words in said)
 
     def _library(self, call: Ref) -> DataValidation:

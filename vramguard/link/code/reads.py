@@ -114,7 +114,7 @@ class Reads:
     def _reads_data(self, call: Ref, row: Row) -> bool:
         at = place(call, row)
         said = words(self.code, call, at)
-        if row["kind"] == "folder" or row.get("documents") or any_of([*said, written(self.code, at)], _PUBLIC):
+        if row["kind"] == "folder" or row.get("documents") or any_of(said, _PUBLIC):
             return False
         if row["kind"] == "hub":
             return self._is_local(call, row)
