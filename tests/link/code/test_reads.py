@@ -54,12 +54,12 @@ rows = pd.DataFrame([{{'a': one.price, 'b': 1}} for one in Sale.query.order_by(S
 def test_rows_of_a_cursor_are_where_it_is_asked() -> None:
     text = f"""import sqlite3
 cursor = sqlite3.connect('s.db').cursor()
-cursor.execute('SELECT a, b FROM sales')
+cursor.execute('sales of the year')
 
 
 rows = cursor.fetchmany(9)
 {FIT}"""
-    assert found(text) == [(3, "cursor.fetchmany", "SELECT a, b FROM sales")]
+    assert found(text) == [(3, "cursor.fetchmany", "sales of the year")]
 
 
 @pytest.mark.parametrize(

@@ -210,7 +210,7 @@ def train(rows, scaler):
     model.fit(rows)
     {name}({given}, 'm.sav')
 """
-    assert len(leaky_trainers(facts({{"app.py": text}}))) == count
+    assert len(leaky_trainers(facts({"app.py": text}))) == count
 
 
 def test_a_model_of_keras_by_another_name() -> None:

@@ -60,9 +60,12 @@ class Reads:
         """Every read, with what is known of it."""
         found: dict[Ref, Row] = {}
         for call, row in self.code.calls("read"):
-            mine = self._reads_data(call, row)
-            called = [(call, row)] if mine else self.told(call, row) if row.get("weak") else []
-            found.update((one, how) for one, how in called if mine or self._reads_data(one, how))
+            told = self.told(call, row) if row.get("weak") else []
+            mine = self._reads_data(call, row, named=not told)
+            theirs = [] if mine else [(one, how) for one, how in told if self._reads_data(one, how)]
+            found.update(theirs)
+            if mine or (not theirs and self._reads_data(call, row)):
+                found[call] = row
         for call in self._by_name():
             found.setdefault(call, _SPARK)
         for call, row in self.code.calls("upload"):
@@ -111,9 +114,12 @@ class Reads:
 
     # ---- what is data
 
-    def _reads_data(self, call: Ref, row: Row) -> bool:
+    def _reads_data(self, call: Ref, row: Row, *, named: bool = True) -> bool:
+        """`named`: whether the name counts in which it is kept."""
         at = place(call, row)
         said = words(self.code, call, at)
+        if not named and call.number in call.routine.named:
+            said.pop()
         if row["kind"] == "folder" or row.get("documents") or any_of(said, _PUBLIC):
             return False
         if row["kind"] == "hub":
