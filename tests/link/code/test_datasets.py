@@ -8,7 +8,8 @@ import pytest
 from programs import facts
 
 from vramguard.link.code.datachecks import blind_validators
-from vramguard.link.code.datasets import data_sources, latest_data, own_outputs
+from vramguard.link.code.datasets import data_sources, own_outputs
+from vramguard.link.code.latest import latest_data
 from vramguard.link.code.scraping import web_data
 from vramguard.link.code.swallowing import swallowed_errors
 

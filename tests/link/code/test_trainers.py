@@ -191,3 +191,36 @@ def fit(model, optimizer, rows):
 def test_the_best_weights_are_put_back(test: str, restore: str, opened: int) -> None:
     loops = training_loops(facts({"app.py": BEST.format(test, restore)}))
     assert [save.guarded for loop in loops for save in loop.saves] == [not opened]
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "count"),
+    [("save_model", "model", 1), ("save_model", "scaler", 0), ("show", "model", 0), ("save_all", "model", 1)],
+)
+def test_a_function_that_saves_what_it_is_given(name: str, given: str, count: int) -> None:
+    text = f"""
+import pickle
+from tensorflow import keras
+
+def {name}(thing, path):
+    pickle.dump(thing, open(path, 'wb'))
+
+def train(rows, scaler):
+    model = keras.Sequential([keras.layers.Dense(1)])
+    model.fit(rows)
+    {name}({given}, 'm.sav')
+"""
+    assert len(leaky_trainers(facts({"app.py": text}))) == count
+
+
+def test_a_model_of_keras_by_another_name() -> None:
+    text = """
+import keras, pickle
+
+class Prices:
+    def __init__(self, rows):
+        self.rnn = keras.Sequential([keras.layers.LSTM(1)])
+        self.rnn.fit(rows)
+        pickle.dump(self.rnn, open('m.sav', 'wb'))
+"""
+    assert len(leaky_trainers(facts({"app.py": text}))) == 1

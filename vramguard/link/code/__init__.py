@@ -15,10 +15,10 @@ from vramguard.facts.values import UNREAD
 from vramguard.link.code.addresses import addressed
 from vramguard.link.code.flow import Flow
 from vramguard.link.code.guards import Guards
+from vramguard.link.code.handovers import handovers
 from vramguard.link.code.meaning import RUNNERS, Meanings, Own
 from vramguard.link.code.program import Program, Ref
 from vramguard.link.code.roles import Table, packages, silent, table
-from vramguard.link.code.surfaces import relays
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Code:
         self.facts = facts
         self.program = Program(facts, packages())
         self.meanings = Meanings(self.program)
-        self.flow = Flow(self.meanings, lambda: relays(self))
+        self.flow = Flow(self.meanings, lambda: handovers(self))
         self.guards = Guards(self.meanings)
         self._known_addresses: dict[tuple[str, Ref], Row | None] = {}
         self._by_kind: dict[str, list[tuple[Ref, Row]]] = {}

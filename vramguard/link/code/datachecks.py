@@ -62,6 +62,11 @@ _VALIDATING: Final = frozenset({"validate", "validation", "check", "checks", "ve
 _DATA: Final = frozenset(
     {"data", "dataset", "datasets", "rows", "records", "frame", "dataframe", "df", "schema", "samples"}
 )
+# What an answer of a server, or a report, is made of says nothing of rows.
+_TELLS: Final = frozenset({
+    "response", "responses", "metrics", "metric", "prediction", "predictions", "result", "results", "output", "report",
+    "status", "info", "settings", "config", "summary",
+})  # fmt: skip
 _ANSWERED: Final = ("raise", "exit", "return", "continue", "break")
 
 
@@ -180,7 +185,15 @@ class DataChecks:
 
     @cached_property
     def _libraries(self) -> dict[Ref, dict[str, object]]:
-        return {call: row for call, row in self.code.calls("datacheck") if not row.get("weak")}
+        """The calls of validators; not those that make a server's answer: `ModelMetrics(rows=len(rows))`."""
+        return {
+            call: row
+            for call, row in self.code.calls("datacheck")
+            if not row.get("weak") and not (self.code.own_class(call) is not None and self._tells(call))
+        }
+
+    def _tells(self, call: Ref) -> bool:
+        return bool(tokens(self.code.written(call).rpartition(".")[2]) & _TELLS)
 
     @cached_property
     def gates(self) -> dict[Routine, list[DataValidation]]:
@@ -198,7 +211,7 @@ class DataChecks:
         return found
 
     def _validates_data(self, call: Ref) -> bool:
-        said = [tokens(routine.function.name) for routine in self.code.meanings.routines(call)]
+        said = (tokens(self.code.name(routine)) for routine in self.code.meanings.routines(call))
         return any(words & _VALIDATING and words & _DATA for words in said)
 
     def _library(self, call: Ref) -> DataValidation:

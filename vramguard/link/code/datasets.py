@@ -11,10 +11,10 @@ from vramguard.facts.datasets import DataSource, OwnOutputs
 from vramguard.facts.outputs import Step
 from vramguard.link.code import program
 from vramguard.link.code.datachecks import data_checks
-from vramguard.link.code.learning import Learning
+from vramguard.link.code.learning import End, Learning
 from vramguard.link.code.places import UNKNOWN, any_of, origins, place, same, tail, words, written
-from vramguard.link.code.roles import rows
-from vramguard.link.code.words import text, texts, tokens, values
+from vramguard.link.code.reads import Reads
+from vramguard.link.code.words import text, texts, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,39 +23,18 @@ if TYPE_CHECKING:
     from vramguard.facts.datasets import DataValidation
     from vramguard.link.code import Code
     from vramguard.link.code.flow import Reached
-    from vramguard.link.code.learning import End
     from vramguard.link.code.program import Ref, Routine
     from vramguard.link.code.roles import Row
 
-_MOST: Final = 250  # reads that are followed
 _STAGES: Final = 3  # programs between a file and what is learned from
 _STEPS: Final = 6
-_DATA: Final = re.compile(
-    r"\.(csv|tsv|jsonl?|parquet|arrow|feather|xlsx?|txt|ndjson|data)\b|(^|[^a-z])(data|dataset|train|training|corpus|samples|records|reviews)s?([^a-z]|$)",
-    re.IGNORECASE,
-)
-_NO_DATA: Final = re.compile(
-    r"config|settings|hparam|vocab|token|params|\.ya?ml\b|cache|state|meta|stats|mapping|label2id|id2label|labels?\.json|classes|schema|secret"
-    r"|credential|manifest|version|index|results?|metrics|checkpoint|ckpt|model|weights|scaler|encoder|word2id|stop_?words|prompt|template|api_?key",
-    re.IGNORECASE,
-)
-# Data that everybody trains on, kept as a file.
-_PUBLIC: Final = re.compile(
-    r"(^|[^a-z])(iris|titanic|[a-z]*mnist\w*|cifar\w*|boston|california_?housing|wine(quality)?|winequality\w*|diabetes|breast_?cancer|penguins|movielens"
-    r"|ml-\w+|imdb\w*|squad\w*|snli|glue|wikitext\w*|shakespeare|ames|adult|census|tinyshakespeare|coco|imagenet|tiny_?stories|alpaca(_data)?|openwebtext)"
-    r"([^a-z]|$)|openml\.org|archive\.ics\.uci\.edu|seaborn-data",
-    re.IGNORECASE,
-)
-_LATEST: Final = re.compile(r"(^|[/_\-.:=])latest([/\-.:]|$)", re.IGNORECASE)
 _MINE: Final = re.compile(r"oof|stack|pseudo|meta|level", re.IGNORECASE)
 _REVIEWED: Final = frozenset({
     "label", "labels", "labeled", "labelled", "human", "reviewed", "review", "approved", "verified", "annotated",
     "gold", "corrected", "feedback",
 })  # fmt: skip
 _CACHE: Final = re.compile(r"cache|preprocessed|processed", re.IGNORECASE)
-_SPARK: Final = {"kind": "file", "of": ["path", 0]}
 _WATCHES: Final = frozenset({"monitor", "monitoring", "monitors", "drift"})
-_LOADS: Final = frozenset({"load", "read", "get", "fetch", "dataset", "data"})
 
 
 class Sources:
@@ -65,78 +44,38 @@ class Sources:
         self.code = code
         self.checks = data_checks(facts)
         self.learning = Learning(code)
-        self._local = {word for row in rows().get("read", ()) for word in row.get("local", ()) if "folder" not in word}
-        self._public = {word for row in rows().get("public", ()) for word in row.get("names", ())}
-
-    # ---- reads
-
-    @cached_property
-    def reads(self) -> list[tuple[Ref, Row]]:
-        """The calls that read data, those by which other things are read as well only where a word says data."""
-        if not self.learning.fits:
-            return []
-        found = [(call, row) for call, row in self.code.calls("read") if self._reads_data(call, row)]
-        known = {call for call, _ in found}
-        found += [(call, _SPARK) for call in self._by_name() if call not in known]
-        return found[:_MOST]
-
-    def _by_name(self) -> Iterator[Ref]:
-        """`spark.read.format(…).option(…).load()`, whose way is too long to have a meaning."""
-        judged = frozenset(self.code.routines)
-        for name in ("load", "csv", "parquet", "table"):
-            for call in self.code.program.calls.get(name, ()):
-                if (
-                    call.routine in judged
-                    and ".read." in f".{self.code.written(call)}"
-                    and "spark" in self.code.written(call)
-                ):
-                    yield call
-
-    def _reads_data(self, call: Ref, row: Row) -> bool:
-        at = place(call, row)
-        said = words(self.code, call, at)
-        if row["kind"] == "folder" or row.get("documents") or any_of(said, _PUBLIC):
-            return False
-        if row["kind"] == "hub":
-            return self._is_local(call, row)
-        last = self.code.written(call).rpartition(".")[2]
-        if last == "fromfile" or (last == "open" and row.get("weak")) or last in ("Path", "parse"):
-            return False
-        if not row.get("weak") or last in ("DictReader", "reader"):
-            return True
-        return any_of(said, _DATA) and not any_of(said, _NO_DATA)
-
-    def _is_local(self, call: Ref, row: Row) -> bool:
-        """`load_dataset("csv", data_files=…)`: a file, not a repository of the hub."""
-        at = self.code.argument(call, "path", 0)
-        name = {text(one.node) for one in values(self.code, at)} if at is not None else set()
-        if name & self._public:
-            return False
-        files = [found for word in row.get("files", ()) if (found := self.code.argument(call, word)) is not None]
-        said = [text(one.node) for found in files for one in values(self.code, found)]
-        if any("huggingface.co" in one or one.startswith("hf://") for one in said):
-            return False
-        return bool(
-            (name & self._local and files)
-            or any(
-                one.endswith((".csv", ".json", ".jsonl", ".parquet")) or one.startswith(("./", "../", "/"))
-                for one in name
-            )
-        )
+        self._reading = Reads(code)
+        self.reads = self._reading.find() if self.learning.fits else []
 
     # ---- what trains
 
     def find(self) -> Iterator[DataSource]:
         """Every function that reads what is learned from, at its first such read."""
         found: dict[Routine, list[tuple[bool, DataSource]]] = {}
-        for call, row in self.reads:
-            first = None if self._is_own_file(call, row) else self.learning.first(call)
+        for call, row in (one for read in self.reads for one in self._asked(*read)):
+            first = None if self._is_own_file(call, row) else self.first(call, row)
             if first is None:
                 continue
             kept = any_of(words(self.code, call, place(call, row)), _CACHE)
-            found.setdefault(call.routine, []).append((kept, self._source(call, row, *first)))
+            found.setdefault(call.routine, []).append((kept, self.source(call, row, *first)))
         for sources in found.values():
             yield self._merged(sources)
+
+    def _asked(self, call: Ref, row: Row) -> list[tuple[Ref, Row]]:
+        """A read, or where a function asks a database whatever it is told those of its calls that train, if others do
+        not.
+        """
+        told = self._reading.told(call, row) if row["kind"] == "table" else []
+        train = [one for one in told if self.learning.first(one[0]) is not None]
+        return train if 0 < len(train) < len(told) else [(call, row)]
+
+    def first(self, call: Ref, row: Row) -> tuple[Reached, End] | None:
+        """What first learns from a read; of what is handed to somebody who trains that itself, or the job beside it."""
+        found = self.learning.first(call)
+        if found is None and row.get("upload"):
+            jobs = (fit for fit, kind in self.learning.fits.items() if kind == "job" and fit.routine is call.routine)
+            return self.learning.follow(call), End(next(jobs, call), call)
+        return found
 
     def _is_own_file(self, call: Ref, row: Row) -> bool:
         """Whether a function reads back what it has just written: what it wrote came from elsewhere."""
@@ -156,17 +95,16 @@ class Sources:
         _, first = min(opened, key=lambda one: (one[0], one[1].at))
         return replace(first, more=len(opened) - 1)
 
-    def _source(self, call: Ref, row: Row, reached: Reached, end: End) -> DataSource:
-        at = place(call, row)
-        path = written(self.code, at)
+    def source(self, call: Ref, row: Row, reached: Reached, end: End) -> DataSource:
+        asked = self._executed(call)
+        path = written(self.code, place(call, row) if asked is None else self.code.argument(asked, "query", 0))
         way = [*reached.path(end.value), end.call]
         validations = dict.fromkeys([*self.checks.on(reached, way), *self._elsewhere(call, path)])
-        latest = next((one for one in words(self.code, call, at) if "/" in one and _LATEST.search(one)), "")
         name = self.code.name(call.routine)
         trains = self.code.written(end.call)
         steps = self._steps(call, reached, end)
         return DataSource(
-            call.at,
+            call.at if asked is None else asked.at,
             self.code.written(call),
             path.replace(UNKNOWN, "…"),
             name,
@@ -174,8 +112,16 @@ class Sources:
             steps,
             tuple(validations),
             self.learning.saved(end.call),
-            latest=latest,
         )
+
+    def _executed(self, call: Ref) -> Ref | None:
+        """`cursor.execute(query)`, of which a cursor then gives the rows."""
+        if not self.code.written(call).rpartition(".")[2].startswith("fetch"):
+            return None
+        nodes = call.routine.function.nodes
+        before = (number for number in call.routine.all_of("call") if number < call.number)
+        asks = [number for number in before if nodes[nodes[number].inputs[0]].name.rpartition(".")[2] == "execute"]
+        return call.to(asks[-1]) if asks else None
 
     def _steps(self, call: Ref, reached: Reached, end: End) -> tuple[Step, ...]:
         steps = [Step(call.at, f"`{self.code.written(call)}(…)` reads it")]
@@ -334,38 +280,6 @@ class Sources:
         keys = [text(nodes[node.inputs[1]]) for node in nodes if node.op == "item" and node.inputs[1] >= 0]
         return any(tokens(key) & _REVIEWED for key in keys)
 
-    # ---- loaders that nobody in sight calls
-
-    def left_open(self, reached: Reached) -> bool:
-        """Whether data leaves by the answer of a loader that nothing of the repository calls: who does, trains."""
-        for edge in reached.edges:
-            routine = edge.user.routine
-            if (
-                edge.user.node.op == "return"
-                and not self.code.meanings.callers(routine)
-                and tokens(routine.function.name) & _LOADS
-            ):
-                return True
-        return False
-
-    def latest(self) -> Iterator[DataSource]:
-        """Reads of what changes under its name, that train or that a loader gives away."""
-        for call, row in self.code.calls("read"):
-            if row.get("weak") or row["kind"] == "table":
-                continue
-            at = place(call, row)
-            said = next(
-                (one for one in words(self.code, call, at) if _LATEST.search(one) and not one.isidentifier()), ""
-            )
-            first = self.learning.first(call) if said else None
-            if first is not None:
-                yield self._source(call, row, *first)
-            elif said and self.left_open(self.code.flow.forward(call)):
-                name = self.code.name(call.routine)
-                yield DataSource(
-                    call.at, self.code.written(call), said, name, "", (Step(call.at, "read here"),), latest=said
-                )
-
 
 def _watches(check: DataValidation) -> bool:
     """Whether a check stands where what a model gets, and answers, is monitored."""
@@ -380,11 +294,6 @@ def sources(facts: Facts) -> Sources:
 def data_sources(facts: Facts) -> tuple[DataSource, ...]:
     """What a repository's training reads."""
     return facts.once("data that trains", lambda facts: tuple(sources(facts).find()))
-
-
-def latest_data(facts: Facts) -> tuple[DataSource, ...]:
-    """What it reads by a name that does not stay the same."""
-    return facts.once("latest data", lambda facts: tuple(sources(facts).latest()))
 
 
 def own_outputs(facts: Facts) -> tuple[OwnOutputs, ...]:

@@ -11,14 +11,15 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.link.code.meaning import RUNNERS, Own
-from vramguard.link.code.parts import SAVERS, after
+from vramguard.link.code.parts import SAVERS, after, placed
 from vramguard.link.code.program import Ref
 from vramguard.link.code.reached import Edge, Reached, State
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
+    from vramguard.link.code.handovers import Handovers
     from vramguard.link.code.meaning import Meanings
     from vramguard.link.code.program import Routine
     from vramguard.source.graph import Node
@@ -81,20 +82,25 @@ class _Move(NamedTuple):
 class Flow:
     """Follows values through a program."""
 
-    def __init__(self, meanings: Meanings, relays: Callable[[], Mapping[Routine, Routine]] = dict) -> None:
-        """`relays`: which function's answer a server hands to which other one."""
+    def __init__(self, meanings: Meanings, handovers: Callable[[], Handovers]) -> None:
+        """`handovers`: what comes from function to function by other hands than a call's."""
         self.meanings = meanings
         self.program = meanings.program
-        self._find_relays = relays
+        self._find_handovers = handovers
         self._known: dict[Ref, tuple[tuple[Edge, tuple[_Move, ...]], ...]] = {}
         self._called_by: dict[Routine, tuple[Ref, ...]] = {}
         self._walked = 0
 
     def forward(
-        self, source: Ref, stops: Callable[[Edge], bool] = lambda _: False, *, by_parts: bool = False
+        self,
+        source: Ref,
+        stops: Callable[[Edge], bool] = lambda _: False,
+        *,
+        by_parts: bool = False,
+        by_places: bool = False,
     ) -> Reached:
         """Everywhere that a value goes. `stops`: where it goes no further, such as a validator's argument. `by_parts`:
-        of an object that holds it, only what it is kept under.
+        of an object that holds it, only what it is kept under; `by_places`: the same of tuples alone.
         """
         reached = Reached(source)
         first = State(source, ())
@@ -110,6 +116,7 @@ class Flow:
                     reached.edges.append(edge)
                     stopped[edge] = stops(edge)
                 part = after(edge, state.part, self._fields, self._has_fields) if by_parts else ""
+                part = placed(edge, state.part) if by_places else part
                 if stopped[edge] or part is None:
                     continue
                 for new in self._after(moves, edge.user, state, part):
@@ -136,10 +143,7 @@ class Flow:
                 yield State(calls[-1], calls[:-1], part)
             else:
                 yield from (State(call, (), part) for call in self._callers(user.routine))
-                then = self._relays.get(user.routine)
-                names = [] if then is None else [one for one in _positional(then) if one not in ("self", "cls")]
-                if then is not None and names:
-                    yield State(_parameter(then, names[0]), (), part)
+                yield from (State(then, (), part) for then in self._handovers.answers.get(user.routine, ()))
 
     def _written(self, buffer: Ref, calls: tuple[Ref, ...]) -> Iterator[State]:
         """A buffer that was written into, in the function that made it: a parameter is what the callers handed over."""
@@ -191,8 +195,8 @@ class Flow:
         return bool(owners) and not any(list(self.meanings.run(Own("class", one))) for one in owners)
 
     @cached_property
-    def _relays(self) -> Mapping[Routine, Routine]:
-        return self._find_relays()
+    def _handovers(self) -> Handovers:
+        return self._find_handovers()
 
     def _steps(self, ref: Ref) -> tuple[tuple[Edge, tuple[_Move, ...]], ...]:
         """The uses of what stands at a place, and where each leads, whoever called."""
@@ -259,6 +263,7 @@ class Flow:
             if last not in SPENT:
                 yield _Move(user, "same")
             return
+        yield from (_Move(one, "anew") for one in self._handovers.given.get(user, {}).get(edge.position, ()))
         if own:
             yield from self._entered(edge, own)
         elif last in RUNNERS:

@@ -25,13 +25,16 @@ _ASIDE: Final = frozenset({
     "compute_metrics", "data_collator", "params", "eval_examples", "train_config", "hparams", "peft_config",
     "evaluator", "dataset_name", "num_labels", "id2label", "label2id", "vocab_size", "num_classes", "n_classes",
     "input_size", "input_dim", "output_dim", "eval_data", "test_data", "validation_set", "ref_model",
+    "batch_size", "per_device_train_batch_size", "epochs", "n_epochs", "num_epochs", "steps_per_epoch", "learning_rate",
+    "lr", "initial_epoch", "target_size", "image_size", "max_length", "max_steps", "class_weight", "random_state",
+    "seed",
 })  # fmt: skip
 _ASKS: Final = frozenset({
     "predict", "predict_proba", "evaluate", "score", "decision_function", "generate", "transform_one",
 })  # fmt: skip
 # What only prepares data is fitted, but is no model.
 _PREPARES: Final = re.compile(
-    r"^feature_engine\.|^sklearn\.(preprocessing|impute|feature_extraction|compose|decomposition|feature_selection|random_projection|manifold)\b"
+    r"^feature_engine\.|^sklearn\.(preprocessing|impute|feature_extraction|compose(?!\.TransformedTarget)|decomposition|feature_selection|random_projection|manifold)\b"
     r"|\b(Scaler|LabelEncoder|OneHotEncoder|OrdinalEncoder|Imputer|Vectorizer|Tokenizer|Binarizer|ColumnTransformer|PCA|StringIndexer"
     r"|VectorAssembler|Discretizer|Winsorizer|SMOTE)\w*\(\)"
 )
@@ -125,7 +128,7 @@ class Learning:
 
     def follow(self, source: Ref) -> Reached:
         """Everywhere that data goes, not further than a model's answer."""
-        return self.code.flow.forward(source, self._stops)
+        return self.code.flow.forward(source, self._stops, by_places=True)
 
     def _stops(self, edge: Edge) -> bool:
         node = edge.user.node
@@ -134,10 +137,19 @@ class Learning:
         if node.op == "call" and edge.position > 0:
             last = edge.user.to(node.inputs[0]).node.name.rpartition(".")[2]
             return node.keywords[edge.position - 1] in _ASIDE or last in _ASKS or edge.user in self.fits
+        if node.op == "store":
+            return self._is_of_layer(edge.user)
         if node.op == "table" and edge.position % 2:
             key = node.inputs[edge.position - 1]
             return key != NONE and text(edge.user.to(key).node) in _ASIDE
         return False
+
+    def _is_of_layer(self, store: Ref) -> bool:
+        """Whether a layer keeps something of what it is called with: what it answers later is of other data."""
+        owner = self.code.program.owner(store.routine)
+        if owner is None or store.routine.function.name == "__init__":
+            return False
+        return any(base.startswith("torch.nn.") for base in self.code.meanings.bases(owner))
 
     def ends(self, reached: Reached) -> Iterator[End]:
         """The calls that learn from what was reached."""
@@ -177,6 +189,8 @@ class Learning:
 
     def saved(self, end: Ref) -> str:
         """The call that writes what a call has trained, in its function or in one that leads to it; empty for none."""
+        if self.fits.get(end) == "job":
+            return self.code.written(end)  # who runs it keeps it
         if self.fits.get(end) == "network" and any("Trainer()" in path for path in self.code.meanings.called(end)):
             return self.code.written(end)
         level, seen = [end.routine], {end.routine}

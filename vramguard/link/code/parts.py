@@ -1,6 +1,7 @@
 """Under which attribute or key of an object a value is kept, so that what is read beside it is not taken for it.
 
-A part is empty (the value itself, or nobody knows), `.name` of an attribute or `[name]` of a key.
+A part is empty (the value itself, or nobody knows), `.name` of an attribute, `[name]` of a key, `#1` of a place in a
+tuple.
 """
 
 from __future__ import annotations
@@ -47,6 +48,16 @@ def after(edge: Edge, part: str, fields: Container[str], has_fields: Callable[[R
     if find is not None:
         return find(edge, part)
     return part if node.op in _KEEPS or (node.op == "binary" and node.name in ("|", "+")) else ""
+
+
+def placed(edge: Edge, part: str) -> str | None:
+    """The same of places in tuples alone: `return rows, size` and `rows, size = read()`."""
+    node = edge.user.node
+    if node.op == "items":
+        return f"#{edge.position}" if node.name == "tuple" and not part else ""
+    if node.op == "part":
+        return None if part and node.name.isdigit() and part != f"#{node.name}" else ""
+    return part if node.op in ("return", "join", "if", "param") else ""
 
 
 def _attribute(user: Ref, part: str, fields: Container[str]) -> str | None:

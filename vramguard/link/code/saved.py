@@ -43,6 +43,7 @@ _MODULES: Final = (
     *("torch.nn.", "keras.", "tensorflow.keras.", "flax.", "transformers.", "equinox.Module", "haiku.", "mlx.nn."),
     *("paddle.nn.", "pytorch_lightning.", "lightning.", "diffusers.", "peft.", "sentence_transformers.", "timm."),
 )
+_KERAS: Final = re.compile(r"(tensorflow\.|tf_)?keras\.(models\.)?(Model|Sequential)\(\)")
 # By these names other things are saved as well: what is saved has to show.
 _ANY: Final = word_set(
     "save dump dumps savez savez_compressed save_file async_save to_pickle save_safetensors to_bytes"
@@ -169,6 +170,8 @@ class Saved:
             if isinstance(one, str):
                 if one.startswith("torch.nn.") and one.endswith("()") and one.count("()") == 1:
                     return not one.endswith("Loss()")
+                if _KERAS.fullmatch(one):
+                    return True
             elif one.kind == "instance" and one.routine is not None and self._is_module(one.routine):
                 return True
         return False

@@ -12,6 +12,7 @@ from vramguard.facts.datasets import SwallowedError
 from vramguard.facts.outputs import Step
 from vramguard.link.code import program
 from vramguard.link.code.datasets import sources
+from vramguard.link.code.latest import left_open
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import rows
 from vramguard.link.code.scraping import Scraping
@@ -177,7 +178,7 @@ class Swallowing:
                 not of_text
                 and start == source
                 and source.node.op == "call"
-                and self.data.left_open(reached)
+                and left_open(self.data, reached)
                 and self.code.row("read", source) is not None
             ):
                 return (Step(source.at, "the loader gives away what is left"),)

@@ -15,6 +15,7 @@ from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table
 from vramguard.link.code.saved import Saved
+from vramguard.link.code.words import tokens
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _STOPS: Final = ("should_training_stop", "should_stop", "stop_training", "should_save")
 _ABSENT: Final = None
+_DEEP: Final = 2  # functions between a fit and a save
+_SAVING: Final = frozenset({"save", "saves", "store", "dump", "export", "persist", "write", "pickle"})
 
 
 @dataclass(frozen=True)
@@ -171,10 +174,23 @@ class Trainers:
             first = min(one.number for one in places if one.routine is routine)
             for number in routine.all_of("call"):
                 call = Ref(routine, number)
-                row = self.code.row("save", call) if number > first else None
-                if row is not None and self.saved.may_be(call, row) and self.saved.are_weights(call, ()):
+                if number > first and self._writes(call, ()):
                     written = self.finite.text(call.to(call.node.inputs[0]), 1)
                     yield Step(call.at, f"`{written}` writes the weights")
+
+    def _writes(self, call: Ref, frames: tuple[Ref, ...]) -> bool:
+        """Whether a call writes weights, or is of a function of the repository that writes those it is given."""
+        row = self.code.row("save", call)
+        if row is not None:
+            return self.saved.may_be(call, row) and self.saved.are_weights(call, frames)
+        name = call.to(call.node.inputs[0]).node.name.rpartition(".")[2]
+        if len(frames) >= _DEEP or not tokens(name) & _SAVING:
+            return False
+        return any(
+            self._writes(Ref(routine, number), (*frames, call))
+            for routine in self.code.meanings.routines(call)
+            for number in routine.all_of("call")
+        )
 
     def _arguments(self, it: _Set) -> tuple[list[Ref], str]:
         """The calls that make a trainer's arguments; what is not known of them."""
