@@ -186,7 +186,7 @@ class Swallowing:
     def _kept(self, reached: Reached, source: Ref | None = None) -> Ref | None:
         """Where data is kept: what came over the network in a table or a file as well."""
         for edge in reached.edges:
-            if source is not None and source in self._fetches and self.scraping.sink(edge, source):
+            if source is not None and source in self._fetches and self.scraping.keeping.sink(edge, source):
                 return edge.user
             row = self._datasets.get(edge.user)
             keeps = row is not None and row["kind"] in ("vectors", "training") and edge.position > 0
