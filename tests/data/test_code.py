@@ -70,6 +70,7 @@ KEYS: Final[dict[str, set[str]]] = {
     "commit": {"words"},
     "read": {"of", "files", "local", "documents"},
     "public": {"names"},
+    "remote": set(),
     "swallow": {"keyword", "is", "counted_by", "default_for"},
     "dataset": {"of"},
     "datacheck": {"decorator", "raises", "answers", "covers", "named"},

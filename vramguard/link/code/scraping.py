@@ -83,6 +83,13 @@ class Scraping:
             elif last in _GETS and self._is_get(call, last) and not self._raises_by_itself(call, row):
                 yield call, row, call
 
+    def asked(self) -> Iterator[Ref]:
+        """Every other request whose answer may be data: with a body, or of what raises by itself, and by libraries."""
+        for call, row in self.code.calls("fetch"):
+            if row.get("kind") is None and not self._is_model(call):
+                yield call
+        yield from (call for call, _ in self.code.calls("remote"))
+
     def _is_get(self, call: Ref, last: str) -> bool:
         if last not in ("request", "send", "stream"):
             return True
