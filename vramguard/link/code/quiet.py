@@ -47,6 +47,7 @@ _EMPTY: Final = ("items", "table")
 _STREAMS: Final = frozenset({"stream", "chunk", "sse", "ws", "websocket", "event"})
 _AGAIN: Final = frozenset({"attempt", "attempts", "retry", "retries", "tries", "trial"})
 _LINES: Final = ("readline", "next", "__next__", "readlines")
+_MADE: Final = ("binary", "call")
 _FEW: Final = 12  # callers that are asked
 
 
@@ -266,7 +267,7 @@ def _moves_on(routine: Routine, loop: int, attempt: int, number: int) -> bool:
     asked = [one for one in within(Ref(routine, block.test)) if one.node.op == "join"]
     if any(tokens(name) & _AGAIN for one in asked for name in _names(routine, one.number)):
         return False
-    made = [routine.blocks[nodes[n].block] for one in asked for n in one.node.inputs]
+    made = [routine.blocks[one.node.block] for join in asked for one in within(join) if one.node.op in _MADE]
     return any(loop in blocks and attempt not in blocks and number not in blocks for blocks in made)
 
 

@@ -35,6 +35,7 @@ _STARTS: Final = 4  # reads of a `try` that are followed
 _INNER: Final = 6  # requests of the functions that it calls
 _COLLECTS: Final = frozenset({"append", "add", "update", "inc", "increment", "put", "insert", "setdefault"})
 _COUNTS: Final = frozenset({"isna", "isnull", "notna", "isnan", "count"})
+_FILLS: Final = frozenset({"fillna", "dropna", "interpolate", "ffill", "bfill"})
 _PREPARING: Final = frozenset({
     "dataset", "datasets", "train", "training", "etl", "features", "feature", "ingest", "ingestion", "corpus",
     "finetune", "preprocess", "preprocessing", "preprocessor", "prepare", "preparation",
@@ -116,15 +117,16 @@ class Swallowing:
             return next(iter(sorted(self.code.meanings.paths(one))), None)
         return None
 
-    def _is_counted(self, call: Ref, row: Row) -> bool:
-        """Whether the function asks afterwards how much is missing."""
-        if not row.get("counted_by"):
-            return False
-        function = call.routine.function
-        return any(
-            node.op == "attr" and node.name in _COUNTS and number > call.number
-            for number, node in enumerate(function.nodes)
-        )
+    @staticmethod
+    def _is_counted(call: Ref, row: Row) -> bool:
+        """Whether the function asks afterwards how much is missing: once it is filled or dropped, nothing is."""
+        nodes = call.routine.function.nodes
+        for number in call.routine.all_of("attr") if row.get("counted_by") else ():
+            if number > call.number and nodes[number].name in _COUNTS:
+                return True
+            if number > call.number and nodes[number].name in _FILLS:
+                return False
+        return False
 
     def _used(self, source: Ref, *, of_text: bool = False) -> tuple[Step, ...] | None:
         """How what is left is learned from, or kept as data; None where it is neither. Of a text that only misses
