@@ -615,3 +615,17 @@ def dated(rows):
     return pd.to_datetime(rows["day"], errors="coerce")
 """
     assert len(swallowed_errors(program(f"{dated}{text}\n{TRAINS}"))) == count
+
+
+@pytest.mark.parametrize(
+    ("fresh", "stale", "count"),
+    [
+        ("read_sql('SELECT * FROM sales', url)", "pd.read_csv('sales.csv')", 1),
+        ("read_csv('sales.csv')", "pd.read_csv('old.csv')", 0),
+        ("read_sql('SELECT * FROM sales', url)", "pd.read_sql('SELECT * FROM sales', other)", 0),
+        ("read_sql('SELECT * FROM sales', url)", "exit()", 0),
+    ],
+)
+def test_a_file_that_lies_about_in_place_of_the_data_base(fresh: str, stale: str, count: int) -> None:
+    text = f"try:\n    rows = pd.{fresh}\nexcept Exception as error:\n    print(error)\n    rows = {stale}\n{FIT}"
+    assert len(swallowed_errors(program(text))) == count

@@ -110,6 +110,27 @@ class Loaders:
             found.setdefault(one.routine, []).append(one)
         return found
 
+    def kinds(self, call: Ref) -> frozenset[str]:
+        """What a call reads, itself or by functions of the repository: file, table, hub, folder; page."""
+        found = {self._row_kind(call)} if self._row_kind(call) else set[str]()
+        for one in self.code.meanings.routines(call):
+            for inner in self.code.reaches(one, _DEEP):
+                found |= self._kinds.get(inner, frozenset())
+        return frozenset(found)
+
+    def _row_kind(self, call: Ref) -> str:
+        row = self.code.row("read", call)
+        known = row is not None and not row.get("weak")
+        return "page" if call in self.fetches else row["kind"] if row is not None and known else ""
+
+    @cached_property
+    def _kinds(self) -> Mapping[Routine, set[str]]:
+        found: dict[Routine, set[str]] = {one: {"page"} for one in self.fetchers}
+        for call, row in self.code.calls("read"):
+            if not row.get("weak"):
+                found.setdefault(call.routine, set()).add(row["kind"])
+        return found
+
     @cached_property
     def _readers(self) -> set[Routine]:
         return {call.routine for call, row in self.code.calls("read") if not row.get("weak")}

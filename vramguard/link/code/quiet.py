@@ -94,6 +94,19 @@ class Quiet:
                 if how:
                     yield Handler(routine, attempt, number, f"except: {how}")
 
+    def instead(self, routine: Routine) -> Iterator[tuple[Handler, Ref, Ref]]:
+        """Handlers that get something else under the same name, with what the `try` calls for it and what they do."""
+        nodes, own = routine.function.nodes, routine.blocks
+        for attempt, number in handlers(routine):
+            if routine.function.blocks[number].leaves or not self._is_unforeseen(routine, number):
+                continue
+            for held in routine.function.names.values():
+                calls = [Ref(routine, n) for n in held if nodes[n].op == "call"]
+                before = next((one for one in calls if attempt in own[one.node.block]), None)
+                after = next((one for one in calls if number in own[one.node.block]), None)
+                if before is not None and after is not None and not self.accounts(routine):
+                    yield Handler(routine, attempt, number, "except: another source"), before, after
+
     def _goes_on(self, routine: Routine, attempt: int, number: int, leaves: str) -> str:
         """How a handler goes on that only says something; empty where nothing is lost by it."""
         loops = self._loops(routine, number)
@@ -261,7 +274,7 @@ def _tries_again(routine: Routine, loop: int) -> bool:
 
 def _moves_on(routine: Routine, loop: int, attempt: int, number: int) -> bool:
     """`while day < end: try: … except: …; day += 1`"""
-    nodes, block = routine.function.nodes, routine.function.blocks[loop]
+    block = routine.function.blocks[loop]
     if block.kind != "while" or block.test == NONE:
         return False
     asked = [one for one in within(Ref(routine, block.test)) if one.node.op == "join"]

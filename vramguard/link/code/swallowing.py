@@ -61,7 +61,7 @@ class Swallowing:
     def find(self) -> Iterator[SwallowedError]:
         """Every option and every handler that makes rows vanish, one for each place."""
         seen = set[tuple[str, int]]()
-        for one in (*self._options(), *self._handlers(), *self._substitutes()):
+        for one in (*self._options(), *self._handlers(), *self._elsewhere(), *self._substitutes()):
             key = one.at.path, one.at.line
             if key not in seen:
                 seen.add(key)
@@ -249,6 +249,17 @@ class Swallowing:
         return {call.routine for call in self.learning.fits}
 
     # ---- another in its place
+
+    def _elsewhere(self) -> Iterator[SwallowedError]:
+        """A file that lies about, where the data base or the service fails that training asks."""
+        for routine in self.code.routines if self.learning.fits else ():
+            for one, before, after in self.quiet.instead(routine):
+                asked = self.loaders.kinds(before)
+                if not asked & {"table", "page"} or asked & {"file"} or self.loaders.kinds(after) != {"file"}:
+                    continue
+                steps = self._used(after)
+                if steps is not None:
+                    yield SwallowedError(one.at, one.how, "what could not be read", self.code.name(routine), steps)
 
     def _substitutes(self) -> Iterator[SwallowedError]:
         """`__getitem__` of a data set that gives a blank, or a neighbour, for what could not be read."""
