@@ -629,3 +629,18 @@ def dated(rows):
 def test_a_file_that_lies_about_in_place_of_the_data_base(fresh: str, stale: str, count: int) -> None:
     text = f"try:\n    rows = pd.{fresh}\nexcept Exception as error:\n    print(error)\n    rows = {stale}\n{FIT}"
     assert len(swallowed_errors(program(text))) == count
+
+
+@pytest.mark.parametrize(("name", "count"), [("load_rows", 1), ("get_reports", 0), ("get_data_history", 0)])
+def test_a_loader_that_nobody_calls_is_one_by_its_name(name: str, count: int) -> None:
+    text = f"""
+def {name}(paths):
+    found = []
+    for path in paths:
+        try:
+            found.append(json.load(open(path)))
+        except ValueError:
+            pass
+    return found
+"""
+    assert len(swallowed_errors(program(text + TRAINS))) == count

@@ -128,9 +128,9 @@ class Swallowing:
                 return False
         return False
 
-    def _used(self, source: Ref, *, of_text: bool = False) -> tuple[Step, ...] | None:
+    def _used(self, source: Ref, *, of_text: bool = False, given: bool = True) -> tuple[Step, ...] | None:
         """How what is left is learned from, or kept as data; None where it is neither. Of a text that only misses
-        letters (`of_text`) no more is asked than whether it trains.
+        letters (`of_text`) no more is asked than whether it trains. `given`: a loader that nobody calls counts too.
         """
         for start in self.learning.sources(source):
             reached = self.learning.follow(start)
@@ -140,7 +140,7 @@ class Swallowing:
             step = None if of_text else self._stays(reached, start)
             if step is not None:
                 return (step,)
-            if not of_text and start == source and self._given_away(reached, source):
+            if given and not of_text and start == source and self._given_away(reached, source):
                 return (Step(source.at, "the loader gives away what is left"),)
         return None
 
@@ -197,7 +197,9 @@ class Swallowing:
         if not reads and not (one.blank is not None and loads):
             return None
         starts = [one.blank] if one.blank is not None else reads
-        steps = next((steps for start in starts[:_STARTS] if (steps := self._used(start)) is not None), None)
+        given = one.names_rows and not tokens(one.routine.function.name) & _ABOUT
+        found = (self._used(start, given=given) for start in starts[:_STARTS])
+        steps = next((used for used in found if used is not None), None)
         if steps is None and one.blank is None:
             steps = self._kept_by(reads)
         return steps or self._by_name(one, reads, loads=loads)
