@@ -71,6 +71,7 @@ KEYS: Final[dict[str, set[str]]] = {
     "read": {"of", "files", "local", "documents", "array"},
     "upload": {"of", "is"},
     "public": {"names"},
+    "remote": set(),
     "swallow": {"keyword", "is", "counted_by", "default_for"},
     "dataset": {"of"},
     "datacheck": {"decorator", "raises", "answers", "covers", "named"},

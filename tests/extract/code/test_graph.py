@@ -163,3 +163,30 @@ def test_places_count_characters_on_the_lines_that_have_wide_ones() -> None:
     (module,) = module_of("m.py", Source(text)).functions
     places = {module.nodes[n.inputs[0]].name: n[4:8] for n in module.nodes if n.op == "call"}
     assert places == {"f": (1, 11, 1, 15), "g": (2, 5, 2, 9), "h": (3, 5, 4, 15), "i": (4, 10, 4, 14)}
+
+
+@pytest.mark.parametrize(
+    ("way", "held"),
+    [
+        ("if one:\n            y = one\n            break", {"one", "0"}),
+        ("if one:\n            y = one\n            continue\n        y = y", {"one", "0"}),
+        ("if one:\n            y = one\n            return y", {"0"}),
+    ],
+)
+def test_what_a_loop_held_where_it_was_left(way: str, held: set[str]) -> None:
+    text = f"def f(rows):\n    y = 0\n    for one in rows:\n        {way}\n    print(y)\n"
+    function = functions(text)["f"]
+    pending, seen = [next(node.inputs[1] for node in function.nodes if node.op == "call")], set[int]()
+    for number in pending:
+        if number not in seen and function.nodes[number].op == "join":
+            pending += function.nodes[number].inputs
+        seen.add(number)
+    ends = [function.nodes[number] for number in seen]
+    assert {"one" if node.op == "each" else node.name for node in ends if node.op != "join"} == held
+
+
+def test_many_ways_out_of_a_loop_take_no_time() -> None:
+    ways = "".join(
+        f"        if one == {number}:\n            x{number} = one\n            break\n" for number in range(2000)
+    )
+    assert len(functions(f"def f(rows):\n    for one in rows:\n{ways}    return x1\n")["f"].blocks) > 2000

@@ -402,3 +402,246 @@ def test_what_is_lost_before_a_file_from_which_another_program_learns(
     clean: str, more: dict[str, str], count: int
 ) -> None:
     assert len(swallowed_errors(program(clean, **more))) == count
+
+
+PRICES = """
+def get_data(day):
+    data = requests.get(f"https://api.example/v1/prices/{{day}}").json()
+    {}
+def job(session, day):
+    price = get_data(day)
+    session.add(Price(open=price[0], close=price[1]))
+{}
+"""
+TRAINS = "def train(rows):\n    LinearRegression().fit(rows)\n"
+FIRST = "return [data['rows'][0]['o'], data['rows'][0]['c']]"
+CHOSEN = """for row in data.get('rows'):
+        if row['day'] == day:
+            found = [row['o'], row['c']]
+            break
+    return found"""
+
+
+@pytest.mark.parametrize(
+    ("text", "strict"),
+    [
+        (PRICES.format(FIRST, TRAINS), [True]),
+        (PRICES.format(FIRST.replace("['rows']", ".get('rows')"), TRAINS), [True]),
+        (PRICES.format("return data.get('row')", TRAINS), [False]),
+        (PRICES.format(CHOSEN, TRAINS), [True]),
+        (PRICES.format(CHOSEN.replace("== day", "== 'ok'"), TRAINS), []),
+        (PRICES.format(FIRST, ""), []),
+        (PRICES.format(FIRST, TRAINS).replace("/v1/prices", "/v1/models"), []),
+        (PRICES.format(FIRST, TRAINS).replace("get_data", "user"), []),
+        (PRICES.format(FIRST, TRAINS).replace("session.add(Price(", "print((").replace("open=", "("), []),
+    ],
+)
+def test_rows_of_a_database_beside_a_program_that_trains(text: str, strict: list[bool]) -> None:
+    text = text.replace("print((((price[0], close=price[1]))", "print(price)")
+    assert [one.strict for one in web_data(program(text))] == strict
+
+
+def test_what_a_collector_keeps_and_another_function_writes() -> None:
+    collector = """
+class Collector:
+    def __init__(self):
+        self.rows = pd.DataFrame(requests.get("https://api.example/rows").json())
+def main():
+    collector = Collector()
+    collector.rows.to_csv("rows.csv")
+"""
+    assert [one.kind for one in web_data(program(collector))] == ["table"]
+    assert not web_data(program(collector.replace("collector.rows", "collector.other")))
+
+
+DAYS = """
+def fetch_days(day, end):
+    rows = []
+    while {}:
+        try:
+            page = requests.{}("https://api.example/rows", data=day)
+            page.raise_for_status()
+            rows.extend(page.json())
+        except {}:
+            print(day)
+            {}
+        {}
+    {}
+    pd.DataFrame(rows).to_csv("rows.csv")
+"""
+
+
+@pytest.mark.parametrize(
+    ("parts", "how"),
+    [
+        (("day < end", "post", "Exception", "pass", "day = day + 1", ""), ["except: pass"]),
+        (("day < end", "get", "Exception", "break", "day = day + 1", ""), ["except: break"]),
+        (("day < end", "get", "StopIteration", "break", "day = day + 1", ""), []),
+        (("not rows", "get", "Exception", "pass", "print(end)", ""), []),
+        (("day < end", "get", "Exception", "raise", "day = day + 1", ""), []),
+        (
+            (
+                "day < end",
+                "get",
+                "Exception",
+                "break",
+                "day = day + 1",
+                "if len(rows) < 1000:\n        raise ValueError",
+            ),
+            [],
+        ),
+        (
+            ("day < end", "get", "Exception", "break", "day = day + 1", "if len(rows) == 0:\n        raise ValueError"),
+            ["except: break"],
+        ),
+    ],
+)
+def test_pages_that_a_loop_loses(parts: tuple[str, ...], how: list[str]) -> None:
+    assert [one.how for one in swallowed_errors(program(DAYS.format(*parts)))] == how
+
+
+ONE = """
+def listing(url):
+    found = {{"price": None}}
+    try:
+        page = requests.get(url)
+        page.raise_for_status()
+        found["price"] = page.text
+    except Exception as error:
+        {}
+    return found
+def main(urls):
+    rows = []
+    {}
+        rows.append(listing(url))
+    pd.DataFrame(rows).to_csv("rows.csv")
+"""
+NOTHING = """
+def page(url):
+    try:
+        answer = requests.get(url)
+        answer.raise_for_status()
+        return answer.text
+    except Exception as error:
+        print(error)
+        return None
+def main(urls):
+    rows = []
+    for url in urls:
+        text = page(url)
+        if text is None:
+            {}
+        rows.append(text)
+    pd.DataFrame(rows).to_csv("rows.csv")
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "how"),
+    [
+        (ONE.format("print(error)", "for url in urls:"), ["except: pass"]),
+        (ONE.format("raise", "for url in urls:"), []),
+        (ONE.format("print(error)", "with open(urls) as url:"), []),
+        (NOTHING.format("continue"), ["except: None"]),
+        (NOTHING.format("raise ValueError"), []),
+        (NOTHING.format("break"), []),
+        (NOTHING.format("failed = url"), []),
+    ],
+)
+def test_one_of_many_that_does_not_come(text: str, how: list[str]) -> None:
+    assert [one.how for one in swallowed_errors(program(text))] == how
+
+
+def test_what_a_function_fetches_and_keeps_for_a_loop() -> None:
+    kept = """
+def device(url):
+    page = requests.post(url)
+    pd.DataFrame(page.json()).to_csv("device.csv")
+def main(urls):
+    for url in urls:
+        try:
+            device(url)
+        except Exception as error:
+            print(error)
+"""
+    assert [one.how for one in swallowed_errors(program(kept + TRAINS))] == ["except: pass"]
+    assert not swallowed_errors(program(kept))
+
+
+def test_an_empty_table_in_place_of_one_that_is_trained_on() -> None:
+    text = """
+def load(path):
+    return pd.read_csv(path)
+def retrain(old, path):
+    try:
+        new = load(path)
+    except Exception as error:
+        print(error)
+        new = {}
+    train(old if len(new) == 0 else new)
+"""
+    text += TRAINS
+    assert [one.how for one in swallowed_errors(program(text.format("pd.DataFrame()")))] == [
+        "except: an empty collection"
+    ]
+    assert not swallowed_errors(program(text.format("load('other.csv')")))
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("rows = rows.fillna(0)\nprint(rows.isna().sum())\n", 1),
+        ("print(rows.isna().sum())\nrows = rows.fillna(0)\n", 0),
+    ],
+)
+def test_what_is_counted_after_it_was_filled(text: str, count: int) -> None:
+    coerced = f"{READ}rows['a'] = pd.to_numeric(rows['a'], errors='coerce')\n{text}{FIT}"
+    assert len(swallowed_errors(program(coerced))) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "count"),
+    [
+        ("FunctionTransformer(dated)", 1),
+        ("print(dated)", 0),
+        ("class Dated(TransformerMixin):\n    def transform(self, rows):\n        return dated(rows)", 1),
+        ("class Dated(Report):\n    def transform(self, rows):\n        return dated(rows)", 0),
+    ],
+)
+def test_what_a_pipeline_prepares_is_learned_from(text: str, count: int) -> None:
+    dated = """
+from sklearn.base import TransformerMixin
+from sklearn.preprocessing import FunctionTransformer
+def dated(rows):
+    return pd.to_datetime(rows["day"], errors="coerce")
+"""
+    assert len(swallowed_errors(program(f"{dated}{text}\n{TRAINS}"))) == count
+
+
+@pytest.mark.parametrize(
+    ("fresh", "stale", "count"),
+    [
+        ("read_sql('SELECT * FROM sales', url)", "pd.read_csv('sales.csv')", 1),
+        ("read_csv('sales.csv')", "pd.read_csv('old.csv')", 0),
+        ("read_sql('SELECT * FROM sales', url)", "pd.read_sql('SELECT * FROM sales', other)", 0),
+        ("read_sql('SELECT * FROM sales', url)", "exit()", 0),
+    ],
+)
+def test_a_file_that_lies_about_in_place_of_the_data_base(fresh: str, stale: str, count: int) -> None:
+    text = f"try:\n    rows = pd.{fresh}\nexcept Exception as error:\n    print(error)\n    rows = {stale}\n{FIT}"
+    assert len(swallowed_errors(program(text))) == count
+
+
+@pytest.mark.parametrize(("name", "count"), [("load_rows", 1), ("get_reports", 0), ("get_data_history", 0)])
+def test_a_loader_that_nobody_calls_is_one_by_its_name(name: str, count: int) -> None:
+    text = f"""
+def {name}(paths):
+    found = []
+    for path in paths:
+        try:
+            found.append(json.load(open(path)))
+        except ValueError:
+            pass
+    return found
+"""
+    assert len(swallowed_errors(program(text + TRAINS))) == count

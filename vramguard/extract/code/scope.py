@@ -42,6 +42,7 @@ class Scope:
         self.names: dict[str, int] = {}
         self.every: dict[str, list[int]] = {}
         self.outside: set[str] = set()  # what the function declares global or nonlocal
+        self.left_early: list[dict[str, list[dict[str, int]]]] = []  # of each loop around, what names held there
         self._wide = module.source.wide
         self._parts = False  # whether an attribute or an item has ever got a value
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from vramguard.source.graph import Node
 
 # Calls after which nothing runs.
+_EARLY: Final = 12  # ways out of a loop, or back to its beginning, that are told apart
 _EXITS: Final = frozenset(
     {"sys.exit", "exit", "quit", "os._exit", "os.abort", "abort", "flask.abort", "pytest.fail", "pytest.skip"}
 )
@@ -144,15 +145,25 @@ def _loop(scope: Scope, node: ast.For | ast.AsyncFor | ast.While) -> str:
     else:
         block = scope.open("for", node.lineno, each)
         scope.assign(node.target, scope.add("each", "", (each,), node.target))
+    scope.left_early.append({"break": [], "continue": []})
     _inside(scope, block, node.body)
-    ended = scope.names
-    for name, start in starts.items():
-        scope.nodes[start] = _with(scope, start, ended.get(name, start))
+    early, ended = scope.left_early.pop(), scope.names
+    for way in (ended, *early["continue"]):
+        for name, start in starts.items():
+            scope.nodes[start] = _with(scope, start, way.get(name, start))
     scope.block = outer
-    scope.names = scope.join((dict(before) | starts, ended), node)
+    scope.names = scope.join((dict(before) | starts, ended, *early["break"]), node)
     if isinstance(node, ast.While) and _is_true(node.test) and not _breaks(node.body):
         return "loop"
     return suite(scope, node.orelse)
+
+
+def _leave(scope: Scope, how: str) -> str:
+    """Keep what names hold where a loop is left, or begun again: that is where a search ends."""
+    ways = scope.left_early[-1][how] if scope.left_early else []
+    if len(ways) < _EARLY:
+        ways.append(dict(scope.names))
+    return how
 
 
 def _with(scope: Scope, start: int, number: int) -> Node:
@@ -311,6 +322,6 @@ _RUNS: Final[Mapping[type, Callable[..., str]]] = {
     ast.Global: _outside,
     ast.Nonlocal: _outside,
     ast.Delete: _delete,
-    ast.Continue: lambda _scope, _node: "continue",
-    ast.Break: lambda _scope, _node: "break",
+    ast.Continue: lambda scope, _node: _leave(scope, "continue"),
+    ast.Break: lambda scope, _node: _leave(scope, "break"),
 }

@@ -7,7 +7,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.facts.outputs import Step
-from vramguard.link.code.program import Ref
+from vramguard.link.code.meaning import Own
+from vramguard.link.code.program import Ref, Routine
 from vramguard.link.code.words import text, tokens, values, within
 from vramguard.source.graph import NONE
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
     from vramguard.link.code import Code
     from vramguard.link.code.flow import Edge, Reached
-    from vramguard.link.code.program import Routine
 
 # Arguments by which data comes in that is not learned from.
 _ASIDE: Final = frozenset({
@@ -185,6 +185,36 @@ class Learning:
             end = next(self.ends(reached), None)
             if end is not None:
                 return reached, end
+        return None
+
+    @cached_property
+    def steps(self) -> frozenset[Routine]:
+        """Functions that pipelines run before they learn: `transform` of a class for scikit-learn, what a
+        `FunctionTransformer` is given.
+        """
+        found = set[Routine]()
+        for routine in self.code.routines if self.fits else ():
+            owner = self.code.program.owner(routine) if routine.function.name == "transform" else None
+            around = self.code.program.parent(owner) if owner is not None else None
+            bases = [self.code.written(Ref(around, one)) for one in owner.function.bases] if owner and around else []
+            if any(base.endswith(("TransformerMixin", "BaseEstimator")) for base in bases):
+                found.add(routine)
+        for call in self.code.program.calls.get("FunctionTransformer", ()) if self.fits else ():
+            found.update(self._handed(call))
+        return frozenset(found)
+
+    def _handed(self, call: Ref) -> Iterator[Routine]:
+        """The functions of the repository that a call is given."""
+        for number in call.node.inputs[1:]:
+            for one in self.code.meanings.of(call.to(number)):
+                if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
+                    yield one.routine
+
+    def prepared(self, reached: Reached) -> Ref | None:
+        """Where a value is given back by what a pipeline runs before it learns."""
+        for edge in reached.edges:
+            if edge.user.node.op == "return" and edge.user.routine in self.steps:
+                return edge.user
         return None
 
     def saved(self, end: Ref) -> str:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Final
 from vramguard.facts.datasets import WebData
 from vramguard.facts.outputs import Step
 from vramguard.link.code import program
+from vramguard.link.code.keeping import Keeping
 from vramguard.link.code.learning import Learning
-from vramguard.link.code.places import any_of, origins, written
+from vramguard.link.code.places import any_of, origins
 from vramguard.link.code.program import Ref
-from vramguard.link.code.words import text, texts, within
+from vramguard.link.code.words import text, texts, values, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _MOST: Final = 200  # requests that are followed
 _STEPS: Final = 6
+_FEW: Final = 20  # places where a name is asked for
 _GETS: Final = frozenset({
     "get", "request", "urlopen", "open", "stream", "load", "lazy_load", "aload", "load_and_split", "scrape",
     "fetch_all", "load_data", "lazy_load_data", "send",
@@ -37,44 +39,9 @@ _GETS: Final = frozenset({
 _OTHER: Final = ("connection", "client", "store", "grpc", "table", "crawl")
 # Endpoints of models: what they answer is no page.
 _MODELS: Final = re.compile(
-    r"/v1/|/generate|/predict|/completions|/chat|/embed|ollama|openai|/api/tags|/health|localhost|127\.0\.0\.1|inference",
+    r"/v\d(beta)?/(models|messages|responses|images|audio|rerank|infer|tokenize)|/generate|/predict|/completions|/chat|/embed|ollama|openai|/api/tags|/health|localhost|127\.0\.0\.1|inference",
     re.IGNORECASE,
 )
-_TEXTUAL: Final = re.compile(r"\.(csv|tsv|jsonl?|ndjson|txt|parquet|html?|xml|md|feather|arrow)\b", re.IGNORECASE)
-_BINARY: Final = re.compile(
-    r"\.(zip|tar|gz|tgz|bz2|7z|rar|pth?|ckpt|bin|onnx|h5|pkl|safetensors|gguf|png|jpe?g|gif|webp|svg|ico|mp[34]|wav|flac|pdf|whl|exe|deb|so|model|ttf|bpe|vocab)\b"
-    r"|image|img|model|weight|checkpoint|font|audio|video|icon|logo",
-    re.IGNORECASE,
-)
-_ABOUT_DATA: Final = re.compile(
-    r"(^|[^a-z])(data|dataset|corpus|corpora|crawl\w*|scrap\w*|train\w*|documents?|docs|articles?|products?|reviews?|listings?|pages?|news|posts|records|rows|samples"
-    r"|raw|ingest\w*|etl|harvest\w*|collect\w*|books?|quotes|jobs|tweets|comments|prices?|items|recipes|movies|papers)s?([^a-z]|$)",
-    re.IGNORECASE,
-)
-# Words that say that something else than data is written; where they begin: a block is no lock, an estate no state.
-_ASIDE: Final = re.compile(
-    r"(?<![a-z])(?:cache|config|setting|token|cookie|session|log|report|version|badge|schema|openapi|manifest|status|release|lock"
-    r"|license|state|checksum|notif)",
-    re.IGNORECASE,
-)
-_TABLES: Final = (
-    "to_csv",
-    "to_json",
-    "to_parquet",
-    "to_feather",
-    "to_excel",
-    "to_pickle",
-    "to_sql",
-    "to_gbq",
-    "to_hdf",
-)
-_INSERTS: Final = frozenset({
-    "insert_one", "insert_many", "bulk_write", "replace_one", "bulk_insert", "bulk_save_objects",
-    "bulk_insert_mappings", "executemany",
-})  # fmt: skip
-_WRITES: Final = re.compile(r"\s*(INSERT|REPLACE|MERGE|UPSERT|COPY)\b", re.IGNORECASE)
-_SAVES: Final = frozenset({"save", "insert"})
-_SCRAPES: Final = re.compile(r"crawl|scrap|spider|\betl\b|ingest|harvest|collect|feature.?pipeline", re.IGNORECASE)
 
 
 class Scraping:
@@ -83,6 +50,7 @@ class Scraping:
     def __init__(self, code: Code) -> None:
         self.code = code
         self.learning = Learning(code)
+        self.keeping = Keeping(code, self.learning)
 
     def find(self) -> Iterator[WebData]:
         """Every request whose answer becomes data with its status unread, one for each place."""
@@ -114,6 +82,13 @@ class Scraping:
                 yield from ((call, row, page) for page in self._page(call))
             elif last in _GETS and self._is_get(call, last) and not self._raises_by_itself(call, row):
                 yield call, row, call
+
+    def asked(self) -> Iterator[Ref]:
+        """Every other request whose answer may be data: with a body, or of what raises by itself, and by libraries."""
+        for call, row in self.code.calls("fetch"):
+            if row.get("kind") is None and not self._is_model(call):
+                yield call
+        yield from (call for call, _ in self.code.calls("remote"))
 
     def _is_get(self, call: Ref, last: str) -> bool:
         if last not in ("request", "send", "stream"):
@@ -165,117 +140,69 @@ class Scraping:
     # ---- where they are kept
 
     def _kept(self, call: Ref, row: Row, source: Ref) -> WebData | None:
-        reached = self.learning.follow(source)
+        """How an answer is kept with its status unread, if it is."""
         checks = frozenset(row.get("checks", ()))
-        sinks = [(edge, kind) for edge in reached.edges if (kind := self.sink(edge, call))]
-        for edge, kind in sinks:
-            path = [*reached.path(edge.value), edge.user]
-            if self._is_checked(reached, path, checks):
-                continue
-            named = self.code.name(call.routine)
-            strict = any(self._is_strict(ref, before) for before, ref in pairwise(path))
-            steps = self._steps(call, path, kind)
-            return WebData(
-                call.at,
-                self.code.written(call),
-                named,
-                self.code.written(edge.user),
-                kind,
-                steps,
-                tuple(sorted(checks)),
-                strict,
-            )
+        first = self.learning.follow(source)
+        sinks = list(self._sinks(call, first))
+        ways = [(first, first.path(edge.value), edge, kind) for edge, kind in sinks]
+        if not sinks:
+            ways = [
+                (reached, [*before, *reached.path(edge.value)], edge, kind)
+                for before, reached in self._from_outside(first)
+                for edge, kind in self._sinks(call, reached)
+                if not self._is_checked(first, before, checks)
+            ]
+        for reached, way, edge, kind in ways:
+            path = [*way, edge.user]
+            if not self._is_checked(reached, path, checks):
+                return self._found(call, reached, path, kind, checks)
         return None
 
-    def sink(self, edge: Edge, call: Ref) -> str:
-        """What kind of data a value becomes here; empty for none."""
-        user = edge.user
-        if user.node.op != "call" or edge.position < 0 or user == call:
-            return ""
-        if user in self.learning.fits and self.learning.fits[user] != "job":
-            return "training" if edge.position > 0 else ""
-        row = self._datasets.get(user)
-        last = self.code.written(user).rpartition(".")[2]
-        if row is None:
-            return self._database(user, edge, last, call)
-        if row["kind"] in ("vectors", "training"):
-            return row["kind"] if self._is_collected(edge, last) else ""
-        if last in _TABLES or row["kind"] == "table":
-            return "table" if edge.position == 0 and not self._is_aside(user) else ""
-        return "file" if self._is_data_file(user, edge, last, call) else ""
+    def _found(self, call: Ref, reached: Reached, path: list[Ref], kind: str, checks: frozenset[str]) -> WebData:
+        strict = any(self._is_strict(ref, before) for before, ref in pairwise(path))
+        strict = strict or any(self._content(ref, reached) for ref in path)
+        named, sink = self.code.name(call.routine), self.code.written(path[-1])
+        steps = self._steps(call, path, kind)
+        return WebData(call.at, self.code.written(call), named, sink, kind, steps, tuple(sorted(checks)), strict)
 
-    @cached_property
-    def _datasets(self) -> dict[Ref, Row]:
-        return dict(self.code.calls("dataset"))
+    def _sinks(self, call: Ref, reached: Reached) -> Iterator[tuple[Edge, str]]:
+        for edge in reached.edges:
+            kind = self.keeping.sink(edge, call)
+            if kind:
+                yield edge, kind
+
+    def _from_outside(self, reached: Reached) -> Iterator[tuple[list[Ref], Reached]]:
+        """What goes on from `collector.rows`, where a method has kept what it got in `self.rows`."""
+        seen = set[str]()
+        for edge in reached.edges:
+            owner = self.code.program.owner(edge.user.routine) if edge.user.node.op == "store" else None
+            name = edge.user.node.name
+            if owner is None or edge.position != 1 or name in seen:
+                continue
+            seen.add(name)
+            for one in self._asked_for.get(name, ())[:_FEW]:
+                if any(
+                    made.node.op == "call" and self.code.own_class(made) is owner for made in values(self.code, one)
+                ):
+                    attribute = next(user for user in one.routine.users[one.number] if self._is_named(one, user, name))
+                    yield reached.path(edge.value), self.learning.follow(one.to(attribute))
 
     @staticmethod
-    def _is_collected(edge: Edge, last: str) -> bool:
-        """A document, a row or a text, not what is split, and not a path."""
-        return edge.position > 0 and last not in (
-            "DataFrame",
-            "DataLoader",
-            "TensorDataset",
-            "dumps",
-            "Dataset",
-            "create_table",
-        )
+    def _is_named(base: Ref, user: int, name: str) -> bool:
+        node = base.routine.function.nodes[user]
+        return node.op == "attr" and node.name == name
 
-    def _database(self, user: Ref, edge: Edge, last: str, call: Ref) -> str:
-        """Rows of a database that a crawler fills."""
-        if not any_of([self.code.name(call.routine), call.routine.path.replace("/", " ")], _SCRAPES):
-            return ""
-        if edge.position <= 0:
-            return "database" if last in _SAVES and len(user.node.inputs) == 1 and self._is_record(edge.value) else ""
-        if last in _INSERTS and not self.code.meanings.routines(user):
-            return "database"
-        statement = self.code.argument(user, "sql", 0) if last == "execute" else None
-        said = texts(self.code, statement) if statement is not None and edge.position > 1 else []
-        return "database" if any(_WRITES.match(one) for one in said) else ""
-
-    def _is_record(self, attribute: Ref) -> bool:
-        """`Article(content=…).save()`: what is saved was made of what came."""
-        made = list(origins(attribute.to(attribute.node.inputs[0]))) if attribute.node.op == "attr" else []
-        return any(
-            one.node.op == "call" and any(word not in ("", "*", "**") for word in one.node.keywords) for one in made
-        )
-
-    def _is_data_file(self, user: Ref, edge: Edge, last: str, call: Ref) -> bool:
-        """Whether a file that is written holds text for others to read as data."""
-        if edge.position <= 0 or last in ("dumps", "save", "savez"):
-            return False
-        path = self._path(user, last)
-        names = [
-            one for one in (path, self.code.name(call.routine), self.code.name(user.routine), user.routine.path) if one
-        ]
-        if any_of([path], _BINARY) or any_of([path], _ASIDE) or any_of([self.code.name(user.routine)], _ASIDE):
-            return False
-        if last in ("writerow", "writerows", "write_all", "write_jsonl"):
-            return True
-        return (
-            any_of(names, _ABOUT_DATA)
-            if _TEXTUAL.search(path) or last == "dump"
-            else any_of([path], _ABOUT_DATA) and not _is_bytes(user, edge)
-        )
-
-    def _path(self, user: Ref, last: str) -> str:
-        function = user.to(user.node.inputs[0])
-        base = function.to(function.node.inputs[0]) if function.node.op == "attr" else None
-        if last in ("dump", "save", "savetxt"):
-            base = self.code.argument(user, "fp", 1)
-        made = next(origins(base), base) if base is not None else None
-        if last.startswith("writerow") and made is not None and made.node.op == "call":
-            base = self.code.argument(made, "f", 0)
-        found = written(self.code, base)
-        named = (
-            [one.node.name for one in within(base) if one.node.op in ("name", "param", "attr")]
-            if base is not None
-            else []
-        )
-        return f"{found} {' '.join(named)}"
-
-    def _is_aside(self, user: Ref) -> bool:
-        path = self.code.argument(user, "path_or_buf", 0)
-        return any_of([self.code.name(user.routine), written(self.code, path)], _ASIDE)
+    @cached_property
+    def _asked_for(self) -> dict[str, list[Ref]]:
+        """What attributes are asked of, by their names: not `self`."""
+        found: dict[str, list[Ref]] = {}
+        for routine in self.code.routines:
+            for number in routine.all_of("attr"):
+                node = routine.function.nodes[number]
+                base = Ref(routine, node.inputs[0])
+                if base.node.op != "param":
+                    found.setdefault(node.name, []).append(base)
+        return found
 
     # ---- what looks at them
 
@@ -292,7 +219,7 @@ class Scraping:
                 return True
             if self._decides(routine, asked, path):
                 return True
-        return any(self._refuses_content(ref, reached) for ref in path)
+        return any(self._content(ref, reached) == "refuses" for ref in path)
 
     @staticmethod
     def _asked(routine: Routine, values: frozenset[int], checks: frozenset[str]) -> frozenset[int]:
@@ -329,14 +256,30 @@ class Scraping:
             if routine.function.nodes[user].op in ("compare", "unary"):
                 yield from routine.users.get(user, ())
 
-    def _refuses_content(self, ref: Ref, reached: Reached) -> bool:
-        """Whether a place is reached only where the page had what was looked for: the ways without it leave."""
-        values = reached.values(ref.routine)
+    def _content(self, ref: Ref, reached: Reached) -> str:
+        """Whether a place is reached only where the page had what was looked for (`refuses`: the ways without it
+        leave), or where a part of it is the one that was asked for (`selects`: most error pages have none).
+        """
+        found = ""
+        values_ = reached.values(ref.routine)
         for condition in self.code.guards.around(ref):
             test = condition.test
-            if self.code.guards.about(test, values) and self._looks_inside(test, values):
-                return True
-        return False
+            if self.code.guards.about(test, values_) and self._looks_inside(test, values_):
+                if not self._selects(test, values_):
+                    return "refuses"
+                found = "selects"
+        return found
+
+    def _selects(self, test: Ref, values_: frozenset[int]) -> bool:
+        """`row["date"] == date`: which part, not whether there is any."""
+        asked = [one for one in within(test) if one.node.op not in ("and", "or", "unary")]
+        compares = [one for one in asked if one.node.op == "compare"]
+        return bool(compares) and all(
+            one.node.name in ("==", "!=")
+            and sum(self.code.guards.about(inner, values_) for inner in one.inputs()) == 1
+            and not any(inner.node.op == "const" for inner in one.inputs())
+            for one in compares
+        )
 
     def _looks_inside(self, test: Ref, values: frozenset[int]) -> bool:
         """`if title is None`, `if not rows`, `"404" in page.text`: about a part of the page, not the answer itself."""
@@ -359,8 +302,9 @@ class Scraping:
         node = ref.node
         if node.op != "item" or node.inputs[0] != before.number or not text(ref.to(node.inputs[1]).node):
             return False
-        parsed = before.node.op == "call" and self.code.written(before).endswith((".json", "loads"))
-        return parsed or before.node.op == "item"
+        return before.node.op == "item" or all(
+            one.node.op == "call" and self.code.written(one).endswith((".json", "loads")) for one in origins(before)
+        )
 
     # ---- evidence
 
@@ -369,10 +313,6 @@ class Scraping:
         steps += self.learning.through(path[1:-1])
         last = Step(path[-1].at, f"`{self.code.written(path[-1])}(…)` keeps it ({kind})")
         return (*dict.fromkeys(steps[:_STEPS]), last)
-
-
-def _is_bytes(user: Ref, edge: Edge) -> bool:
-    return edge.value.node.op == "attr" and edge.value.node.name in ("content", "raw") and bool(user)
 
 
 def web_data(facts: Facts) -> tuple[WebData, ...]:

@@ -4,7 +4,6 @@ had been. Only where what is left is learned from, or is kept as data; and only 
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -13,10 +12,12 @@ from vramguard.facts.outputs import Step
 from vramguard.link.code import program
 from vramguard.link.code.datasets import sources
 from vramguard.link.code.latest import left_open
+from vramguard.link.code.loaders import LOADER, Loaders
 from vramguard.link.code.program import Ref
+from vramguard.link.code.quiet import ENDS, Handler, Quiet
 from vramguard.link.code.roles import rows
 from vramguard.link.code.scraping import Scraping
-from vramguard.link.code.words import text, tokens, values, within
+from vramguard.link.code.words import text, tokens, values
 from vramguard.source import Location
 from vramguard.source.graph import NONE
 
@@ -30,50 +31,21 @@ if TYPE_CHECKING:
     from vramguard.link.code.program import Routine
     from vramguard.link.code.roles import Row
 
-_MOST: Final = 200
-_FEW: Final = 60  # calls of a function
-_SAYS: Final = frozenset({
-    "print", "debug", "info", "warning", "warn", "error", "exception", "critical", "log", "write", "secho", "echo",
-    "print_exc", "pprint",
-})  # fmt: skip
-_PAGES: Final = ("tqdm.write", "stderr.write", "stdout.write")  # what is written there is only said
-# What a handler may hold beside what it says: nothing of it counts, or keeps.
-_IDLE: Final = frozenset(
-    {"const", "caught", "name", "import", "join", "attr", "param", "compare", "unary", "and", "or"}
-)
-_PICTURES: Final = re.compile(
-    r"(^|\.)(Image\.open|imread\w*|read_image|decode_(image|jpeg|png)|dcmread|read_video|VideoReader|load_audio|sf\.read"
-    r"|soundfile\.read|open_image|load_img)$"
-)
-# Words by which a function says that it keeps account of what it loses.
-_ACCOUNTS: Final = frozenset({
-    "skipped", "skips", "failed", "failures", "fails", "failure", "errors", "bad", "invalid", "dropped", "missing",
-    "rejected", "corrupt", "corrupted", "broken", "quarantine", "ignored", "malformed", "unreadable",
-})  # fmt: skip
-_ENDS: Final = frozenset({"IndexError", "KeyError", "StopIteration", "AttributeError", "GeneratorExit"})
+_MOST: Final = 300  # handlers that are looked at
+_STARTS: Final = 4  # reads of a `try` that are followed
+_INNER: Final = 6  # requests of the functions that it calls
 _COLLECTS: Final = frozenset({"append", "add", "update", "inc", "increment", "put", "insert", "setdefault"})
-_PARSES: Final = frozenset({
-    "loads", "load", "literal_eval", "fromstring", "parse", "reader", "DictReader", "strptime", "from_dict",
-    "model_validate", "parse_obj", "model_validate_json",
-})  # fmt: skip
 _COUNTS: Final = frozenset({"isna", "isnull", "notna", "isnan", "count"})
-_LOADER: Final = frozenset({"load", "read", "fetch", "get", "query", "loader", "dataset", "ingest", "collect"})
-_ROWS: Final = frozenset({
-    "data", "dataset", "datasets", "documents", "rows", "records", "samples", "examples", "articles", "features",
-    "corpus", "docs", "texts", "reviews", "images", "files", "lines", "sentences", "tweets", "posts", "products",
-    "items", "pages", "dataframe", "df",
-})  # fmt: skip
+_FILLS: Final = frozenset({"fillna", "dropna", "interpolate", "ffill", "bfill"})
 _PREPARING: Final = frozenset({
     "dataset", "datasets", "train", "training", "etl", "features", "feature", "ingest", "ingestion", "corpus",
-    "finetune",
+    "finetune", "preprocess", "preprocessing", "preprocessor", "prepare", "preparation",
 })  # fmt: skip
 # What is told of data, or shown of it, is no loader's.
 _ABOUT: Final = frozenset({
     "statistics", "stats", "sample", "preview", "info", "metadata", "summary", "schema", "columns", "count", "names",
-    "list", "status", "options",
+    "list", "status", "options", "version", "versions", "history", "config", "path", "paths",
 })  # fmt: skip
-_EMPTY: Final = ("items", "table")
-_STREAMS: Final = frozenset({"stream", "chunk", "sse", "ws", "websocket", "event"})
 
 
 class Swallowing:
@@ -84,11 +56,13 @@ class Swallowing:
         self.data = data
         self.learning = data.learning
         self.scraping = Scraping(code)
+        self.loaders = Loaders(code, self.scraping)
+        self.quiet = Quiet(code)
 
     def find(self) -> Iterator[SwallowedError]:
         """Every option and every handler that makes rows vanish, one for each place."""
         seen = set[tuple[str, int]]()
-        for one in (*self._options(), *self._handlers(), *self._substitutes()):
+        for one in (*self._options(), *self._handlers(), *self._elsewhere(), *self._substitutes()):
             key = one.at.path, one.at.line
             if key not in seen:
                 seen.add(key)
@@ -144,50 +118,56 @@ class Swallowing:
             return next(iter(sorted(self.code.meanings.paths(one))), None)
         return None
 
-    def _is_counted(self, call: Ref, row: Row) -> bool:
-        """Whether the function asks afterwards how much is missing."""
-        if not row.get("counted_by"):
-            return False
-        function = call.routine.function
-        return any(
-            node.op == "attr" and node.name in _COUNTS and number > call.number
-            for number, node in enumerate(function.nodes)
-        )
+    @staticmethod
+    def _is_counted(call: Ref, row: Row) -> bool:
+        """Whether the function asks afterwards how much is missing: once it is filled or dropped, nothing is."""
+        nodes = call.routine.function.nodes
+        for number in call.routine.all_of("attr") if row.get("counted_by") else ():
+            if number > call.number and nodes[number].name in _COUNTS:
+                return True
+            if number > call.number and nodes[number].name in _FILLS:
+                return False
+        return False
 
-    def _used(self, source: Ref, *, of_text: bool = False) -> tuple[Step, ...] | None:
+    def _used(self, source: Ref, *, of_text: bool = False, given: bool = True) -> tuple[Step, ...] | None:
         """How what is left is learned from, or kept as data; None where it is neither. Of a text that only misses
-        letters (`of_text`) no more is asked than whether it trains.
+        letters (`of_text`) no more is asked than whether it trains. `given`: a loader that nobody calls counts too.
         """
         for start in self.learning.sources(source):
             reached = self.learning.follow(start)
             end = next(self.learning.ends(reached), None)
             if end is not None:
                 return (Step(end.call.at, f"`{self.code.written(end.call)}(…)` learns from what is left"),)
-            kept = None if of_text else self._kept(reached, start)
-            if kept is not None:
-                return (Step(kept.at, f"`{self.code.written(kept)}(…)` keeps what is left"),)
-            staged = None if of_text else self.data.staged(reached)
-            if staged is not None:
-                write, path = staged
-                return (
-                    Step(
-                        write.at, f"`{self.code.written(write)}(…)` writes what is left to {path}, of which is learned"
-                    ),
-                )
-            if (
-                not of_text
-                and start == source
-                and source.node.op == "call"
-                and left_open(self.data, reached)
-                and self.code.row("read", source) is not None
-            ):
+            step = None if of_text else self._stays(reached, start)
+            if step is not None:
+                return (step,)
+            if given and not of_text and start == source and self._given_away(reached, source):
                 return (Step(source.at, "the loader gives away what is left"),)
         return None
 
+    def _stays(self, reached: Reached, start: Ref) -> Step | None:
+        """Where what is left is kept, or handed to what learns."""
+        kept = self._kept(reached, start)
+        if kept is not None:
+            return Step(kept.at, f"`{self.code.written(kept)}(…)` keeps what is left")
+        staged = self.data.staged(reached)
+        if staged is not None:
+            write, path = staged
+            return Step(write.at, f"`{self.code.written(write)}(…)` writes what is left to {path}, of which is learned")
+        step = self.learning.prepared(reached)
+        if step is not None:
+            return Step(step.at, f"`{self.code.name(step.routine)}` prepares what is left for a pipeline that learns")
+        return None
+
+    def _given_away(self, reached: Reached, source: Ref) -> bool:
+        known = source.node.op == "call" and self.code.row("read", source) is not None
+        return known and left_open(self.data, reached)
+
     def _kept(self, reached: Reached, source: Ref | None = None) -> Ref | None:
         """Where data is kept: what came over the network in a table or a file as well."""
+        fetched = source is not None and self.loaders.is_fetched(source)
         for edge in reached.edges:
-            if source is not None and source in self._fetches and self.scraping.sink(edge, source):
+            if fetched and source is not None and self.scraping.keeping.sink(edge, source):
                 return edge.user
             row = self._datasets.get(edge.user)
             keeps = row is not None and row["kind"] in ("vectors", "training") and edge.position > 0
@@ -202,96 +182,93 @@ class Swallowing:
     # ---- handlers
 
     def _handlers(self) -> Iterator[SwallowedError]:
-        found = [(routine, number) for routine in self.code.routines for number in self._quiet(routine)][:_MOST]
-        for routine, number in found:
-            block = routine.function.blocks[number]
-            blank = self._blank(routine, number)
-            reads = self._read_in(routine, block.parent)
-            loads = blank is not None and tokens(routine.function.name) & _LOADER
-            if not reads and not loads:
-                continue
-            starts = [blank] if blank is not None else reads
-            at = Location(routine.path, block.line, 1, block.line, 1)
-            steps = next((steps for one in starts[:4] if (steps := self._used(one)) is not None), None)
-            if (
-                steps is None
-                and loads
-                and tokens(routine.function.name) & _ROWS
-                and not tokens(routine.function.name) & _ABOUT
-                and tokens("/".join(routine.path.split("/")[-2:])) & _PREPARING
-            ):
-                steps = (Step(at, f"`{routine.function.name}` loads the data of {routine.path}"),)
-            owner = self.code.program.owner(routine)
-            if steps is None and reads and owner is not None and self._is_dataset(owner):
-                steps = (Step(at, f"`{self.code.name(routine)}` gives what is left to whatever learns"),)
+        found = [one for routine in self.code.routines for one in self.quiet.of(routine)][:_MOST]
+        for one in found:
+            steps = self._left(one)
             if steps is not None:
-                how = "except: " + ("an empty collection" if blank is not None else block.leaves or "pass")
-                yield SwallowedError(at, how, "what could not be read", self.code.name(routine), steps)
+                name = self.code.name(one.routine)
+                yield SwallowedError(one.at, one.how, "what could not be read", name, steps)
 
-    def _quiet(self, routine: Routine) -> Iterator[int]:
-        """The handlers that give an empty collection, or go on with the loop and count nothing: what they print nobody
-        has to read.
-        """
-        function = routine.function
-        if tokens(routine.function.name) & _STREAMS:
-            return
-        for number, block in enumerate(function.blocks):
-            if block.kind != "except" or block.leaves in ("raise", "exit", "break"):
-                continue
-            if self._blank(routine, number) is not None:
-                if tokens(function.name) & _ROWS:
-                    yield number
-            elif self._repeats(routine, number) and self._only_says(routine, number) and not self._accounts(routine):
-                yield number
+    def _left(self, one: Handler) -> tuple[Step, ...] | None:
+        """How what is left behind a handler is learned from, or kept; None where it is neither."""
+        reads = self.loaders.read_in(one)
+        loads = one.names_rows and bool(tokens(one.routine.function.name) & LOADER)
+        if one.blank is not None and not one.names_rows:
+            return self._replaced(one, one.blank, reads)
+        if not reads and not (one.blank is not None and loads):
+            return None
+        starts = [one.blank] if one.blank is not None else reads
+        given = one.names_rows and not tokens(one.routine.function.name) & _ABOUT
+        found = (self._used(start, given=given) for start in starts[:_STARTS])
+        steps = next((used for used in found if used is not None), None)
+        if steps is None and one.blank is None:
+            steps = self._kept_by(reads)
+        return steps or self._by_name(one, reads, loads=loads)
 
-    def _only_says(self, routine: Routine, number: int) -> bool:
-        """Whether a handler does nothing but say something: no count, no list of what was lost."""
-        nodes = routine.function.nodes
-        inside = [n for n, node in enumerate(nodes) if number in routine.blocks[node.block]]
-        said = [n for n in inside if nodes[n].op == "call" and self._says(Ref(routine, n))]
-        spoken = {one.number for n in said for one in within(Ref(routine, n))}
-        return all(n in spoken or self._is_nothing(Ref(routine, n)) for n in inside)
+    def _replaced(self, one: Handler, blank: Ref, reads: list[Ref]) -> tuple[Step, ...] | None:
+        """Of an empty table in place of one that could not be read, in a function that trains."""
+        known = [call for call in reads if self._is_data(call)]
+        if not known or blank.node.op == "table":
+            return None
+        if any(inner in self._training for inner in self.code.reaches(one.routine, 60)):
+            return (Step(one.at, f"`{self.code.name(one.routine)}` trains on what is left"),)
+        return self._used(blank)
 
-    def _says(self, call: Ref) -> bool:
-        written = self.code.written(call)
-        last = written.rpartition(".")[2]
-        return last in _SAYS and (last != "write" or written.endswith(_PAGES))
+    def _is_data(self, call: Ref) -> bool:
+        """Whether a call reads a data set, by what is known of it or by the names of a function that does."""
+        row = self.code.row("read", call)
+        if row is not None:
+            return not row.get("weak")
+        own = any(tokens(routine.function.name) & LOADER for routine in self.code.meanings.routines(call))
+        return own and self.loaders.is_loader(call)
+
+    def _kept_by(self, reads: list[Ref]) -> tuple[Step, ...] | None:
+        """How the functions that a `try` runs keep what they fetch, beside a program that trains."""
+        asked = [fetch for call in reads if self.learning.fits for fetch in self.loaders.fetched_by(call)][:_INNER]
+        for fetch in asked:
+            kept = self._kept(self.learning.follow(fetch), fetch)
+            if kept is not None:
+                return (Step(kept.at, f"`{self.code.written(kept)}(…)` keeps what is left"),)
+        return None
+
+    def _by_name(self, one: Handler, reads: list[Ref], *, loads: bool) -> tuple[Step, ...] | None:
+        """What names say of a loader, where nobody in sight learns from what it gives."""
+        routine = one.routine
+        words = tokens(routine.function.name)
+        if one.blank is not None and loads and not words & _ABOUT and self._prepares(routine):
+            return (Step(one.at, f"`{routine.function.name}` loads the data of {routine.path}"),)
+        owner = self.code.program.owner(routine)
+        if reads and owner is not None and self.loaders.is_dataset(owner):
+            return (Step(one.at, f"`{self.code.name(routine)}` gives what is left to whatever learns"),)
+        return None
 
     @staticmethod
-    def _accounts(routine: Routine) -> bool:
-        """Whether a function has a name for what it loses: a count or a list that it keeps."""
-        return any(tokens(name) & _ACCOUNTS for name in routine.function.names)
+    def _prepares(routine: Routine) -> bool:
+        """Whether a file prepares data for training, by its name and its folder's."""
+        return bool(tokens("/".join(routine.path.removesuffix(".py").split("/")[-2:])) & _PREPARING)
 
-    def _repeats(self, routine: Routine, number: int) -> bool:
-        """Whether a handler stands in a loop that goes on: not one that tries again until it has what it wants. A
-        `while` may be that: only where something was parsed that was read before.
-        """
-        blocks = routine.function.blocks
-        around = [blocks[one].kind for one in routine.blocks[number]]
-        tries = [block for block in blocks if block.kind == "try" and block.parent == blocks[number].parent]
-        if any(block.leaves in ("break", "return") for block in tries):
-            return False
-        return "for" in around or ("while" in around and self._rows_of_a_file(routine, number))
-
-    def _rows_of_a_file(self, routine: Routine, number: int) -> bool:
-        """Whether a loop that is no `for` reads the lines of a file."""
-        nodes, loops = routine.function.nodes, routine.blocks[number]
-        reads = (n for n in routine.all_of("call") if set(loops) & set(routine.blocks[nodes[n].block]))
-        return any(self._last(Ref(routine, n)) in ("readline", "next", "__next__", "readlines") for n in reads)
-
-    @staticmethod
-    def _is_nothing(ref: Ref) -> bool:
-        if ref.node.op == "caught" and sum(ref.number in held for held in ref.routine.function.names.values()) > 1:
-            return False  # kept under another name, for later
-        return ref.node.op in _IDLE or (ref.node.op == "return" and not ref.node.inputs)
+    @cached_property
+    def _training(self) -> set[Routine]:
+        return {call.routine for call in self.learning.fits}
 
     # ---- another in its place
+
+    def _elsewhere(self) -> Iterator[SwallowedError]:
+        """A file that lies about, where the data base or the service fails that training asks."""
+        for routine in self.code.routines if self.learning.fits else ():
+            for one, before, after in self.quiet.instead(routine):
+                asked = self.loaders.kinds(before)
+                if not asked & {"table", "page"} or asked & {"file"} or self.loaders.kinds(after) != {"file"}:
+                    continue
+                steps = self._used(after)
+                if steps is not None:
+                    yield SwallowedError(one.at, one.how, "what could not be read", self.code.name(routine), steps)
 
     def _substitutes(self) -> Iterator[SwallowedError]:
         """`__getitem__` of a data set that gives a blank, or a neighbour, for what could not be read."""
         for routine in self.code.routines if self.learning.fits else ():
             owner = self.code.program.owner(routine) if routine.function.name == "__getitem__" else None
-            if owner is None or not self._is_dataset(owner):
+            if owner is None or not self.loaders.is_dataset(owner):
                 continue
             for number, block in enumerate(routine.function.blocks):
                 if block.kind == "except" and block.leaves == "return" and self._replaces(routine, number):
@@ -300,95 +277,19 @@ class Swallowing:
                     steps = (Step(at, f"`{name}` gives something else in its place to whatever learns"),)
                     yield SwallowedError(at, "except: something else", "what could not be read", name, steps)
 
-    def _is_dataset(self, owner: Routine) -> bool:
-        around = self.code.program.parent(owner)
-        names = [owner.function.name, *(self.code.written(Ref(around, number)) for number in owner.function.bases)]
-        return any(word in name for name in names for word in ("Dataset", "DataLoader", "DataModule"))
-
     def _replaces(self, routine: Routine, number: int) -> bool:
         """Whether a handler answers something, and notes nowhere that it did."""
         nodes, block = routine.function.nodes, routine.function.blocks[number]
         caught = {nodes[n].name.rpartition(".")[2] for n in (block.test,) if n != NONE}
         inside = [n for n, node in enumerate(nodes) if number in routine.blocks[node.block]]
-        if caught & _ENDS or self._accounts(routine) or not any(nodes[n].op == "return" for n in inside):
+        if caught & ENDS or self.quiet.accounts(routine) or not any(nodes[n].op == "return" for n in inside):
             return False
         calls = [self._last(Ref(routine, n)) for n in inside if nodes[n].op == "call"]
         keeps = any(nodes[n].op in ("store", "grown", "yield") for n in inside) or bool(set(calls) & _COLLECTS)
         return not keeps
 
-    def _blank(self, routine: Routine, number: int) -> Ref | None:
-        """The empty collection that a handler gives for what could not be read, where that is all that it does."""
-        found = None
-        for inner, node in enumerate(routine.function.nodes):
-            if number not in routine.blocks[node.block]:
-                continue
-            if (node.op in _EMPTY and not node.inputs) or self._is_empty_frame(Ref(routine, inner)):
-                found = Ref(routine, inner)
-            elif self._does(Ref(routine, inner)):
-                return None
-        return found
-
-    def _is_empty_frame(self, ref: Ref) -> bool:
-        """`pd.DataFrame()`."""
-        return ref.node.op == "call" and len(ref.node.inputs) == 1 and self._last(ref) in ("DataFrame", "Series")
-
-    def _does(self, ref: Ref) -> bool:
-        """Whether a handler counts, collects, or calls what does more than say something."""
-        node = ref.node
-        if node.op == "call":
-            return self._last(ref) not in _SAYS
-        return node.op == "binary" or (node.op == "grown" and node.name != "[]")
-
     def _last(self, call: Ref) -> str:
         return self.code.written(call).rpartition(".")[2]
-
-    def _read_in(self, routine: Routine, parent: int) -> list[Ref]:
-        """What the `try` reads or parses."""
-        function = routine.function
-        tries = {
-            number for number, block in enumerate(function.blocks) if block.kind == "try" and block.parent == parent
-        }
-        calls = [
-            Ref(routine, n) for n in routine.all_of("call") if tries & set(routine.blocks[function.nodes[n].block])
-        ]
-        reads = [call for call in calls if self._reads(call)]
-        if not reads and tokens(function.name) & _LOADER:
-            reads = [
-                call
-                for call in calls
-                if any(
-                    inner in self._readers
-                    for one in self.code.meanings.routines(call)
-                    for inner in self.code.reaches(one, 12)
-                )
-            ]
-        return reads or self._taking(routine, calls)
-
-    def _taking(self, routine: Routine, calls: list[Ref]) -> list[Ref]:
-        """The calls that take what the same function has read before: a row that cannot be prepared is lost as well."""
-        owner = self.code.program.owner(routine)
-        if not calls or not (tokens(routine.function.name) & _LOADER or (owner and self._is_dataset(owner))):
-            return []
-        before = [Ref(routine, n) for n in routine.all_of("call") if n < calls[0].number]
-        taken = {edge.user for one in before[:_FEW] if self._reads(one) for edge in self.learning.follow(one).edges}
-        return [call for call in calls if call in taken and self._last(call) not in _SAYS][:1]
-
-    def _reads(self, call: Ref) -> bool:
-        row = self.code.row("read", call)
-        written = self.code.written(call)
-        known = row is not None and not row.get("weak")
-        return (
-            known or written.rpartition(".")[2] in _PARSES or bool(_PICTURES.search(written)) or call in self._fetches
-        )
-
-    @cached_property
-    def _fetches(self) -> frozenset[Ref]:
-        """The requests that ask for a page."""
-        return frozenset(source for _, _, source in self.scraping.requests())
-
-    @cached_property
-    def _readers(self) -> set[Routine]:
-        return {call.routine for call, row in self.code.calls("read") if not row.get("weak")}
 
 
 def swallowed_errors(facts: Facts) -> tuple[SwallowedError, ...]:
