@@ -11,6 +11,7 @@ from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Table, rows
 from vramguard.link.code.serving import called
+from vramguard.link.code.triggers import starting
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Fallbacks:
         self.attempts = attempts(facts)
         self.serving = self.attempts.serving
         self.code = self.attempts.code
+        self._training = starting(facts).down
 
     def all(self) -> Iterator[Fallback]:
         """Of handlers of exceptions, of libraries' fallbacks, of breakers."""
@@ -52,7 +54,7 @@ class Fallbacks:
     # Handlers of exceptions.
 
     def _tried(self, attempt: Attempt) -> Iterator[Fallback]:
-        primaries = [call for call in attempt.calls(attempt.block) if self._asks(call)]
+        primaries = [call for call in attempt.calls(attempt.block) if self._asks(call) and not self._trains(call)]
         if not primaries:
             return
         for handler in attempt.handlers:
@@ -73,6 +75,12 @@ class Fallbacks:
         if self.code.own_class(call) is not None:
             return False
         return any(self.attempts.asks(one) is not None for one in self.code.meanings.routines(call))
+
+    def _trains(self, call: Ref) -> bool:
+        """Whether a call trains a model, for which nobody waits: another go with less memory is no fallback."""
+        if not self._training:
+            return False
+        return any(one in self._training for one in self.code.meanings.routines(call))
 
     def _of_shape(self, attempt: Attempt, handler: int) -> bool:
         test = attempt.routine.function.blocks[handler].test

@@ -219,7 +219,7 @@ class Weights:
         """`torch.load(BytesIO(requests.get(url).content))`; `file.write(response.content)` and a load of that file."""
         if not self._loads:
             return
-        unlike = ("browser", "store", "grpc", "connection", "document", "table")
+        unlike = ("browser", "store", "grpc", "connection", "document", "table", "registry")
         asked = [call for call, row in self.code.calls("fetch") if row.get("kind") not in unlike]
         for call in [call for call in asked if self._is_about_models(call)][:_MOST]:
             if self.code.written(call).endswith(("urlretrieve", "client", "resource", "post", "put", "delete")):
