@@ -11,6 +11,7 @@ from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Table, rows
 from vramguard.link.code.serving import called
+from vramguard.link.code.successors import Successors, provider
 from vramguard.link.code.triggers import starting
 from vramguard.source.graph import NONE
 
@@ -27,7 +28,6 @@ _SHAPES: Final = frozenset({
     "IndexError", "StopIteration", "AssertionError", "KeyboardInterrupt", "JSONDecodeError", "ValidationError",
     "OutputParserException",
 })  # fmt: skip
-_PROVIDERS: Final = {"gpt": "openai", "o1": "openai", "o3": "openai", "claude": "anthropic", "gemini": "gemini"}
 
 
 class Fallbacks:
@@ -37,6 +37,7 @@ class Fallbacks:
         self.attempts = attempts(facts)
         self.serving = self.attempts.serving
         self.code = self.attempts.code
+        self.successors = Successors(self.attempts, self._compared)
         self._training = starting(facts).down
 
     def all(self) -> Iterator[Fallback]:
@@ -55,9 +56,10 @@ class Fallbacks:
 
     def _tried(self, attempt: Attempt) -> Iterator[Fallback]:
         primaries = [call for call in attempt.calls(attempt.block) if self._asks(call) and not self._trains(call)]
-        if not primaries:
-            return
-        for handler in attempt.handlers:
+        yield from self.successors.listed(attempt)
+        if primaries and not all(self._of_shape(attempt, one) for one in attempt.handlers):
+            yield from self.successors.after(attempt, primaries)
+        for handler in attempt.handlers if primaries else ():
             if self._of_shape(attempt, handler) or self._makes_loop(attempt, handler):
                 continue
             for call in attempt.calls(handler):
@@ -265,8 +267,8 @@ class Fallbacks:
             yield Fallback(
                 given.at, primary, primary, "primary", True, (Step(call.at, f"`{primary}` is its own fallback"),)
             )
-        elif names and primary and any(_provider(one) == _provider(primary) for one in names):
-            other = next(one for one in names if _provider(one) == _provider(primary))
+        elif names and primary and any(provider(one) == provider(primary) for one in names):
+            other = next(one for one in names if provider(one) == provider(primary))
             yield Fallback(given.at, other, primary, "model", False, (Step(call.at, f"`{primary}` is asked first"),))
 
     def _word(self, call: Ref, word: str | int) -> Ref | None:
@@ -306,13 +308,6 @@ class Fallbacks:
         if asked is not None and asked[0] in self.attempts.models:
             steps = self.serving.steps(asked[1], Step(asked[0].at, "a model's answer too"))
             yield Fallback(given.at, written, name, "model", False, steps)
-
-
-def _provider(name: str) -> str:
-    """`openai/gpt-4o`, `gpt-4o`: of openai."""
-    if "/" in name:
-        return name.partition("/")[0]
-    return next((found for start, found in _PROVIDERS.items() if name.startswith(start)), name)
 
 
 def fallbacks(facts: Facts) -> tuple[Fallback, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -270,10 +271,9 @@ class Retries:
                 yield RetryPolicy(at.at, kind, "loop", count, written(asked), product, steps)
                 break
         plain = (one for one in attempt.calls(attempt.block) if self._asks(one) and not self.counts.is_turned(one, at))
-        asked = None if found else next(plain, None)
-        if asked is not None:
-            steps = (first, Step(asked.at, f"`{written(asked)}(…)` is asked again"))
-            yield RetryPolicy(at.at, kind, "loop", count, written(asked), count, steps)
+        for again in itertools.islice(plain, 0 if found else 1):
+            steps = (first, Step(again.at, f"`{written(again)}(…)` is asked again"))
+            yield RetryPolicy(at.at, kind, "loop", count, written(again), count, steps)
 
     def _tried(self, call: Ref) -> Iterator[tuple[Ref, list[Factor]]]:
         """The calls that one comes to, with what tries them again on the way."""
