@@ -17,7 +17,8 @@ from vramguard.link.code import program
 from vramguard.link.code.constants import Constants
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table
-from vramguard.link.code.triggers import starting, steps_of
+from vramguard.link.code.steps import steps_of
+from vramguard.link.code.triggers import starting
 from vramguard.link.code.words import text, texts, tokens, values
 from vramguard.source.graph import NONE
 

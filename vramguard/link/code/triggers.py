@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from vramguard.facts.outputs import Step
 from vramguard.facts.retraining import RetrainTrigger
 from vramguard.link.code import program
+from vramguard.link.code.branches import branches
 from vramguard.link.code.clocks import beats, timed_deployments
 from vramguard.link.code.dags import dags
 from vramguard.link.code.meaning import Own
@@ -23,6 +24,7 @@ from vramguard.link.code.program import Ref
 from vramguard.link.code.reading import Reader
 from vramguard.link.code.roles import Table, rows
 from vramguard.link.code.starts import Start, Starts
+from vramguard.link.code.steps import steps_of
 from vramguard.link.code.words import text, texts, tokens, values, within
 from vramguard.source.graph import NONE
 
@@ -83,7 +85,7 @@ class Triggers:
             return
         seen = set[tuple[str, int]]()
         finders = (
-            *(self._scored, self._called, self._decorated, self._served, self._tabled, self._dags),
+            *(self._scored, self._branched, self._called, self._decorated, self._served, self._tabled, self._dags),
             *(self._orchestrated, self._loops, self._handled, self._consumed),
         )
         for one in itertools.chain.from_iterable(find() for find in finders):
@@ -106,6 +108,12 @@ class Triggers:
                     said = self._said(test, holds=condition.holds)
                     first = Step(test.at, f"`{said}` decides")
                     yield self._trigger("score", start.call, said, start, first)
+
+    def _branched(self) -> Iterator[RetrainTrigger]:
+        """`BranchPythonOperator(python_callable=decide)`, where `decide` answers `"retrain"` where data drifted."""
+        for condition, start in branches(self.code, self.starts):
+            said = self._said(condition.test, holds=condition.holds)
+            yield self._trigger("score", condition.test, said, start, Step(condition.test.at, f"`{said}` decides"))
 
     def _is_act_in_search(self, start: Start) -> bool:
         return start.what == "fit" and self.code.written(start.call).endswith("backward")
@@ -370,24 +378,6 @@ class Triggers:
             if found is not None:
                 return found.at
         return None
-
-
-def steps_of(code: Code, chain: list[Start]) -> Iterator[Step]:
-    """The calls down to the act of training, in words."""
-    for one in chain:
-        written = code.written(one.call) or "a call"
-        if one.into is None:
-            verb = (
-                "submits training"
-                if one.what == "job"
-                else "runs a script that trains"
-                if one.what == "launch"
-                else "trains"
-            )
-            yield Step(one.call.at, f"`{written}(…)` {verb}")
-        else:
-            into = code.name(one.into) if one.into.number else one.into.path
-            yield Step(one.call.at, f"`{written}(…)` runs `{into}`")
 
 
 def starting(facts: Facts) -> Starts:

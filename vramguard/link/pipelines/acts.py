@@ -18,7 +18,8 @@ from vramguard.facts.values import UNREAD
 from vramguard.link.code import program
 from vramguard.link.code.dags import dags
 from vramguard.link.code.promotions import Promotions
-from vramguard.link.code.triggers import starting, steps_of
+from vramguard.link.code.steps import steps_of
+from vramguard.link.code.triggers import starting
 from vramguard.link.code.words import literal
 from vramguard.link.pipelines import known
 from vramguard.link.pipelines.parts import Job, Pipeline, Step
