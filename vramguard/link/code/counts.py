@@ -54,7 +54,9 @@ class Counts:
         callers = self.code.meanings.callers(routine)[:_CALLERS]
         given = [caller.node.argument(name, names.index(name) - shift) for caller in callers]
         said = [
-            self.number(caller.to(number), depth + 1) for caller, number in zip(callers, given, strict=True) if number >= 0
+            self.number(caller.to(number), depth + 1)
+            for caller, number in zip(callers, given, strict=True)
+            if number >= 0
         ]
         counted = [one for one in said if one is not None]
         if given and NONE not in given:

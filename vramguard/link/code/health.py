@@ -50,7 +50,9 @@ _OF_REQUEST: Final = frozenset(
 # Words before `status` in a path that leave it the service's own: the status of a task or of a limit is no health.
 _GENERAL: Final = re.compile(r"api|v\d+|health|server|service|system|app|status|internal|admin|monitoring|_*")
 # A root that is described as the check of the service's health, and as nothing else beside it.
-_CHECKS: Final = re.compile(r"\b(?:health|liveness|readiness|heartbeat)[ -]?(?:check|probe|endpoint|status)|\bhealthcheck\b", re.I)
+_CHECKS: Final = re.compile(
+    r"\b(?:health|liveness|readiness|heartbeat)[ -]?(?:check|probe|endpoint|status)|\bhealthcheck\b", re.I
+)
 _WELL: Final = frozenset({"healthy", "ok", "alive", "up", "live", "ready"})
 # What the rows of `aside` touch: the machine tells whether there is a card, a file or an object, and no model's answer.
 _TOUCHES: Final = {"shallow": (), "store": ("store",), "machine": ("state",)}

@@ -123,7 +123,9 @@ def _flows_in(code: Code, starts: Starts, call: Ref, where: str) -> Iterator[Rou
 
 
 def _is_flow(code: Code, routine: Routine) -> bool:
-    return any(path.startswith("prefect.") and "flow" in path for _, paths in code.decorators(routine) for path in paths)
+    return any(
+        path.startswith("prefect.") and "flow" in path for _, paths in code.decorators(routine) for path in paths
+    )
 
 
 def _compiled(code: Code, starts: Starts) -> Iterator[Timed]:

@@ -29,7 +29,9 @@ ENDLESS: Final = 0
 _SLEEPS: Final = frozenset({"sleep", "delay", "backoff"})
 _WAITS: Final = frozenset({"wait", "poll", "input", "recv", "receive", "accept", "get"})
 _ASKS: Final = frozenset({"input", "recv", "receive", "receive_text", "receive_json", "accept"})  # somebody says more
-_STOPS: Final = frozenset({"stop", "stopped", "stopping", "shutdown", "exit", "quit", "cancelled", "terminate", "running"})
+_STOPS: Final = frozenset(
+    {"stop", "stopped", "stopping", "shutdown", "exit", "quit", "cancelled", "terminate", "running"}
+)
 
 
 class Policy(NamedTuple):

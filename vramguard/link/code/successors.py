@@ -66,7 +66,9 @@ class Successors:
             return
         parent = blocks[attempt.block].parent
         tried = {attempt.block, *attempt.handlers}
-        last = max((n for n, node in enumerate(nodes) if not tried.isdisjoint(routine.blocks[node.block])), default=NONE)
+        last = max(
+            (n for n, node in enumerate(nodes) if not tried.isdisjoint(routine.blocks[node.block])), default=NONE
+        )
         for call in (Ref(routine, number) for number in routine.all_of("call") if number > last):
             if parent in routine.blocks[call.node.block]:
                 found = self.compare(call, primaries, attempt)
@@ -100,7 +102,9 @@ class Successors:
 
     def _chooses(self, call: Ref, turns: frozenset[int]) -> bool:
         """Whether a call is told the model of this turn."""
-        named = {number for name, numbers in call.routine.function.names.items() if _is_model(name) for number in numbers}
+        named = {
+            number for name, numbers in call.routine.function.names.items() if _is_model(name) for number in numbers
+        }
         return any(number in turns and (word in _NAMED or number in named) for word, number in call.node.arguments())
 
     def _asks_model(self, call: Ref) -> bool:

@@ -105,7 +105,9 @@ class Waits:
         if self._training and tokens(surface.routine.function.name) & _TRAINING:
             return None  # whoever asks for training waits for that
         for routine, trail in self.serving.reached(surface.routine, self.bounds.around).items():
-            if not trains and not self._training.isdisjoint((surface.routine, routine, *(one.routine for one in trail))):
+            if not trains and not self._training.isdisjoint(
+                (surface.routine, routine, *(one.routine for one in trail))
+            ):
                 continue
             for model in self.models.get(routine, ()):
                 row = self.code.row("output", model) or {}

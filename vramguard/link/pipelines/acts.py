@@ -117,6 +117,8 @@ class Acts:
         """The calls of code that make a model the one in use, or would, by the function that they stand in."""
         found: dict[Routine, list[Promoting]] = {}
         for one in Promotions(self.code, self.starts).all():
+            if one.row["kind"] in ("replace", "reload"):  # known by names alone: the rule on code warns of them
+                continue
             found.setdefault(one.call.routine, []).append(one)
         return found
 
