@@ -106,7 +106,10 @@ LOOPS = {
         "while True:\n    try:\n        if requests.get(x).ok:\n            break\n    except Exception:\n"
         "        print('again')\n    time.sleep(60)"
     ): 1,
-    "while True:\n    if gone:\n        break\n    try:\n        save(requests.get(x))\n    except Exception:\n        pass\n    time.sleep(9)": 0,
+    (
+        "while True:\n    if gone:\n        break\n    try:\n        save(requests.get(x))\n"
+        "    except Exception:\n        pass\n    time.sleep(9)"
+    ): 0,
     "while True:\n    try:\n        return requests.get(x)\n    except Exception:\n        time.sleep(0.1)": 1,
     # nobody is asked
     "while True:\n    try:\n        return int(input())\n    except ValueError:\n        pass": 0,
@@ -197,7 +200,8 @@ TURNS = {
 
 @pytest.mark.parametrize(("loop", "attempts"), TURNS.items())
 def test_loops_that_count(loop: str, attempts: int | None) -> None:
-    tried = "        try:\n            return client.responses.create(input=x)\n        except Exception:\n            pass\n"
+    asked = "        try:\n            return client.responses.create(input=x)\n"
+    tried = f"{asked}        except Exception:\n            pass\n"
     found = [one.attempts for one in retry_policies(facts({"app.py": f"{HEAD}{loop}\n{tried}"}))]
     assert found == ([] if attempts is None else [attempts])
 

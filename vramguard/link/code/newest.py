@@ -31,8 +31,13 @@ _ASIDE: Final = re.compile(
 _RELOADS: Final = re.compile(
     r"_?(hot_?)?(re_?load|swap|refresh)_?(the_|latest_|new_|in_)*(model|weights|predictor|classifier|checkpoint)s?$"
 )
-_DOWN: Final = {"upload_from_filename": "download_to_", "upload_from_file": "download_to_", "upload_file": "download_file",
-    "upload_fileobj": "download_file", "upload_blob": "download_blob"}  # fmt: skip
+_DOWN: Final = {  # what brings back what a method of a cloud's client sends
+    "upload_from_filename": "download_to_",
+    "upload_from_file": "download_to_",
+    "upload_file": "download_file",
+    "upload_fileobj": "download_file",
+    "upload_blob": "download_blob",
+}
 
 
 class Newest:

@@ -97,18 +97,18 @@ def _given(code: Code, _: Starts) -> Iterator[Timed]:
 
 
 def _located(code: Code, starts: Starts) -> Iterator[Timed]:
-    """`DeploymentSpec(flow_location="flows/train.py", schedule=…)`: a flow of that file, beside this one or below it."""
+    """`DeploymentSpec(flow_location="flows/train.py", schedule=…)`: a flow of that file, as seen from here."""
     for name in ("DeploymentSpec", "Deployment"):
         for call in _calls(code, name):
             place = _said(code, call, ("schedule", "schedules"))
             prefect = any(path.startswith("prefect.") for path in code.meanings.called(call))
             where = literal(code, code.argument(call, "flow_location") or code.argument(call, "entrypoint"))
             wanted = literal(code, code.argument(call, "flow_name"))
-            for routine in _flows_in(code, starts, call, where) if place is not None and prefect and where else ():
+            if place is None or not prefect:
+                continue
+            given = _functions(code, code.argument(call, "flow"))
+            for routine in _flows_in(code, starts, call, where) if where else given:
                 if wanted in ("", routine.function.name):
-                    yield Timed(place, "clock", code.written(call), routine)
-            if place is not None and prefect and not where:
-                for routine in _functions(code, code.argument(call, "flow")):
                     yield Timed(place, "clock", code.written(call), routine)
 
 

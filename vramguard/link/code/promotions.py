@@ -18,7 +18,6 @@ from vramguard.link.code.constants import Constants
 from vramguard.link.code.newest import Newest
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table
-from vramguard.link.code.steps import steps_of
 from vramguard.link.code.triggers import starting
 from vramguard.link.code.words import text, texts, tokens, values
 from vramguard.source.graph import NONE
@@ -95,6 +94,10 @@ class Promotions:
                 yield Promoting(call, row, target, serving)
         for call in self.newest.reloads():
             yield Promoting(call, {"kind": "reload"}, "", True)
+
+    def known(self) -> Iterator[Promoting]:
+        """Those of them that more than names tell."""
+        return (one for one in self.all() if one.row["kind"] not in ("replace", "reload"))
 
     def find(self) -> Iterator[Promotion]:
         """Promotions as facts, each with how it comes to run."""
@@ -218,7 +221,7 @@ class Promotions:
                 gate = next(
                     (found for routine in routines if (found := self.starts.conditions.gate(routine)) is not None), None
                 )
-                steps = (*steps_of(self.code, self.starts.chain(start)), *self._down(above, one))
+                steps = (*self.starts.steps(self.starts.chain(start)), *self._down(above, one))
                 return "chain", steps, gate.at if gate is not None else None
         if (
             one.row["kind"] in ("alias", "stage", "approval")

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Final
 from vramguard.link.code.conditions import Conditions
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref, Routine
+from vramguard.link.code.steps import steps_of
 from vramguard.link.code.words import constants, literal, texts, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from vramguard.facts.outputs import Step
     from vramguard.link.code import Code
     from vramguard.link.code.roles import Row
 
@@ -383,6 +385,10 @@ class Starts:
                 break
             found.append(after)
         return found
+
+    def steps(self, chain: list[Start]) -> Iterator[Step]:
+        """The calls down to the act of training, in words."""
+        return steps_of(self.code, chain)
 
 
 def _files(words: list[str]) -> list[str]:

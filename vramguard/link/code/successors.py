@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 _NAMED: Final = frozenset({"model", "model_name", "model_id", "deployment", "engine"})  # keywords of calls of models
 _PROVIDERS: Final = {
-    **{"gpt": "openai", "o1": "openai", "o3": "openai", "o4": "openai", "claude": "anthropic", "gemini": "gemini"},
-    **{"mistral": "mistral", "command": "cohere"},
-}
+    "gpt": "openai", "o1": "openai", "o3": "openai", "o4": "openai", "claude": "anthropic", "gemini": "gemini",
+    "mistral": "mistral", "command": "cohere",
+}  # fmt: skip
 _LEAVE: Final = frozenset({"raise", "return", "break", "exit"})
 
 

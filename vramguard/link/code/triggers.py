@@ -24,7 +24,6 @@ from vramguard.link.code.program import Ref
 from vramguard.link.code.reading import Reader
 from vramguard.link.code.roles import Table, rows
 from vramguard.link.code.starts import Start, Starts
-from vramguard.link.code.steps import steps_of
 from vramguard.link.code.words import text, texts, tokens, values, within
 from vramguard.source.graph import NONE
 
@@ -354,7 +353,7 @@ class Triggers:
         self, kind: str, place: Ref, what: str, start: Start, first: Step, gate: Location | None = None
     ) -> RetrainTrigger:
         chain = self.starts.chain(start)
-        steps = (first, *steps_of(self.code, chain))
+        steps = (first, *self.starts.steps(chain))
         asked = gate or self._gate([place.routine, *(one.call.routine for one in chain)])
         return RetrainTrigger(
             place.at, kind, what, self._runs(kind, start), steps, asked, all(one.sure for one in chain)
