@@ -224,3 +224,27 @@ def test_a_count_that_an_object_keeps_is_its_default_unless_everybody_says_other
     assert [one.attempts for one in retry_policies(facts({"app.py": KEPT}))] == [5]
     told = KEPT + "first, second = Prices(2), Prices(most=3)\n"
     assert [one.attempts for one in retry_policies(facts({"app.py": told}))] == [3]
+
+
+READY = (
+    "def {}(x):\n    for n in range(60):\n        try:\n            return requests.get({})\n        except OSError:\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "count"),
+    [("ask", "x", 1), ("wait_for_server", "x", 0), ("ask", "'http://model.test/health'", 0)],
+)
+def test_whoever_waits_for_a_server_to_be_up_repeats_nothing(name: str, asked: str, count: int) -> None:
+    text = f"{HEAD}{READY.format(name, asked)}            time.sleep(1)\n"
+    assert len(retry_policies(facts({"app.py": text}))) == count
+
+
+def test_a_registry_that_is_asked_until_it_answers() -> None:
+    text = (
+        "import time\nfrom mlflow import MlflowClient\nclient = MlflowClient()\nwhile True:\n    try:\n"
+        "        if client.search_model_versions('a'):\n            break\n    except Exception as error:\n"
+        "        print(error)\n    time.sleep(60)\n"
+    )
+    (found,) = retry_policies(facts({"app.py": text}))
+    assert (found.attempts, found.paused) == (0, True)

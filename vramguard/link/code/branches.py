@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from vramguard.link.code.dags import dag_of, operators, task_of, trains
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
-from vramguard.link.code.words import literal, text
+from vramguard.link.code.words import literal, text, tokens, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -28,8 +28,15 @@ def branches(code: Code, starts: Starts) -> Iterator[tuple[Condition, Start]]:
         for answer, said in _answers(routine) if tasks else ():
             start = tasks.get(said)
             condition = starts.conditions.score(answer) if start is not None else None
-            if condition is not None and start is not None:
+            if condition is not None and start is not None and not _is_asked_for(starts, condition.test):
                 yield condition, start
+
+
+def _is_asked_for(starts: Starts, test: Ref) -> bool:
+    """`if FORCE_RETRAIN:`: a person says so."""
+    names = starts.conditions.variables(test.routine)
+    said = (word for one in within(test) for word in (one.node.name, *names.get(one.number, ())))
+    return any(tokens(word) & {"force", "forced", "manual"} for word in said)
 
 
 def _branching(code: Code) -> Iterator[tuple[Ref, Routine]]:
