@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
+import re
 from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.program import Ref
-from vramguard.link.code.words import within
+from vramguard.link.code.words import texts, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
     from vramguard.link.code.serving import Serving
 
+_HEALTH: Final = re.compile(
+    r"/(\w*heart_?beat|health|ready|live|ping|status|alive)\w*\b|/api/tags|/v1/models", re.IGNORECASE
+)
+_READY: Final = re.compile(rf"{_HEALTH.pattern}|(^|_)(wait|verif|poll|ready|readiness|health|smoke)", re.IGNORECASE)
 _DEEP: Final = 6  # names behind names
 _CALLERS: Final = 12
 
@@ -86,6 +91,15 @@ class Counts:
         first = self.number(begins[0]) if len(begins) == 1 and grows else None
         last = self.number(right)
         return None if first is None or last is None else last - first + (test.node.name == "<=")
+
+    def is_of_health(self, call: Ref) -> bool:
+        """Whether a call asks, or says, how a service is."""
+        return any(_HEALTH.search(one) for one in texts(self.code, call))
+
+    def is_of_readiness(self, call: Ref) -> bool:
+        """Whether a call asks if a service is up: who waits for that repeats nothing that was to be done."""
+        said = (self.code.name(call.routine), call.routine.path.rpartition("/")[2], *texts(self.code, call))
+        return any(_READY.search(one) for one in said)
 
     def is_turned(self, call: Ref, test: Ref) -> bool:
         """Whether what a call asks differs from turn to turn: a page, an offset, the next of several models."""

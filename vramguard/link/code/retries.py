@@ -13,7 +13,7 @@ from vramguard.link.code.attempts import attempts
 from vramguard.link.code.counts import Counts
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Table, table
-from vramguard.link.code.words import texts, tokens, within
+from vramguard.link.code.words import tokens, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -29,10 +29,6 @@ ENDLESS: Final = 0
 _SLEEPS: Final = frozenset({"sleep", "delay", "backoff"})
 _WAITS: Final = frozenset({"wait", "poll", "input", "recv", "receive", "accept", "get"})
 _ASKS: Final = frozenset({"input", "recv", "receive", "receive_text", "receive_json", "accept"})  # somebody says more
-_HEALTH: Final = re.compile(
-    r"/(\w*heart_?beat|health|ready|live|ping|status|alive)\w*\b|/api/tags|/v1/models", re.IGNORECASE
-)
-_READY: Final = re.compile(rf"{_HEALTH.pattern}|(^|_)(wait|verif|poll|ready|readiness|health|smoke)", re.IGNORECASE)
 _STOPS: Final = frozenset(
     {"stop", "stopped", "stopping", "shutdown", "exit", "quit", "cancelled", "terminate", "running"}
 )
@@ -201,7 +197,7 @@ class Retries:
                 continue
             asked = next((one for one in attempt.calls(attempt.block) if self._asks(one)), None)
             paused = self._pauses(attempt, loop)
-            if paused and asked is not None and _HEALTH.search(" ".join(texts(self.code, asked))):
+            if paused and asked is not None and self.counts.is_of_health(asked):
                 continue
             if asked is not None and (self._is_awaited if paused else self._succeeds)(attempt, loop):
                 at = self._place(routine, loop)
@@ -279,18 +275,13 @@ class Retries:
                 yield RetryPolicy(at.at, kind, "loop", count, written(asked), product, steps)
                 break
         calls = (one for one in attempt.calls(attempt.block) if self._asks(one) and not self._is_of_model_here(one))
-        plain = (one for one in calls if not self.counts.is_turned(one, at) and not self._is_readiness(one))
+        plain = (one for one in calls if not self.counts.is_turned(one, at) and not self.counts.is_of_readiness(one))
         for again in itertools.islice(plain, 0 if found else 1):
             steps = (first, Step(again.at, f"`{written(again)}(…)` is asked again"))
             yield RetryPolicy(at.at, kind, "loop", count, written(again), count, steps)
 
     def _is_of_model_here(self, call: Ref) -> bool:
         return call in self.attempts.waits.models.get(call.routine, ())
-
-    def _is_readiness(self, call: Ref) -> bool:
-        """Whether a call asks if a service is up: who waits for that repeats nothing that was to be done."""
-        said = (self.code.name(call.routine), call.routine.path.rpartition("/")[2], *texts(self.code, call))
-        return any(_READY.search(one) for one in said)
 
     def _tried(self, call: Ref) -> Iterator[tuple[Ref, list[Factor]]]:
         """The calls that one comes to, with what tries them again on the way."""
