@@ -175,6 +175,10 @@ class Starts:
                 asked = any(_ENDPOINT.search(one) for one in named)
                 if said or asked or _ORDERS.match(call.routine.function.name):
                     yield Start(call, None, "job", sure=False)
+                elif any(_ELSEWHERE.search(text) for text in held) and any(constants(url, "param")):
+                    for caller in self.code.meanings.callers(call.routine)[:40]:  # who says which: `run_dag("train")`
+                        if any(_AGAIN.search(one) or "training" in one for one in texts(self.code, caller)):
+                            yield Start(caller, None, "job", sure=False)
 
         for name in _WAKES:  # machines and workflows of a cloud that train once they run
             for call in self.code.program.calls.get(name, ()):
