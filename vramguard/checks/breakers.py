@@ -112,7 +112,7 @@ class FallbackOf:
 @check("unbounded-retry")
 @dataclass(frozen=True)
 class UnboundedRetry:
-    """Something is tried without end; more than `most` attempts are a warning."""
+    """Something is tried without end; more than `most` attempts are a warning, and so is a loop that pauses."""
 
     most: int = 3
     classes: tuple[PathClass, ...] = JUDGED
@@ -121,12 +121,12 @@ class UnboundedRetry:
     def find(self, facts: Facts) -> Iterator[Problem]:
         for retry in retry_policies(facts):
             judged, severity = weight(self, facts, retry.at.path)
-            counted = retry.form == "loop" and retry.attempts  # whoever counts has said how often
-            if not judged or counted or 0 < retry.attempts <= self.most:
+            if not judged or 0 < retry.attempts <= self.most:
                 continue
-            often = f"{retry.attempts} times" if retry.attempts else "without end"
+            endless = "without end, with a pause" if retry.paused else "without end"
+            often = f"{retry.attempts} times" if retry.attempts else endless
             values = {"retry": retry.written, "often": often, "call": retry.around}
-            weaker = Severity.WARNING if retry.attempts else severity
+            weaker = Severity.WARNING if retry.attempts or retry.paused else severity
             yield Problem(retry.at, values, evidence(retry.steps), weaker, subject=retry.written)
 
 

@@ -82,12 +82,16 @@ class AutonomousTraining:
 class AutoPromotion:
     """A model becomes the one in use in the same go that trained it.
 
-    `kinds`: alias, stage, approval, copy, deploy, push; those of `weaker` are warnings. A script that a person runs to
-    promote is silent, and so is what only a person's flag turns on.
+    `kinds`: alias, stage, approval, copy, deploy, push, register (a version of what is loaded as the latest), replace
+    (weights in a bucket that others fetch), reload (the server's own). Those of `weaker` are warnings. A script that a
+    person runs to promote is silent, and so is what only a person's flag turns on.
     """
 
-    kinds: tuple[str, ...] = ("alias", "stage", "approval", "copy", "deploy", "push")
-    weaker: tuple[str, ...] = ("push", "deploy")
+    kinds: tuple[str, ...] = (
+        *("alias", "stage", "approval", "copy", "deploy", "push"),
+        *("register", "replace", "reload"),
+    )
+    weaker: tuple[str, ...] = ("push", "deploy", "replace", "reload")
     warnings: tuple[PathClass, ...] = SHOWN
 
     def find(self, facts: Facts) -> Iterator[Problem]:

@@ -59,7 +59,7 @@ class RetryPolicy:
     """What tries again. `attempts`: with the first; 0 for without end. `form`: decorator, call, loop.
 
     `around` is the call over the network or of a model that it repeats, as written. `product`: how many calls the
-    retries on one path make together, those of `steps`.
+    retries on one path make together, those of `steps`. `paused`: it waits a second or more between.
     """
 
     at: Location
@@ -69,6 +69,7 @@ class RetryPolicy:
     around: str
     product: int
     steps: tuple[Step, ...]
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,7 +112,7 @@ class Function:
     """A function, a lambda, a class's body or the module's own code (number 0).
 
     `names` has every value that a name gets in it, in the order of the text. Decorators, bases and annotations are
-    nodes of the function around, `parent`.
+    nodes of the function around, `parent`. `says`: the first line of a decorated function's own description.
     """
 
     kind: str  # module, class, function, lambda
@@ -127,6 +127,7 @@ class Function:
     bases: tuple[int, ...] = ()
     returns: int = NONE
     is_async: bool = False
+    says: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +148,7 @@ class CodeModule:
         return _arrived, (self.at, marshal.dumps(rows), self.stars, self.notebook)
 
 
-_PLAIN = attrgetter("kind", "name", "parent", "line", "decorators", "bases", "returns", "is_async")
+_PLAIN = attrgetter("kind", "name", "parent", "line", "decorators", "bases", "returns", "is_async", "says")
 
 
 def _columns(rows: tuple[tuple[Any, ...], ...]) -> tuple[tuple[Any, ...], ...]:
@@ -164,9 +165,9 @@ def _arrived(at: Location, data: bytes, stars: tuple[str, ...], notebook: bool) 
 
 
 def _function(*row: Any) -> Function:  # noqa: ANN401 - as sent
-    *head, decorators, bases, returns, is_async, nodes, blocks, names, parameters = row
+    *head, decorators, bases, returns, is_async, says, nodes, blocks, names, parameters = row
     node, block = partial(tuple.__new__, Node), partial(tuple.__new__, Block)  # past a named tuple's own, which is slow
     own = tuple(map(node, zip(*nodes, strict=True))), tuple(map(block, zip(*blocks, strict=True)))
     taken = tuple(Parameter(*one) for one in parameters)
-    parts: list[Any] = [*head, *own, names, taken, decorators, bases, returns, is_async]
+    parts: list[Any] = [*head, *own, names, taken, decorators, bases, returns, is_async, says]
     return Function(*parts)

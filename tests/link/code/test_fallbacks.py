@@ -164,3 +164,40 @@ def test_a_loop_of_events_that_did_not_run() -> None:
     assert not fallbacks(facts({"app.py": head + first + then}))
     other = then.replace("loop = asyncio.new_event_loop()", "loop = asyncio.get_event_loop()")
     assert fallbacks(facts({"app.py": head + first + other}))
+
+
+MODELS = {
+    '["gpt-4o", "gpt-4o-mini"]': ["model"],
+    '["gpt-4o", "claude-sonnet"]': [],
+    "NAMES": [],
+}
+
+
+@pytest.mark.parametrize(("models", "kinds"), MODELS.items())
+def test_the_next_of_several_models(models: str, kinds: list[str]) -> None:
+    text = (
+        f"def f(x):\n    for number, model in enumerate({models}):\n        try:\n"
+        "            return client.responses.create(input=x, model=model)\n        except Exception as error:\n"
+        "            print(number, error)\n"
+    )
+    assert [one.kind for one in fallbacks(facts({"app.py": HEAD + text}))] == kinds
+
+
+@pytest.mark.parametrize(
+    ("then", "kinds"), [("small.predict(x)", ["model"]), ("2 * x", []), ("other.models.list()", [])]
+)
+def test_what_is_asked_after_a_try_that_may_fail(then: str, kinds: list[str]) -> None:
+    text = (
+        "def f(x):\n    try:\n        return model.predict(x)\n    except Exception as error:\n"
+        f"        print(error)\n    return {then}\n"
+    )
+    assert [one.kind for one in fallbacks(facts({"app.py": HEAD + text}))] == kinds
+
+
+def test_training_once_more_is_no_fallback() -> None:
+    text = (
+        "from sklearn.linear_model import Ridge\ndef train(x, y):\n    found = Ridge().fit(x, y)\n"
+        "    print(model.predict(x))\n    return found\n"
+        "try:\n    train(1, 2)\nexcept MemoryError:\n    train(1, 2)\n"
+    )
+    assert fallbacks(facts({"app.py": HEAD + text})) == ()

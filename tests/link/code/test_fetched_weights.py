@@ -60,3 +60,25 @@ def test_a_digest_on_the_way() -> None:
     check = "def check(path):\n    assert hashlib.sha256(open(path, 'rb').read()).hexdigest() == 'a'\n\n\n"
     load = "def load(path):\n    urllib.request.urlretrieve(URL, path)\n    check(path)\n    return torch.load(path)\n"
     assert found(check + load) == [True]
+
+
+FOLDER = """
+from google.cloud import storage
+from peft import PeftModel
+def fetch(folder):
+    for blob in storage.Client().bucket("a").list_blobs():
+        path = os.path.join(folder, {})
+        blob.download_to_filename(path)
+def load(base):
+    fetch("adapters")
+    return PeftModel.from_pretrained(base, {})
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "folder", "count"),
+    [("blob.name", '"adapters"', 0), ("blob.name", "folder", 1), ("'a.csv'", "folder", 0)],
+)
+def test_a_folder_that_a_bucket_is_brought_to(name: str, folder: str, count: int) -> None:
+    text = FOLDER.format(name, folder).replace('    fetch("adapters")', '    folder = "adapters"\n    fetch(folder)')
+    assert len(found(text)) == count

@@ -214,3 +214,17 @@ def test_an_application_that_is_handed_to_what_defines_its_routes() -> None:
     )
     (found,) = health_routes(facts({"app.py": text}))
     assert found.model is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "found"),
+    [
+        ("/ping", '"""Whether it is alive."""', [True]),
+        ("/ping", "raise NotImplementedError", [False]),
+        ("/", '"""Health check endpoint of the API."""\nreturn {"message": "it runs"}', [True]),
+        ("/", '"""Say hello, and where the health is."""\nreturn {"message": "hello"}', []),
+    ],
+)
+def test_empty_answers_and_roots_that_say_what_they_are(path: str, body: str, found: list[bool]) -> None:
+    text = route(body, path, "root")
+    assert [one.constant for one in health_routes(facts({"app.py": text}))] == found

@@ -96,3 +96,60 @@ def test_what_an_orchestrator_runs_by_itself(text: str, expected: list[tuple[str
 )
 def test_a_graph_is_found_where_it_says_when(before: str, schedule: str, line: int) -> None:
     assert found(DAG.format(before, schedule)) == [("clock", line, True)], "or at its call, where a name says it"
+
+
+SPEC = (
+    "from prefect.deployments import DeploymentSpec\nDeploymentSpec(\n    flow_location={!r},\n    name='a',\n    {})\n"
+)
+PREFECT = TRAIN + "\nfrom prefect import flow\n\n@flow\ndef weekly():\n    train()\n"
+
+
+@pytest.mark.parametrize(
+    ("where", "when", "count"),
+    [("./fit.py", "schedule=every(5)", 1), ("fit.py", "tags=[]", 0), ("other.py", "schedule=every(5)", 0)],
+)
+def test_a_deployment_of_prefect_that_names_a_file(where: str, when: str, count: int) -> None:
+    files = {"flows/deploy.py": SPEC.format(where, when), "flows/fit.py": PREFECT}
+    assert [one.kind for one in triggers(facts(files))] == ["clock"] * count
+
+
+TASKS = (
+    "from airflow import DAG\nfrom airflow.decorators import task\nfrom fit import train\n\n"
+    "with DAG('nightly', schedule={}) as dag:\n    @task\n    def learn():\n        train()\n    learn()\n"
+)
+
+
+@pytest.mark.parametrize(("schedule", "kinds"), [("'@daily'", ["clock"]), ("None", [])])
+def test_tasks_that_stand_in_a_graph(schedule: str, kinds: list[str]) -> None:
+    files = {"dags/a.py": TASKS.format(schedule), "fit.py": TRAIN}
+    assert [one.kind for one in triggers(facts(files))] == kinds
+
+
+BRANCH = """
+from airflow import DAG
+from airflow.operators.python import BranchPythonOperator, PythonOperator
+from fit import train
+def decide(**context):
+    {test} = context["ti"].xcom_pull(key="a")
+    if {test}:
+        return {answer}
+    return "nothing"
+dag = DAG("a", schedule=None)
+BranchPythonOperator(task_id="decide", python_callable=decide, dag=dag)
+PythonOperator(task_id="retrain", python_callable=train, dag=dag)
+"""
+
+
+@pytest.mark.parametrize(
+    ("test", "answer", "kinds"),
+    [
+        ("drift_detected", '"retrain"', ["score"]),
+        ("drift_detected", '["report", "retrain"]', ["score"]),
+        ("drift_detected", '"report"', []),
+        ("force_retrain", '"retrain"', []),
+        ("weekend", '"retrain"', []),
+    ],
+)
+def test_a_branch_that_a_score_decides(test: str, answer: str, kinds: list[str]) -> None:
+    files = {"dags/a.py": BRANCH.format(test=test, answer=answer), "fit.py": TRAIN}
+    assert [one.kind for one in triggers(facts(files))] == kinds

@@ -259,3 +259,79 @@ def test_an_approval_that_is_a_parameter_of_a_pipeline_elsewhere(default: str, h
         "app.py": REGISTERED,
     }
     assert [one.by for one in promotions(facts(files)) if one.kind == "approval"] == how
+
+
+REGISTERS = (
+    "import mlflow\nfrom sklearn.linear_model import Ridge\nmodel = Ridge().fit(rows, prices)\n"
+    "mlflow.sklearn.log_model(model, 'model', registered_model_name={})\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "loaded", "kinds"),
+    [
+        ("'prices'", "models:/prices/latest", ["register"]),
+        ("'prices'", "models:/prices/3", []),
+        ("'other'", "models:/prices/latest", []),
+        ("config.name", "models:/prices/latest", []),
+    ],
+)
+def test_a_version_that_is_loaded_as_the_latest(name: str, loaded: str, kinds: list[str]) -> None:
+    serve = f"import mlflow\nmodel = mlflow.pyfunc.load_model({loaded!r})\n"
+    found = promotions(facts({"train.py": REGISTERS.format(name), "serve.py": serve}))
+    assert [one.kind for one in found if one.by] == kinds
+
+
+SENDS = """
+from google.cloud import storage
+from transformers import Trainer
+def main(bucket, name):
+    trainer = Trainer(model=model)
+    trainer.train()
+    trainer.save_model("out")
+    storage.Client().bucket(bucket).blob(name).upload_from_filename("out/{}")
+"""
+FETCHES = (
+    "import joblib\nfrom google.cloud import storage\n"
+    "storage.Client().bucket('a').blob('b').download_to_filename('model.pkl')\nmodel = joblib.load('model.pkl')\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("file", "serve", "kinds"), [("a", FETCHES, ["replace"]), ("a", "", []), ("logs/a", FETCHES, [])]
+)
+def test_weights_that_go_where_others_fetch_them(file: str, serve: str, kinds: list[str]) -> None:
+    found = promotions(facts({"train.py": SENDS.format(file), "serve.py": serve}))
+    assert [one.kind for one in found if one.by] == kinds
+
+
+def test_a_server_that_loads_its_model_again_right_after_training() -> None:
+    text = "import joblib\ndef reload_model():\n    return joblib.load('m')\n"
+    after = "def run():\n    train()\n    reload_model()\n"
+    assert [one.kind for one in promotions(facts({"app.py": HEAD + text + after})) if one.by] == ["reload"]
+    alone = "def run():\n    reload_model()\n"
+    assert not [one for one in promotions(facts({"app.py": HEAD + text + alone})) if one.by]
+
+
+JUDGE = """
+def decide_promotion(new, champion):
+    if champion is None:
+        return {}
+    if new.score > champion.score:
+        return Decision(promote=True)
+    return Decision(promote=False)
+"""
+
+
+@pytest.mark.parametrize(
+    ("answer", "faults"),
+    [
+        ("Decision(promote=True, reason='first')", [("absent",)]),
+        ("{'promote': True}", [("absent",)]),
+        ("(True, 'first')", [("absent",)]),
+        ("Decision(promote=False)", []),
+    ],
+)
+def test_a_function_that_is_named_for_promoting(answer: str, faults: list[tuple[str, ...]]) -> None:
+    text = JUDGE.replace("{}", answer)
+    assert [one.faults for one in comparators(facts({"app.py": text + "model.predict(1)\n"}))] == faults

@@ -77,7 +77,10 @@ LOOPS = {
         "    except Exception:\n        continue\n    return y"
     ): 1,
     # counted, or ended by a handler
-    "for _ in range(3):\n    try:\n        return requests.get(x)\n    except Exception:\n        pass": 0,
+    "for n in range(9):\n    try:\n        return requests.get(x)\n    except Exception:\n        raise": 0,
+    "for n in range(9):\n    try:\n        save(requests.get(x))\n    except Exception:\n        pass": 0,
+    # the next page, the next of several hosts
+    "for n in range(9):\n    try:\n        return requests.get(x + n)\n    except Exception:\n        pass": 0,
     (
         "n = 0\nwhile True:\n    try:\n        return requests.get(x)\n    except Exception:\n"
         "        n += 1\n        if n > 3:\n            raise"
@@ -88,8 +91,25 @@ LOOPS = {
     ): 0,
     # services: they never end
     "while True:\n    try:\n        save(requests.get(x))\n    except Exception:\n        pass": 0,
+    # somebody says something, or to stop
+    (
+        "while True:\n    try:\n        x = input()\n        if x == 'bye':\n            break\n"
+        "        print(requests.get(x))\n    except Exception:\n        pass"
+    ): 0,
+    (
+        "while True:\n    try:\n        requests.get(x)\n        if stop_event.is_set():\n            break\n"
+        "    except Exception:\n        pass\n    time.sleep(60)"
+    ): 0,
     # with a pause
-    "while True:\n    try:\n        return requests.get(x)\n    except Exception:\n        pass\n    time.sleep(30)": 0,
+    "while True:\n    try:\n        return requests.get(x)\n    except Exception:\n        pass\n    time.sleep(30)": 1,
+    (
+        "while True:\n    try:\n        if requests.get(x).ok:\n            break\n    except Exception:\n"
+        "        print('again')\n    time.sleep(60)"
+    ): 1,
+    (
+        "while True:\n    if gone:\n        break\n    try:\n        save(requests.get(x))\n"
+        "    except Exception:\n        pass\n    time.sleep(9)"
+    ): 0,
     "while True:\n    try:\n        return requests.get(x)\n    except Exception:\n        time.sleep(0.1)": 1,
     # nobody is asked
     "while True:\n    try:\n        return int(input())\n    except ValueError:\n        pass": 0,
@@ -144,7 +164,7 @@ def test_loops_that_end_when_it_works() -> None:
 
 @pytest.mark.parametrize(
     ("times", "client", "product"),
-    [("3", "eager", 9), ("1, 3", "eager", 6), ("3", "client", 0), ("1", "eager", 0), ("x", "eager", 0)],
+    [("3", "eager", 9), ("1, 3", "eager", 6), ("3", "client", 3), ("1", "eager", 0), ("x", "eager", 0)],
 )
 def test_a_loop_around_a_client_that_tries_itself(times: str, client: str, product: int) -> None:
     loop = f"def f(x):\n    for _ in range({times}):\n        try:\n"
@@ -167,3 +187,64 @@ def nightly():
 
 def test_an_orchestrator_that_runs_a_step_again_keeps_nobody_waiting() -> None:
     assert {one.product for one in retry_policies(facts({"flows.py": FLOW}))} == {2, 3}
+
+
+TURNS = {
+    "def f(x):\n    for _ in range(3):": 3,
+    "def f(x, most=4):\n    for n in range(most + 1):": 5,
+    "def f(x):\n    n = 0\n    while n < TRIES:\n        n += 1": 4,
+    "def f(x):\n    n = 1\n    while n <= 6:\n        n += 1": 6,
+    "def f(x, most):\n    for _ in range(most):": None,
+}
+
+
+@pytest.mark.parametrize(("loop", "attempts"), TURNS.items())
+def test_loops_that_count(loop: str, attempts: int | None) -> None:
+    asked = "        try:\n            return client.responses.create(input=x)\n"
+    tried = f"{asked}        except Exception:\n            pass\n"
+    found = [one.attempts for one in retry_policies(facts({"app.py": f"{HEAD}{loop}\n{tried}"}))]
+    assert found == ([] if attempts is None else [attempts])
+
+
+KEPT = """
+import requests
+class Prices:
+    def __init__(self, most: int = 5):
+        self.most = most
+    def of(self, x):
+        for attempt in range(self.most):
+            try:
+                return requests.get(x)
+            except OSError:
+                print(attempt)
+"""
+
+
+def test_a_count_that_an_object_keeps_is_its_default_unless_everybody_says_otherwise() -> None:
+    assert [one.attempts for one in retry_policies(facts({"app.py": KEPT}))] == [5]
+    told = KEPT + "first, second = Prices(2), Prices(most=3)\n"
+    assert [one.attempts for one in retry_policies(facts({"app.py": told}))] == [3]
+
+
+READY = (
+    "def {}(x):\n    for n in range(60):\n        try:\n            return requests.get({})\n        except OSError:\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "count"),
+    [("ask", "x", 1), ("wait_for_server", "x", 0), ("ask", "'http://model.test/health'", 0)],
+)
+def test_whoever_waits_for_a_server_to_be_up_repeats_nothing(name: str, asked: str, count: int) -> None:
+    text = f"{HEAD}{READY.format(name, asked)}            time.sleep(1)\n"
+    assert len(retry_policies(facts({"app.py": text}))) == count
+
+
+def test_a_registry_that_is_asked_until_it_answers() -> None:
+    text = (
+        "import time\nfrom mlflow import MlflowClient\nclient = MlflowClient()\nwhile True:\n    try:\n"
+        "        if client.search_model_versions('a'):\n            break\n    except Exception as error:\n"
+        "        print(error)\n    time.sleep(60)\n"
+    )
+    (found,) = retry_policies(facts({"app.py": text}))
+    assert (found.attempts, found.paused) == (0, True)

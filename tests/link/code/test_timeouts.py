@@ -510,3 +510,24 @@ def price(x: float):
 def test_a_client_of_triton(kind: str, made: str, given: str, waits: list[float]) -> None:
     found = outbound_calls(facts({"app.py": TRITON % (kind, made, given)}))
     assert [one.default_s for one in found] == waits
+
+
+TRAINS = """
+import joblib
+from fastapi import FastAPI
+from sklearn.linear_model import Ridge
+app = FastAPI()
+model = joblib.load("m")
+def fit(x):
+    made = Ridge().fit(x, x)
+    return made.predict(x)
+@app.post("/train")
+def train(x: int):
+    return fit(x)
+"""
+
+
+def test_whoever_asks_for_training_waits_for_that() -> None:
+    assert slow_answers(facts({"app.py": TRAINS})) == ()
+    serves = TRAINS + '@app.get("/price")\ndef price(x: int):\n    return model.predict([x])\n'
+    assert [one.handler for one in slow_answers(facts({"app.py": serves}))] == ["price"]

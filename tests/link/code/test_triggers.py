@@ -286,3 +286,23 @@ def test_the_way_is_told_step_by_step() -> None:
         (15, "`train(…)` runs `train`"),
         (7, "`Ridge.fit(…)` trains"),
     ]
+
+
+RUNS_ONE = """
+import requests
+def run_dag(name, conf):
+    return requests.post(f"http://airflow/api/v1/dags/{name}/dagRuns", json=conf)
+def check(drift):
+    if "error" in drift:
+        return
+    should_retrain = decide(drift)
+    if should_retrain:
+        run_dag("prices_training", {})
+    else:
+        run_dag("prices_report", {})
+"""
+
+
+def test_a_function_that_is_told_which_graph_to_run() -> None:
+    (found,) = triggers(facts({"app.py": RUNS_ONE}))
+    assert (found.kind, found.what, found.at.line) == ("score", "should_retrain", 10)

@@ -41,6 +41,9 @@ _WORDS = (
 )
 
 
+_LINE = 120  # characters of a description's first line
+
+
 def extract(document: Document) -> Iterator[Fact]:
     """The module's graphs, if it could matter."""
     if not may_matter(document.text) and not may_load(document.text):
@@ -143,7 +146,8 @@ class _Builder:
         own = _frozen(scope)
         is_async = isinstance(node, ast.AsyncFunctionDef)
         head = ("function", node.name, parent, node.lineno)
-        return Function(*head, *own, parameters, decorators, (), returns, is_async)
+        says = _says(node) if decorators else ""
+        return Function(*head, *own, parameters, decorators, (), returns, is_async, says)
 
     def _run(self, scope: Scope, body: list[ast.stmt]) -> None:
         try:
@@ -154,6 +158,12 @@ class _Builder:
 
 def _frozen(scope: Scope) -> tuple[tuple[Node, ...], tuple[Block, ...], dict[str, tuple[int, ...]]]:
     return tuple(scope.nodes), tuple(scope.blocks), {name: tuple(found) for name, found in scope.every.items()}
+
+
+def _says(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """The first line of a function's description."""
+    text = (ast.get_docstring(node) or "").strip()
+    return text.partition("\n")[0][:_LINE]
 
 
 def _values(scope: Scope, nodes: list[ast.expr]) -> tuple[int, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _MOST: Final = 200  # tries of one function
 _PIPES: Final = frozenset({"pipeline", "pipe"})  # of Redis as well
-_ASKED: tuple[str | None, ...] = (None, "grpc", "client", "document", "crawl")  # kinds of fetches
+_ASKED: tuple[str | None, ...] = (None, "grpc", "client", "document", "crawl", "registry")  # kinds of fetches
 
 
 class Attempt(NamedTuple):

@@ -18,7 +18,7 @@ from vramguard.link.code.program import Ref
 from vramguard.link.code.promotions import Promoting, Promotions
 from vramguard.link.code.reading import Reader
 from vramguard.link.code.triggers import starting
-from vramguard.link.code.words import tokens, within
+from vramguard.link.code.words import text, tokens, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ _IN_USE: Final = frozenset({
     "prod", "production", "champion", "incumbent", "current", "existing", "deployed", "baseline", "previous", "prev",
     "old", "staging", "live", "latest", "registered", "stage",
 })  # fmt: skip
+_PROMOTES: Final = frozenset({"promote", "promotion", "promotable", "promoted"})
+_DECIDES: Final = frozenset({"should", "decide", "decision", "is", "can", "evaluate", "check", "compare", "verdict"})
 _SCORES: Final = re.compile(
     r"metric|score|acc|auc|f1|rmse|mae|mape|mse|r2|loss|error|precision|recall|map50|rouge|bleu|performance"
     r"|perplexity|value|result",
@@ -72,6 +74,22 @@ class Comparators:
                 if key not in seen:
                     seen.add(key)
                     yield Comparator(at.at, what, faults, written, (*steps, last))
+        for routine in self.code.routines:
+            for at, what, faults in self._yes(routine) if self._is_named_judge(routine) else ():
+                key = at.routine.path, at.at.line
+                if key not in seen:
+                    seen.add(key)
+                    said = Step(at.at, f"`{self.code.name(routine)}` says that the new one is promoted")
+                    yield Comparator(at.at, what, faults, self.code.name(routine), (said,))
+
+    def _is_named_judge(self, routine: Routine) -> bool:
+        """`decide_promotion(new, champion)`: a function that is named for it, and that compares both models."""
+        words = tokens(routine.function.name)
+        named = bool(words & _PROMOTES) and bool(words & _DECIDES)
+        orders = (Ref(routine, number) for number in routine.all_of("compare") if named)
+        return routine.function.kind == "function" and any(
+            len({self._in_use(one) for one in ref.inputs()}) > 1 for ref in orders if ref.node.name in _ORDERS
+        )
 
     def _chosen(self, one: Promoting) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
         """`alias, why = decide(new, old)`: the ways on which the function answers with the one in use."""
@@ -283,12 +301,25 @@ class Comparators:
             given = ref.to(ref.node.inputs[0]) if ref.node.inputs else None
             if given is None:
                 continue
-            if given.node.name == "True":
+            if given.node.name == "True" or self._says_yes(given):
                 yield from ((at, what, faults) for at, what, faults, _ in self._around_return(ref))
             elif self._is_comparison(given):
                 faults = tuple(case for case in ("equal", "nan") if self._says(given, case) is True)
                 if faults:
                     yield given, self.reader.text(given, 1), faults
+
+    @staticmethod
+    def _says_yes(answer: Ref) -> bool:
+        """`Decision(promote=True, reason="…")`, `{"promote": True}`, `(True, "…")`."""
+        node = answer.node
+        if node.op == "call":
+            said = [(word, answer.to(number).node) for word, number in node.arguments()]
+            return any(tokens(word) & _PROMOTES and given.name == "True" for word, given in said)
+        if node.op == "table":
+            pairs = zip(node.inputs[::2], node.inputs[1::2], strict=True)
+            said = [(text(answer.to(key).node), answer.to(value).node) for key, value in pairs if key != NONE]
+            return any(tokens(word) & _PROMOTES and given.name == "True" for word, given in said)
+        return node.op == "items" and bool(node.inputs) and answer.to(node.inputs[0]).node.name == "True"
 
     def _around_return(self, ref: Ref) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
         function = ref.routine.function

@@ -57,6 +57,7 @@ _FLAG: Final = re.compile(
     r"(do|force|should|run|enable|skip|auto|allow|is)?_?(re)?train(ing)?$|(do|force|enable|skip|run|no)_"
 )
 _ABSENT: Final = frozenset({"exists", "isfile", "is_file", "isdir", "is_dir", "glob", "listdir", "FileNotFoundError"})
+_HELD: Final = ("in", "not in")  # `"error" in drift`: whether a table has a key
 _PASSED: Final = frozenset({
     "len", "float", "int", "abs", "max", "min", "any", "all", "sum", "get", "bool", "round", "item", "mean", "str",
 })  # fmt: skip
@@ -94,7 +95,8 @@ class Conditions:
     def score(self, call: Ref) -> Condition | None:
         """The nearest condition on a score: rather on one that says which than on one that says to train."""
         found = [condition for condition, kind in self.around(call) if kind == "score"]
-        says = (one for one in found if any("train" not in word for word in self._strong(one.test)))
+        scores = [one for one in found if not any(inner.node.name in _HELD for inner in within(one.test))]
+        says = (one for one in scores if any("train" not in word for word in self._strong(one.test)))
         return next(says, found[0] if found else None)
 
     def _strong(self, test: Ref) -> set[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
+from vramguard.link.code.roles import Table
 from vramguard.link.code.starts import PYTHON_OPERATORS, Start
 from vramguard.link.code.words import literal, texts
 from vramguard.source.graph import NONE
@@ -33,6 +34,7 @@ _TRAINING: Final = ("SageMakerTrainingOperator", "SageMakerTuningOperator", "Cre
     "CreateCustomContainerTrainingJobOperator", "CreateCustomPythonPackageTrainingJobOperator",
     "CreateAutoMLTabularTrainingJobOperator",
     "MLEngineStartTrainingJobOperator")  # fmt: skip
+_TASK: Final = Table([{"call": ["airflow.**.task", "airflow.**.task()", "airflow.**.task.*()"]}])
 _CUT: Final = 190
 _ROUNDS: Final = 8  # graphs that run one another
 _ASKS: Final = re.compile(r"(Approval|HITL\w*)Operator$")
@@ -50,14 +52,14 @@ class Dag:
 def dags(code: Code, starts: Starts) -> Iterator[Dag]:
     """Every graph of tasks of which one trains."""
     found: dict[Ref, Start] = {}
-    for call in _operators(code, (*PYTHON_OPERATORS, *_COMMAND, *_TRAINING)):
-        start = _trains(code, starts, call)
-        dag = dag_of(code, call) if start is not None else None
-        if dag is not None and start is not None:
+    tasks = (start for listed in starts.by.values() for start in listed if task_of(code, start))
+    for start in (*(one for call in operators(code) if (one := trains(code, starts, call))), *tasks):
+        dag = dag_of(code, start.call)
+        if dag is not None:
             found.setdefault(dag, start)
     _triggering(code, starts, found)
     for dag, start in found.items():
-        asking = [call for name in code.program.calls if _ASKS.search(name) for call in _operators(code, (name,))]
+        asking = [call for name in code.program.calls if _ASKS.search(name) for call in operators(code, (name,))]
         yield Dag(dag, start, next((call for call in asking if dag_of(code, call) == dag), None))
 
 
@@ -78,13 +80,21 @@ def _id(code: Code, dag: Ref) -> Ref | None:
     return code.argument(dag, "dag_id", 0)
 
 
-def _operators(code: Code, names: tuple[str, ...]) -> Iterator[Ref]:
+def task_of(code: Code, start: Start) -> bool:
+    """Whether a call makes a task of a graph out of a function that trains: `with DAG(…): train()` of a `@task`."""
+    if start.into is None or not start.into.function.decorators:
+        return False
+    return any(_TASK.among(paths) is not None for _, paths in code.decorators(start.into))
+
+
+def operators(code: Code, names: tuple[str, ...] = (*PYTHON_OPERATORS, *_COMMAND, *_TRAINING)) -> Iterator[Ref]:
+    """The calls that make tasks of graphs."""
     judged = set(code.routines)
     for name in names:
         yield from (call for call in code.program.calls.get(name, ()) if call.routine in judged)
 
 
-def _trains(code: Code, starts: Starts, call: Ref) -> Start | None:
+def trains(code: Code, starts: Starts, call: Ref) -> Start | None:
     """How an operator's task trains."""
     name = code.written(call).rpartition(".")[2]
     if name in _TRAINING:

@@ -11,6 +11,8 @@ from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Table, rows
 from vramguard.link.code.serving import called
+from vramguard.link.code.successors import Successors, provider
+from vramguard.link.code.triggers import starting
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -26,7 +28,6 @@ _SHAPES: Final = frozenset({
     "IndexError", "StopIteration", "AssertionError", "KeyboardInterrupt", "JSONDecodeError", "ValidationError",
     "OutputParserException",
 })  # fmt: skip
-_PROVIDERS: Final = {"gpt": "openai", "o1": "openai", "o3": "openai", "claude": "anthropic", "gemini": "gemini"}
 
 
 class Fallbacks:
@@ -36,6 +37,8 @@ class Fallbacks:
         self.attempts = attempts(facts)
         self.serving = self.attempts.serving
         self.code = self.attempts.code
+        self.successors = Successors(self.attempts, self._compared)
+        self._training = starting(facts).down
 
     def all(self) -> Iterator[Fallback]:
         """Of handlers of exceptions, of libraries' fallbacks, of breakers."""
@@ -52,10 +55,11 @@ class Fallbacks:
     # Handlers of exceptions.
 
     def _tried(self, attempt: Attempt) -> Iterator[Fallback]:
-        primaries = [call for call in attempt.calls(attempt.block) if self._asks(call)]
-        if not primaries:
-            return
-        for handler in attempt.handlers:
+        primaries = [call for call in attempt.calls(attempt.block) if self._asks(call) and not self._trains(call)]
+        yield from self.successors.listed(attempt)
+        if primaries and not all(self._of_shape(attempt, one) for one in attempt.handlers):
+            yield from self.successors.after(attempt, primaries)
+        for handler in attempt.handlers if primaries else ():
             if self._of_shape(attempt, handler) or self._makes_loop(attempt, handler):
                 continue
             for call in attempt.calls(handler):
@@ -73,6 +77,12 @@ class Fallbacks:
         if self.code.own_class(call) is not None:
             return False
         return any(self.attempts.asks(one) is not None for one in self.code.meanings.routines(call))
+
+    def _trains(self, call: Ref) -> bool:
+        """Whether a call trains a model, for which nobody waits: another go with less memory is no fallback."""
+        if not self._training:
+            return False
+        return any(one in self._training for one in self.code.meanings.routines(call))
 
     def _of_shape(self, attempt: Attempt, handler: int) -> bool:
         test = attempt.routine.function.blocks[handler].test
@@ -257,8 +267,8 @@ class Fallbacks:
             yield Fallback(
                 given.at, primary, primary, "primary", True, (Step(call.at, f"`{primary}` is its own fallback"),)
             )
-        elif names and primary and any(_provider(one) == _provider(primary) for one in names):
-            other = next(one for one in names if _provider(one) == _provider(primary))
+        elif names and primary and any(provider(one) == provider(primary) for one in names):
+            other = next(one for one in names if provider(one) == provider(primary))
             yield Fallback(given.at, other, primary, "model", False, (Step(call.at, f"`{primary}` is asked first"),))
 
     def _word(self, call: Ref, word: str | int) -> Ref | None:
@@ -298,13 +308,6 @@ class Fallbacks:
         if asked is not None and asked[0] in self.attempts.models:
             steps = self.serving.steps(asked[1], Step(asked[0].at, "a model's answer too"))
             yield Fallback(given.at, written, name, "model", False, steps)
-
-
-def _provider(name: str) -> str:
-    """`openai/gpt-4o`, `gpt-4o`: of openai."""
-    if "/" in name:
-        return name.partition("/")[0]
-    return next((found for start, found in _PROVIDERS.items() if name.startswith(start)), name)
 
 
 def fallbacks(facts: Facts) -> tuple[Fallback, ...]:

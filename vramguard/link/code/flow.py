@@ -32,24 +32,10 @@ _FEW: Final = 60  # each of the others, so that a program's every call of a mode
 _DEEP: Final = 4  # calls that are remembered
 _CALLERS: Final = 40  # to whom a function's answer goes
 # What passes a value on as it is, or as a part or a whole of it.
-_PASSING: Final = frozenset(
-    {
-        "join",
-        "items",
-        "table",
-        "format",
-        "or",
-        "and",
-        "each",
-        "part",
-        "enter",
-        "grown",
-        "binary",
-        "unary",
-        "global",
-        "yield",
-    }
-)
+_PASSING: Final = frozenset({
+    "join", "items", "table", "format", "or", "and", "each", "part", "enter", "grown", "binary", "unary", "global",
+    "yield",
+})  # fmt: skip
 # Attributes that speak about an answer, not of it.
 _ABOUT: Final = frozenset({
     "shape", "dtype", "device", "ndim", "size", "usage", "model", "id", "created", "status_code", "columns", "index",

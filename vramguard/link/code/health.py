@@ -49,6 +49,10 @@ _OF_REQUEST: Final = frozenset(
 )
 # Words before `status` in a path that leave it the service's own: the status of a task or of a limit is no health.
 _GENERAL: Final = re.compile(r"api|v\d+|health|server|service|system|app|status|internal|admin|monitoring|_*")
+# A root that is described as the check of the service's health, and as nothing else beside it.
+_CHECKS: Final = re.compile(
+    r"\b(?:health|liveness|readiness|heartbeat)[ -]?(?:check|probe|endpoint|status)|\bhealthcheck\b", re.I
+)
 _WELL: Final = frozenset({"healthy", "ok", "alive", "up", "live", "ready"})
 # What the rows of `aside` touch: the machine tells whether there is a card, a file or an object, and no model's answer.
 _TOUCHES: Final = {"shallow": (), "store": ("store",), "machine": ("state",)}
@@ -126,9 +130,11 @@ class Health:
         return (in_path or (name in _LEXICON and len(words) <= 1)) and self._asks_nothing(surface.routine)
 
     def _says_so(self, surface: Surface) -> bool:
-        """Whether the root answers that all is well: `{"status": "healthy"}`."""
+        """Whether the root answers that all is well, `{"status": "healthy"}`, or is described as a health check."""
         if self.path(surface) != "/" or not self._asks_nothing(surface.routine):
             return False
+        if _CHECKS.search(surface.routine.function.says):
+            return True
         nodes = surface.routine.function.nodes
         for made in (node for node in nodes if node.op == "table"):
             for key, value in zip(made.inputs[::2], made.inputs[1::2], strict=True):
@@ -158,8 +164,11 @@ class Health:
                 return False
         return True
 
-    def _answers(self, routine: Routine) -> bool:
-        return any(node.op == "return" and node.inputs for node in routine.function.nodes)
+    @staticmethod
+    def _answers(routine: Routine) -> bool:
+        """Whether a route gives an answer, if it be an empty one; what only raises gives none."""
+        ops = {node.op for node in routine.function.nodes}
+        return any(node.op == "return" and node.inputs for node in routine.function.nodes) or "raise" not in ops
 
     # What a route touches.
 

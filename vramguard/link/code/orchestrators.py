@@ -9,6 +9,7 @@ flytekit 1, core/launch_plan.py; clearml 2, automation/scheduler.py; botocore, e
 
 from __future__ import annotations
 
+import posixpath
 import re
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref, Routine
-from vramguard.link.code.words import texts, values, within
+from vramguard.link.code.words import literal, texts, values, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class Timed:
 def timed(code: Code, starts: Starts) -> Iterator[Timed]:
     """Everything of orchestrators that a clock or an event runs, and that may train."""
     judged = set(code.routines)
-    for find in (_given, _compiled, _of_dagster, _of_assets, _of_metaflow, _of_cloud):
+    for find in (_given, _located, _compiled, _of_dagster, _of_assets, _of_metaflow, _of_cloud):
         yield from (one for one in find(code, starts) if one.place.routine in judged)
 
 
@@ -93,6 +94,38 @@ def _given(code: Code, _: Starts) -> Iterator[Timed]:
             if place is not None:
                 for routine in _functions(code, code.argument(call, keyword, position)):
                     yield Timed(place, "clock", code.written(call), routine)
+
+
+def _located(code: Code, starts: Starts) -> Iterator[Timed]:
+    """`DeploymentSpec(flow_location="flows/train.py", schedule=…)`: a flow of that file, as seen from here."""
+    for name in ("DeploymentSpec", "Deployment"):
+        for call in _calls(code, name):
+            place = _said(code, call, ("schedule", "schedules"))
+            prefect = any(path.startswith("prefect.") for path in code.meanings.called(call))
+            where = literal(code, code.argument(call, "flow_location") or code.argument(call, "entrypoint"))
+            wanted = literal(code, code.argument(call, "flow_name"))
+            if place is None or not prefect:
+                continue
+            given = _functions(code, code.argument(call, "flow"))
+            for routine in _flows_in(code, starts, call, where) if where else given:
+                if wanted in ("", routine.function.name):
+                    yield Timed(place, "clock", code.written(call), routine)
+
+
+def _flows_in(code: Code, starts: Starts, call: Ref, where: str) -> Iterator[Routine]:
+    """The flows that train in a file, which a call names from its own place."""
+    path, _, name = where.partition(":")
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(call.routine.path), path))
+    for routine in starts.down:
+        named = not name or routine.function.name == name
+        if named and routine.path in (path, where.partition(":")[0].removeprefix("./")) and _is_flow(code, routine):
+            yield routine
+
+
+def _is_flow(code: Code, routine: Routine) -> bool:
+    return any(
+        path.startswith("prefect.") and "flow" in path for _, paths in code.decorators(routine) for path in paths
+    )
 
 
 def _compiled(code: Code, starts: Starts) -> Iterator[Timed]:

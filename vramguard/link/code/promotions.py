@@ -15,9 +15,10 @@ from vramguard.facts.outputs import Step
 from vramguard.facts.retraining import Promotion
 from vramguard.link.code import program
 from vramguard.link.code.constants import Constants
+from vramguard.link.code.newest import Newest
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table
-from vramguard.link.code.triggers import starting, steps_of
+from vramguard.link.code.triggers import starting
 from vramguard.link.code.words import text, texts, tokens, values
 from vramguard.source.graph import NONE
 
@@ -72,17 +73,31 @@ class Promotions:
         self.code = code
         self.starts = starts
         self.constants = Constants(code)
+        self.newest = Newest(code)
 
     def all(self) -> Iterator[Promoting]:
         """Every call that promotes, or would if its argument said so."""
         for call, row in self.code.calls("promote"):
-            if row.get("registers") or self._is_unless(call, row) or self._takes_back(call):
+            if self._is_unless(call, row) or self._takes_back(call):
+                continue
+            if row.get("registers"):
+                name = self.newest.registered(call, row)
+                if name:
+                    yield Promoting(call, row, f"models:/{name}/latest", True)
                 continue
             target, serving = self._target(call, row)
             if row["kind"] == "push" and self._is_of_files(call):
                 continue
-            if not row.get("weak") or self._is_model(call):
+            if serving is not True and row["kind"] == "copy" and self.newest.replaces(call):
+                yield Promoting(call, {**row, "kind": "replace"}, "", True)
+            elif not row.get("weak") or self._is_model(call):
                 yield Promoting(call, row, target, serving)
+        for call in self.newest.reloads():
+            yield Promoting(call, {"kind": "reload"}, "", True)
+
+    def known(self) -> Iterator[Promoting]:
+        """Those of them that more than names tell."""
+        return (one for one in self.all() if one.row["kind"] not in ("replace", "reload"))
 
     def find(self) -> Iterator[Promotion]:
         """Promotions as facts, each with how it comes to run."""
@@ -206,7 +221,7 @@ class Promotions:
                 gate = next(
                     (found for routine in routines if (found := self.starts.conditions.gate(routine)) is not None), None
                 )
-                steps = (*steps_of(self.code, self.starts.chain(start)), *self._down(above, one))
+                steps = (*self.starts.steps(self.starts.chain(start)), *self._down(above, one))
                 return "chain", steps, gate.at if gate is not None else None
         if (
             one.row["kind"] in ("alias", "stage", "approval")

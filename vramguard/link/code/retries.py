@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import ast
+import itertools
 import math
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from vramguard.facts.outputs import Step
 from vramguard.facts.services import RetryPolicy
 from vramguard.link.code.attempts import attempts
+from vramguard.link.code.counts import Counts
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Table, table
+from vramguard.link.code.words import tokens, within
 from vramguard.source.graph import NONE
 
 if TYPE_CHECKING:
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
     from vramguard.source.graph import Node
 
 ENDLESS: Final = 0
-_SLEEPS: Final = frozenset({"sleep", "wait", "delay", "backoff", "poll", "input", "recv", "receive", "accept", "get"})
+_SLEEPS: Final = frozenset({"sleep", "delay", "backoff"})
+_WAITS: Final = frozenset({"wait", "poll", "input", "recv", "receive", "accept", "get"})
+_ASKS: Final = frozenset({"input", "recv", "receive", "receive_text", "receive_json", "accept"})  # somebody says more
+_STOPS: Final = frozenset(
+    {"stop", "stopped", "stopping", "shutdown", "exit", "quit", "cancelled", "terminate", "running"}
+)
 
 
 class Policy(NamedTuple):
@@ -51,6 +58,7 @@ class Retries:
         self.attempts = attempts(facts)
         self.serving = self.attempts.serving
         self.code = self.attempts.code
+        self.counts = Counts(self.serving)
         self._policies: dict[Routine, list[Policy]] = {}
 
     def policies(self) -> Iterator[RetryPolicy]:
@@ -105,7 +113,7 @@ class Retries:
     def _counted(self, given: Ref, row: Row) -> int | None:
         if given.node.op == "const" and given.node.name == "None":
             return ENDLESS
-        number = self.number(given)
+        number = self.counts.number(given)
         if number is None:
             return None
         return ENDLESS if number in row.get("unbounded_if", ()) else number + bool(row.get("retries"))
@@ -119,21 +127,8 @@ class Retries:
         paths = self.code.meanings.called(ref) if ref.node.op == "call" else self.code.meanings.paths(ref)
         if Table([{"call": calls["attempts"]}]).among(paths) is not None and ref.node.op == "call":
             given = self.code.argument(ref, "max_attempt_number", 0)
-            return None if given is None else self.number(given)
+            return None if given is None else self.counts.number(given)
         return ENDLESS if Table([{"call": calls["never"]}]).among(paths) is not None else None
-
-    def number(self, ref: Ref, depth: int = 0) -> int | None:
-        """An integer, as written or under a name that nothing else is bound to."""
-        if ref.node.op in ("const", "unary"):
-            try:
-                sign = -1 if ref.node.op == "unary" and ref.node.name == "-" else 1
-                text = ref.node.name if ref.node.op == "const" else ref.to(ref.node.inputs[0]).node.name
-                found = ast.literal_eval(text)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                return None
-            return sign * found if type(found) is int else None
-        behind = self.serving.behind(ref) if ref.node.op in ("name", "import", "attr") else []
-        return self.number(behind[0], depth + 1) if len(behind) == 1 and depth < 6 else None  # noqa: PLR2004
 
     # What they make together.
 
@@ -187,7 +182,7 @@ class Retries:
         given = self.code.argument(place, "max_retries")
         if place.node.keywords and "**" in place.node.keywords:
             return []
-        count = retries if given is None else self.number(given)
+        count = retries if given is None else self.counts.number(given)
         if count is None or count < 1:
             return []
         return [Factor(place, count + 1, f"`{self.code.written(place)}`")]
@@ -201,11 +196,15 @@ class Retries:
             if loop == NONE or self._bounded(attempt, loop):
                 continue
             asked = next((one for one in attempt.calls(attempt.block) if self._asks(one)), None)
-            if asked is not None and self._succeeds(attempt, loop):
+            paused = self._pauses(attempt, loop)
+            if paused and asked is not None and self.counts.is_of_health(asked):
+                continue
+            if asked is not None and (self._is_awaited if paused else self._succeeds)(attempt, loop):
                 at = self._place(routine, loop)
                 steps = (Step(asked.at, f"`{self.code.written(asked)}(…)` is asked again and again"),)
                 written = "while True" if routine.function.blocks[loop].kind == "while" else "for"
-                yield RetryPolicy(at.at, written, "loop", ENDLESS, self.code.written(asked), 1, steps)
+                around = self.code.written(asked)
+                yield RetryPolicy(at.at, written, "loop", ENDLESS, around, 1, steps, paused)
 
     def _asks(self, call: Ref) -> bool:
         if call in self.attempts.asked.get(call.routine, ()):
@@ -251,23 +250,38 @@ class Retries:
         return bool(true) and known and all(attempt.block in blocks[node.block] for node in true)
 
     def _counted_loops(self, routine: Routine) -> Iterator[RetryPolicy]:
-        """`for _ in range(3): try: return ask() except: continue`, where the client that asks tries again itself."""
+        """`for _ in range(5): try: return ask() except: continue`, and what the client that asks tries itself."""
         blocks = routine.function.blocks
         for attempt in self.attempts.of(routine):
             number = self._around_try(attempt)
             leaves = {blocks[handler].leaves for handler in attempt.handlers}
-            if number == NONE or blocks[number].kind != "for" or leaves & {"raise", "return", "break", "exit"}:
+            if number == NONE or leaves & {"raise", "return", "break", "exit"}:
                 continue
             at = self._place(routine, number)
-            count = self._times(at) if self._succeeds(attempt, number) else None
-            for call in attempt.calls(attempt.block) if count and count > 1 else ():
-                for asked, factors in self._tried(call):
-                    product = (count or 1) * math.prod(factor.attempts for factor in factors)
-                    first = Step(at.at, f"the loop makes {count} attempts")
-                    steps = (first, *(Step(one.at.at, f"{one.what} makes {one.attempts} attempts") for one in factors))
-                    written = self.code.written(asked)
-                    yield RetryPolicy(at.at, "for", "loop", count or 1, written, product, steps)
-                    break
+            kind = blocks[number].kind
+            count = self.counts.times(at, kind) if at.number != NONE and self._succeeds(attempt, number) else None
+            if count is not None and count > 1:
+                yield from self._repeated(attempt, at, kind, count)
+
+    def _repeated(self, attempt: Attempt, at: Ref, kind: str, count: int) -> Iterator[RetryPolicy]:
+        """A loop of so many turns, for each call that it asks again; once where nothing below tries as well."""
+        first = Step(at.at, f"the loop makes {count} attempts")
+        written, found = self.code.written, False
+        for call in attempt.calls(attempt.block):
+            for asked, factors in self._tried(call) if not self.counts.is_turned(call, at) else ():
+                found = True
+                product = count * math.prod(factor.attempts for factor in factors)
+                steps = (first, *(Step(one.at.at, f"{one.what} makes {one.attempts} attempts") for one in factors))
+                yield RetryPolicy(at.at, kind, "loop", count, written(asked), product, steps)
+                break
+        calls = (one for one in attempt.calls(attempt.block) if self._asks(one) and not self._is_of_model_here(one))
+        plain = (one for one in calls if not self.counts.is_turned(one, at) and not self.counts.is_of_readiness(one))
+        for again in itertools.islice(plain, 0 if found else 1):
+            steps = (first, Step(again.at, f"`{written(again)}(…)` is asked again"))
+            yield RetryPolicy(at.at, kind, "loop", count, written(again), count, steps)
+
+    def _is_of_model_here(self, call: Ref) -> bool:
+        return call in self.attempts.waits.models.get(call.routine, ())
 
     def _tried(self, call: Ref) -> Iterator[tuple[Ref, list[Factor]]]:
         """The calls that one comes to, with what tries them again on the way."""
@@ -280,18 +294,8 @@ class Retries:
             if factors:
                 yield each, factors
 
-    def _times(self, iterated: Ref) -> int | None:
-        """How often `range(3)` or `range(1, 4)` goes round."""
-        if iterated.node.op != "call" or self.code.written(iterated) != "range":
-            return None
-        ends = [self.number(iterated.to(number)) for number in iterated.node.inputs[1:]]
-        if len(ends) == 1:
-            return ends[0]
-        first, last = (*ends, None, None)[:2]
-        return last - first if len(ends) == 2 and first is not None and last is not None else None  # noqa: PLR2004
-
     def _bounded(self, attempt: Attempt, loop: int) -> bool:
-        """Whether a handler may leave the loop, or anything in the loop waits as long as it takes, or counts."""
+        """Whether a handler may leave the loop, or anything in the loop counts, or waits for somebody to say more."""
         routine = attempt.routine
         blocks, nodes = routine.function.blocks, routine.function.nodes
         for number, block in enumerate(blocks):
@@ -299,13 +303,38 @@ class Retries:
             if inside and block.leaves in ("raise", "return", "break", "exit"):
                 return True
         for node in nodes:
-            if loop in routine.blocks[node.block] and attempt.block not in routine.blocks[node.block]:
-                if node.op in ("raise", "return") or (node.op == "binary" and node.name in ("+", "-")):
+            if loop not in routine.blocks[node.block]:
+                continue
+            waits = _called(node, nodes)
+            if attempt.block in routine.blocks[node.block]:
+                if waits in _ASKS:
                     return True
-                function = nodes[node.inputs[0]] if node.op == "call" else None
-                if function is not None and function.name.rpartition(".")[2] in _SLEEPS and not _is_short(node, nodes):
-                    return True
+            elif node.op in ("raise", "return") or (node.op == "binary" and node.name in ("+", "-")) or waits in _WAITS:
+                return True
         return False
+
+    def _pauses(self, attempt: Attempt, loop: int) -> bool:
+        """Whether a loop sleeps for a second or more before it tries again."""
+        nodes, blocks = attempt.routine.function.nodes, attempt.routine.blocks
+        inside = (node for node in nodes if loop in blocks[node.block] and attempt.block not in blocks[node.block])
+        return any(_called(node, nodes) in _SLEEPS and not _is_short(node, nodes) for node in inside)
+
+    def _is_awaited(self, attempt: Attempt, loop: int) -> bool:
+        """Whether what was asked for ends the loop: it leaves within the `try`, and not because it is told to stop."""
+        routine = attempt.routine
+        blocks, nodes = routine.function.blocks, routine.function.nodes
+        inside = [number for number in range(len(blocks)) if attempt.block in routine.blocks[number]]
+        leaving = [number for number in inside if blocks[number].leaves in ("return", "break")]
+        leaving += [node.block for node in nodes if node.op == "return" and attempt.block in routine.blocks[node.block]]
+        told = {
+            word
+            for number in leaving
+            for one in routine.blocks[number]
+            if attempt.block in routine.blocks[one] and blocks[one].test != NONE
+            for ref in within(Ref(routine, blocks[one].test))
+            for word in tokens(ref.node.name)
+        }
+        return (bool(leaving) or self._is_flag(self._place(routine, loop), attempt)) and not told & _STOPS
 
     def _succeeds(self, attempt: Attempt, loop: int) -> bool:
         """Whether the `try` leaves the loop when it is done: what never ends is a service, no retry."""
@@ -342,6 +371,11 @@ class Retries:
     def _is_inner(self, call: Ref) -> bool:
         """`Retrying(…)(f)`: the outer call makes nothing."""
         return call.to(call.node.inputs[0]).node.op == "call"
+
+
+def _called(node: Node, nodes: tuple[Node, ...]) -> str:
+    """The last part of the name that a node calls; empty where it calls nothing."""
+    return nodes[node.inputs[0]].name.rpartition(".")[2] if node.op == "call" else ""
 
 
 def _is_short(sleep: Node, nodes: tuple[Node, ...]) -> bool:

@@ -36,7 +36,7 @@ _GETS: Final = frozenset({
     "get", "request", "urlopen", "open", "stream", "load", "lazy_load", "aload", "load_and_split", "scrape",
     "fetch_all", "load_data", "lazy_load_data", "send",
 })  # fmt: skip
-_OTHER: Final = ("connection", "client", "store", "grpc", "table", "crawl")
+_OTHER: Final = ("connection", "client", "store", "grpc", "table", "crawl", "registry")
 # Endpoints of models: what they answer is no page.
 _MODELS: Final = re.compile(
     r"/v\d(beta)?/(models|messages|responses|images|audio|rerank|infer|tokenize)|/generate|/predict|/completions|/chat|/embed|ollama|openai|/api/tags|/health|localhost|127\.0\.0\.1|inference",

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Final
 from vramguard.link.code.conditions import Conditions
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref, Routine
+from vramguard.link.code.steps import steps_of
 from vramguard.link.code.words import constants, literal, texts, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from vramguard.facts.outputs import Step
     from vramguard.link.code import Code
     from vramguard.link.code.roles import Row
 
@@ -173,6 +175,10 @@ class Starts:
                 asked = any(_ENDPOINT.search(one) for one in named)
                 if said or asked or _ORDERS.match(call.routine.function.name):
                     yield Start(call, None, "job", sure=False)
+                elif any(_ELSEWHERE.search(text) for text in held) and any(constants(url, "param")):
+                    for caller in self.code.meanings.callers(call.routine)[:40]:  # who says which: `run_dag("train")`
+                        if any(_AGAIN.search(one) or "training" in one for one in texts(self.code, caller)):
+                            yield Start(caller, None, "job", sure=False)
 
         for name in _WAKES:  # machines and workflows of a cloud that train once they run
             for call in self.code.program.calls.get(name, ()):
@@ -383,6 +389,10 @@ class Starts:
                 break
             found.append(after)
         return found
+
+    def steps(self, chain: list[Start]) -> Iterator[Step]:
+        """The calls down to the act of training, in words."""
+        return steps_of(self.code, chain)
 
 
 def _files(words: list[str]) -> list[str]:

@@ -16,6 +16,8 @@ from vramguard.link.code.meaning import RUNNERS
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Table, table
 from vramguard.link.code.serving import called, serving
+from vramguard.link.code.triggers import starting
+from vramguard.link.code.words import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterator, Mapping
@@ -31,6 +33,7 @@ _SERVERS: Final = ("bentoml", "litserve", "ls", "modal")  # end a request by the
 _ELSEWHERE: Final = ("text_generation.", "sglang.RuntimeEndpoint", "mii.client")  # clients among the engines
 _AWAY: Final = re.compile(r"client|endpoint|service|stub|session|api$|proxy|^self$|^super")
 _HANDED_ON: Final = 3  # functions to which a handler hands its work on
+_TRAINING: Final = frozenset({"train", "retrain", "training", "retraining", "trainer", "fit", "finetune", "tune"})
 _KINDS: Final = (None, "grpc")  # of rows of `fetch`
 
 
@@ -83,11 +86,12 @@ class Waits:
     def slow_answers(self) -> Iterator[SlowAnswer]:
         """The first handler of each application that runs a model, and waits for as long as it takes."""
         seen: set[Hashable] = set()
-        for surface in self._handlers(_ASKED):
+        handlers = [(surface, aside) for aside in (False, True) for surface in self._handlers(_ASKED)]
+        for surface, trains in handlers:  # those that train on the way only where no other one answers
             app = self.serving.app(surface)
             if app in seen:
                 continue
-            found = self._unbounded_model(surface)
+            found = self._unbounded_model(surface, trains=trains)
             if found is not None and not self._app_bounds(surface):
                 seen.add(app)
                 yield found
@@ -96,10 +100,16 @@ class Waits:
         found = [one for one in self.serving.surfaces.values() if one.kind in kinds]
         return sorted(found, key=lambda one: (one.routine.path, one.routine.function.line))
 
-    def _unbounded_model(self, surface: Surface) -> SlowAnswer | None:
+    def _unbounded_model(self, surface: Surface, *, trains: bool) -> SlowAnswer | None:
         if self.bounds.function(surface.routine):
             return None
+        if self._training and tokens(surface.routine.function.name) & _TRAINING:
+            return None  # whoever asks for training waits for that
         for routine, trail in self.serving.reached(surface.routine, self.bounds.around).items():
+            if not trains and not self._training.isdisjoint(
+                (surface.routine, routine, *(one.routine for one in trail))
+            ):
+                continue
             for model in self.models.get(routine, ()):
                 row = self.code.row("output", model) or {}
                 if self.bounds.own(model, row) is True or self.bounds.around(model) or self._made_bounded(model, row):
@@ -112,6 +122,11 @@ class Waits:
                 at = self.serving.at(surface.routine)
                 return SlowAnswer(at, written(first), written(model), name, surface.framework, steps)
         return None
+
+    @cached_property
+    def _training(self) -> frozenset[Routine]:
+        """The functions that train."""
+        return frozenset(starting(self.code.facts).down)
 
     def _made_bounded(self, call: Ref, row: Row) -> bool:
         words = row.get("constructor_bounded_by", ())

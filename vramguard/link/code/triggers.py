@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from vramguard.facts.outputs import Step
 from vramguard.facts.retraining import RetrainTrigger
 from vramguard.link.code import program
+from vramguard.link.code.branches import branches
 from vramguard.link.code.clocks import beats, timed_deployments
 from vramguard.link.code.dags import dags
 from vramguard.link.code.meaning import Own
@@ -83,7 +84,7 @@ class Triggers:
             return
         seen = set[tuple[str, int]]()
         finders = (
-            *(self._scored, self._called, self._decorated, self._served, self._tabled, self._dags),
+            *(self._scored, self._branched, self._called, self._decorated, self._served, self._tabled, self._dags),
             *(self._orchestrated, self._loops, self._handled, self._consumed),
         )
         for one in itertools.chain.from_iterable(find() for find in finders):
@@ -106,6 +107,12 @@ class Triggers:
                     said = self._said(test, holds=condition.holds)
                     first = Step(test.at, f"`{said}` decides")
                     yield self._trigger("score", start.call, said, start, first)
+
+    def _branched(self) -> Iterator[RetrainTrigger]:
+        """`BranchPythonOperator(python_callable=decide)`, where `decide` answers `"retrain"` where data drifted."""
+        for condition, start in branches(self.code, self.starts):
+            said = self._said(condition.test, holds=condition.holds)
+            yield self._trigger("score", condition.test, said, start, Step(condition.test.at, f"`{said}` decides"))
 
     def _is_act_in_search(self, start: Start) -> bool:
         return start.what == "fit" and self.code.written(start.call).endswith("backward")
@@ -346,7 +353,7 @@ class Triggers:
         self, kind: str, place: Ref, what: str, start: Start, first: Step, gate: Location | None = None
     ) -> RetrainTrigger:
         chain = self.starts.chain(start)
-        steps = (first, *steps_of(self.code, chain))
+        steps = (first, *self.starts.steps(chain))
         asked = gate or self._gate([place.routine, *(one.call.routine for one in chain)])
         return RetrainTrigger(
             place.at, kind, what, self._runs(kind, start), steps, asked, all(one.sure for one in chain)
@@ -370,24 +377,6 @@ class Triggers:
             if found is not None:
                 return found.at
         return None
-
-
-def steps_of(code: Code, chain: list[Start]) -> Iterator[Step]:
-    """The calls down to the act of training, in words."""
-    for one in chain:
-        written = code.written(one.call) or "a call"
-        if one.into is None:
-            verb = (
-                "submits training"
-                if one.what == "job"
-                else "runs a script that trains"
-                if one.what == "launch"
-                else "trains"
-            )
-            yield Step(one.call.at, f"`{written}(…)` {verb}")
-        else:
-            into = code.name(one.into) if one.into.number else one.into.path
-            yield Step(one.call.at, f"`{written}(…)` runs `{into}`")
 
 
 def starting(facts: Facts) -> Starts:

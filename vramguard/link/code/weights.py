@@ -90,14 +90,16 @@ class Weights:
     # ---- downloads to a place
 
     def _downloaded(self) -> Iterator[FetchedWeights]:
-        if not self._loads:
+        if not self._loads and not self._wholes:
             return
         for call, row in list(self.code.calls("download"))[:_MOST]:
             paths = self.code.meanings.called(call)
             if any(_REGISTRIES.search(path) for path in paths) or self._is_checked(call, row) or self._is_writing(call):
                 continue
             places = [place for place in self._destinations(call, row) for place in self._origins(place)]
-            yield from self._followed(call, [*places, call])
+            found = list(self._followed(call, [*places, call]))
+            folders = [] if found else [one for place in self._destinations(call, row) for one in self._folders(place)]
+            yield from found or self._followed(call, folders, whole=True)
 
     def _is_checked(self, call: Ref, row: Row) -> bool:
         keyword = row.get("hash_keyword") or {}
@@ -137,6 +139,14 @@ class Weights:
             for inner in place.inputs():
                 yield from self._origins(inner, depth + 1)
 
+    def _folders(self, place: Ref) -> Iterator[Ref]:
+        """The folder that files of many names are brought to: `os.path.join(folder, name)` of each in a bucket."""
+        for one in self._origins(place):
+            joined = one.node.op == "call" and self.code.written(one) in ("os.path.join", "path.join")
+            parts = [one.to(number) for number in one.node.inputs[joined:]] if joined or one.node.op == "binary" else []
+            if len(parts) > 1 and parts[-1].node.op != "const" and one.node.name in ("", "/", "|"):
+                yield from self._origins(parts[0])
+
     def _handed(self, place: Ref) -> Iterator[Ref]:
         """What callers hand over for a parameter."""
         routine = place.routine
@@ -153,25 +163,25 @@ class Weights:
             yield store
             yield store.to(store.node.inputs[1])
 
-    def _followed(self, fetch: Ref, places: list[Ref]) -> Iterator[FetchedWeights]:
-        """The first load that a place, or an answer, reaches."""
+    def _followed(self, fetch: Ref, places: list[Ref], *, whole: bool = False) -> Iterator[FetchedWeights]:
+        """The first load that a place, or an answer, reaches. `whole`: a folder, which is loaded as such."""
         for place in dict.fromkeys(places):
             if place.node.op in ("import", "def"):
                 continue
             reached = self.code.flow.forward(place)
             for edge in reached.edges:
-                found = self._loaded(fetch, edge)
+                found = self._loaded(fetch, edge, self._wholes if whole else self._loads)
                 if found is not None and len({ref.routine for ref in reached.path(edge.value)}) <= _FAR:
                     load, row = found
                     yield self._fact(fetch, load, row, reached, edge)
                     return
-        yield from self._same_text(fetch, places)
+        yield from self._same_text(fetch, places) if not whole else ()
 
-    def _loaded(self, fetch: Ref, edge: Edge) -> tuple[Ref, Row] | None:
+    def _loaded(self, fetch: Ref, edge: Edge, loads: dict[Ref, Row]) -> tuple[Ref, Row] | None:
         user = edge.user
         if user.node.op != "call" or edge.position <= 0:
             return None
-        row = self._loads.get(user)
+        row = loads.get(user)
         same = user.routine is fetch.routine and user.number < fetch.number
         return (user, row) if row is not None and not same and user != fetch else None
 
@@ -203,6 +213,11 @@ class Weights:
                 found[call] = row
         return found
 
+    @cached_property
+    def _wholes(self) -> dict[Ref, Row]:
+        """Calls that load a folder with a model's files in it."""
+        return dict(self.code.calls("load_folder"))
+
     def _is_data(self, call: Ref, paths: frozenset[str]) -> bool:
         """Whether a pickle is of data, as the name says that its content is given: `train_df = pickle.load(file)`."""
         if not any(path.startswith(_PICKLES) for path in paths):
@@ -219,14 +234,14 @@ class Weights:
         """`torch.load(BytesIO(requests.get(url).content))`; `file.write(response.content)` and a load of that file."""
         if not self._loads:
             return
-        unlike = ("browser", "store", "grpc", "connection", "document", "table")
+        unlike = ("browser", "store", "grpc", "connection", "document", "table", "registry")
         asked = [call for call, row in self.code.calls("fetch") if row.get("kind") not in unlike]
         for call in [call for call in asked if self._is_about_models(call)][:_MOST]:
             if self.code.written(call).endswith(("urlretrieve", "client", "resource", "post", "put", "delete")):
                 continue
             reached = self.code.flow.forward(call)
             for edge in reached.edges:
-                found = self._loaded(call, edge)
+                found = self._loaded(call, edge, self._loads)
                 if found is not None and len({ref.routine for ref in reached.path(edge.value)}) <= _FAR:
                     yield self._fact(call, *found, reached, edge)
                     break

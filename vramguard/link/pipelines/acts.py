@@ -18,7 +18,7 @@ from vramguard.facts.values import UNREAD
 from vramguard.link.code import program
 from vramguard.link.code.dags import dags
 from vramguard.link.code.promotions import Promotions
-from vramguard.link.code.triggers import starting, steps_of
+from vramguard.link.code.triggers import starting
 from vramguard.link.code.words import literal
 from vramguard.link.pipelines import known
 from vramguard.link.pipelines.parts import Job, Pipeline, Step
@@ -113,9 +113,9 @@ class Acts:
 
     @cached_property
     def promoting(self) -> Mapping[Routine, list[Promoting]]:
-        """The calls of code that make a model the one in use, or would, by the function that they stand in."""
+        """The calls that make a model the one in use, or would, by the function that they stand in."""
         found: dict[Routine, list[Promoting]] = {}
-        for one in Promotions(self.code, self.starts).all():
+        for one in Promotions(self.code, self.starts).known():
             found.setdefault(one.call.routine, []).append(one)
         return found
 
@@ -127,7 +127,7 @@ class Acts:
             if one.gate is None:
                 name = literal(self.code, self.code.argument(one.call, "dag_id", 0))
                 first = Evidence(one.call.at, f"the graph `{name}`")
-                found.setdefault(name, (first, *steps_of(self.code, self.starts.chain(one.start))))
+                found.setdefault(name, (first, *self.starts.steps(self.starts.chain(one.start))))
         for call, wanted in self.starts.runs_of_dags:  # an operator that belongs to a graph by `>>` alone
             own = [one for one in self.code.program.calls.get("DAG", ()) if one.routine.module is call.routine.module]
             name = literal(self.code, self.code.argument(own[0], "dag_id", 0)) if len(own) == 1 else ""
@@ -256,7 +256,7 @@ class Acts:
             chain = self.starts.chain(start)
             sure = top in self.starts.plain and all(one.sure for one in chain)
             first = Evidence(act.at, f"`{act.shown}` runs `{act.script}`")
-            yield replace(act, kind="train", sure=sure, steps=(first, *steps_of(self.code, chain)))
+            yield replace(act, kind="train", sure=sure, steps=(first, *self.starts.steps(chain)))
         elif self.starts.says(line.split()) and not known.says("no-training", act.script):
             yield replace(act, kind="train", sure=False, steps=(Evidence(act.at, f"it runs `{act.script}`"),))
         for routine in self.code.reaches(top):
