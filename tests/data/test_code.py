@@ -47,8 +47,8 @@ KEYS: Final[dict[str, set[str]]] = {
     "digest": set(),
     "fetch": {
         "bounded_by", "constructor_bounded_by", "positional_timeout", "default_timeout_s", "default_retries",
-        "unbounded_if", "checks", "raises", "raises_keyword", "raises_constructor_keyword", "config", "callback",
-        "only_if_url",
+        "unbounded_if", "exact", "made", "of_model", "checks", "raises", "raises_keyword", "raises_constructor_keyword",
+        "config", "callback", "only_if_url",
     },
     "retry": {
         "decorator", "stop", "stop_call", "wait", "when", "positional", "attempts", "retries", "default_attempts",
@@ -63,7 +63,8 @@ KEYS: Final[dict[str, set[str]]] = {
     "exit": {"assigned", "raises"},
     "execute": {"of"},
     "parse": {"of"},
-    "promote": {"when", "unless", "registers"},
+    "promote": {"when", "unless", "registers", "names"},
+    "load_folder": set(),
     "schedule": {"needs", "decorator", "assigned", "names", "job", "schedule", "schedule_if", "default_from"},
     "monitor": {"drift"},
     "gate": {"decorator", "argument", "timeout_keyword", "approves_by_default"},

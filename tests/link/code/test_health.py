@@ -20,6 +20,7 @@ app = FastAPI(version="1")
 model = joblib.load("m")
 loaded = {}
 ready = None
+flags = {"ready": False}
 VERSION = "2"
 STARTED = time.time()
 class Settings(BaseSettings):
@@ -58,6 +59,8 @@ DEEP = [
     "return {'ok': model is not None}",
     "return {'ok': ready}",
     "return {'ok': loaded.get('model') is not None}",
+    "return {'ok': flags['ready']}",
+    "from state import begun\nreturn {'ok': begun['ready']}",
     "return {'ok': 'model' in loaded}",
     "return {'ok': app.state.ready}",
     "return {'price': price(70.0)}",
@@ -77,7 +80,7 @@ def test_what_is_constant(body: str) -> None:
 
 @pytest.mark.parametrize("body", DEEP)
 def test_what_touches_state(body: str) -> None:
-    (found,) = health_routes(facts({"app.py": route(body)}))
+    (found,) = health_routes(facts({"app.py": route(body), "state.py": "begun = {'ready': False}\n"}))
     assert not found.constant
     assert found.deep
 
@@ -110,6 +113,15 @@ def test_what_runs_first(parameters: str, *, constant: bool) -> None:
 )
 def test_which_routes_are_of_health(path: str, name: str, parameters: str, count: int) -> None:
     assert len(health_routes(facts({"app.py": route("return 'fine'", path, name, parameters)}))) == count
+
+
+def test_a_route_that_only_sends_on_is_judged_where_it_leads() -> None:
+    sent = (
+        APP
+        + "from fastapi.responses import RedirectResponse\n"
+        + route('return RedirectResponse(url="/health/ready")', "/readyz", "readyz").removeprefix(APP)
+    )
+    assert list(health_routes(facts({"app.py": sent}))) == []
 
 
 def test_a_root_that_says_that_all_is_well() -> None:

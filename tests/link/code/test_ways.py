@@ -254,9 +254,12 @@ def test_arguments_of_a_tool_by_their_shape() -> None:
     ],
 )  # fmt: skip
 def test_clients_of_stores_that_a_request_waits_for(head: str, act: str, bounded: tuple[str, str]) -> None:
-    program = APP + head + f"@app.get('/x')\ndef x():\n    return {act}\n"
+    head += "import joblib\nmodel = joblib.load('m')\n"
+    program = APP + head + f"@app.get('/x')\ndef x(y):\n    {act}\n    return str(model.predict(y))\n"
     assert len(list(MissingTimeout().find(facts({"app.py": program})))) == 1
     assert list(MissingTimeout().find(facts({"app.py": program.replace(*bounded)}))) == []
+    without = program.replace("str(model.predict(y))", "y")  # a page of users, which asks no model
+    assert list(MissingTimeout().find(facts({"app.py": without}))) == []
 
 
 def test_nobody_waits_for_a_lambda_that_answers_nothing() -> None:

@@ -12,7 +12,7 @@ from vramguard.facts.services import HealthRoute
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import table
-from vramguard.link.code.serving import serving
+from vramguard.link.code.serving import called, serving
 from vramguard.link.code.timeouts import waits
 from vramguard.source.graph import NONE
 
@@ -49,10 +49,12 @@ _OF_REQUEST: Final = frozenset(
 )
 # Words before `status` in a path that leave it the service's own: the status of a task or of a limit is no health.
 _GENERAL: Final = re.compile(r"api|v\d+|health|server|service|system|app|status|internal|admin|monitoring|_*")
+_REDIRECTS: Final = ("RedirectResponse", "redirect", "HttpResponseRedirect", "Redirect")
 # A root that is described as the check of the service's health, and as nothing else beside it.
 _CHECKS: Final = re.compile(
     r"\b(?:health|liveness|readiness|heartbeat)[ -]?(?:check|probe|endpoint|status)|\bhealthcheck\b", re.I
 )
+_NOT_YET: Final = ("None", "False")  # with what a flag begins that somebody sets: `{"ready": False}`
 _WELL: Final = frozenset({"healthy", "ok", "alive", "up", "live", "ready"})
 # What the rows of `aside` touch: the machine tells whether there is a card, a file or an object, and no model's answer.
 _TOUCHES: Final = {"shallow": (), "store": ("store",), "machine": ("state",)}
@@ -79,6 +81,7 @@ class Health:
                 apps[self.serving.app(surface)].append(surface)
         for surfaces in apps.values():
             routes = [one for one in surfaces if one.by is not None]
+            routes = [one for one in routes if not self._sends_on(one.routine)]
             health = [one for one in routes if self.is_health(one)] or [one for one in routes if self._says_so(one)][:1]
             named = [(one, self.touched(one.routine)) for one in health]
             constant = [one for one, touched in named if not touched and self._answers(one.routine)]
@@ -170,6 +173,11 @@ class Health:
         ops = {node.op for node in routine.function.nodes}
         return any(node.op == "return" and node.inputs for node in routine.function.nodes) or "raise" not in ops
 
+    def _sends_on(self, routine: Routine) -> bool:
+        """Whether a route only sends on to another one, which is judged by itself."""
+        given = [Ref(routine, node.inputs[0]) for node in routine.function.nodes if node.op == "return" and node.inputs]
+        return bool(given) and all(one.node.op == "call" and called(one) in _REDIRECTS for one in given)
+
     # What a route touches.
 
     def touched(self, routine: Routine, depth: int = 0) -> set[str]:
@@ -187,6 +195,8 @@ class Health:
                 found |= self._read(ref)
             elif node.op == "attr":
                 found |= self._attribute(ref)
+            elif node.op == "import":  # in the function itself
+                found |= self._bound(ref)
             elif node.op in ("global", "yield"):
                 found.add("state")
         for _, inner in self.serving.depended(routine):
@@ -247,7 +257,7 @@ class Health:
             return {"state"} if node.name == "None" else set()
         if node.op in ("items", "table"):
             inner = list(ref.inputs())
-            fixed = inner and all(one.node.op == "const" and one.node.name != "None" for one in inner)
+            fixed = inner and all(one.node.op == "const" and one.node.name not in _NOT_YET for one in inner)
             return set() if fixed and not self._filled(ref) else {"state"}
         if node.op == "call":
             known = self._is_aside(self.code.meanings.called(ref), "shallow")

@@ -173,8 +173,7 @@ class Waits:
             return True
         if not self._answers(surface.routine):
             return False
-        asking = {call.routine for call, _ in self.code.calls("output")}
-        return not asking.isdisjoint(self.serving.reached(surface.routine))
+        return not self._asking.isdisjoint(self.serving.reached(surface.routine))
 
     def _answers(self, routine: Routine, deep: int = _HANDED_ON) -> bool:
         """Whether a function gives something, itself or by what it hands the work to."""
@@ -204,12 +203,21 @@ class Waits:
             return
         for call, row in (*self.remote(), *self._clients()):
             trail = self.waited.get(call.routine)
-            if trail is None or self.bounds.around(call):
+            if trail is None or self.bounds.around(call) or (row.get("of_model") and not self._asks_model(call, trail)):
                 continue
             yield from self._unbounded(call, row, trail)
         for routine, trail in self.waited.items():
             for number in routine.all_of("call"):
                 yield from self._composed(Ref(routine, number), trail)
+
+    def _asks_model(self, call: Ref, trail: tuple[Ref, ...]) -> bool:
+        """Whether the request that waits for a call asks a model, too."""
+        start = trail[0].routine if trail else call.routine
+        return not self._asking.isdisjoint((start, *self.serving.reached(start)))
+
+    @cached_property
+    def _asking(self) -> frozenset[Routine]:
+        return frozenset(call.routine for call, _ in self.code.calls("output"))
 
     def _composed(self, call: Ref, trail: tuple[Ref, ...]) -> Iterator[OutboundCall]:
         """`AgentExecutor(agent, tools).invoke(…)`: the clients of the models that it was made of bring no timeout."""
