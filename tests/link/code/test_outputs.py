@@ -46,6 +46,13 @@ def test_a_model_server_hands_an_answer_to_the_next_method() -> None:
     assert found(checked) == []
 
 
+def test_what_is_put_into_a_queue_beside_a_checked_answer_is_a_record() -> None:
+    start = "import joblib\nfrom confluent_kafka import Producer\nfrom fastapi import FastAPI\napp = FastAPI()\nmodel = joblib.load('m')\nproducer = Producer({})\n@app.get('/x')\ndef f(x: float):\n    score = model.predict([[x]])\n    producer.produce('scores', score)\n"
+    checked = start + "    if not 0 <= score <= 1:\n        raise ValueError\n    return score\n"
+    assert found(checked) == []
+    assert ("model.predict", "`producer.produce` (queue)") in found(start + "    return score\n")
+
+
 def test_what_the_base_class_of_a_handler_has_loaded_is_a_model() -> None:
     program = "from ts.torch_handler.base_handler import BaseHandler\nclass Mine(BaseHandler):\n    def inference(self, data):\n        return self.model(data)\n    def postprocess(self, data):\n        return data.tolist()\n"
     assert found(program) == [("self.model", "`Mine.postprocess` (torchserve)")]
