@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vramguard.source import Location
 
 _NUMBERS: Final = ("number", "any")
-_RECORDS: Final = ("cache", "database")
+_RECORDS: Final = ("cache", "database", "queue")
 _ASKED: Final = {
     "number": "a number",
     "any": "a number or a label",

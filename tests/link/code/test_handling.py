@@ -265,3 +265,20 @@ def test_a_guard_of_something_else_in_the_same_object(asked: str, found: list[st
     )
     problems = list(UnvalidatedOutput().find(facts({"app.py": text})))
     assert ["VG301"] * len(problems) == found
+
+
+@pytest.mark.parametrize(
+    ("body", "count"),
+    [
+        ("given = json.loads(call.function.arguments)\n    answer = tool.execute(**given)\n    return 'none' if answer == '' else answer", 1),
+        ("answer = tool.execute(**json.loads(call.function_call.arguments))\n    return 'none' if answer == '' else answer", 1),
+        ("answer = tools[call.function.name](**json.loads(call.function.arguments))\n    return answer if answer > 2 else 0", 1),
+        ("given = json.loads(call.function.arguments)\n    if given.get('path') not in KNOWN:\n        raise ValueError\n    return tool.execute(**given)", 0),
+        ("given = json.loads(call.function.arguments)\n    validate(given)\n    return tool.execute(**given)", 0),
+        ("try:\n        return tool.execute(**json.loads(call.function.arguments)) == 2\n    except TypeError:\n        return None", 0),
+        ("answer = Arguments(**json.loads(call.function.arguments))\n    return answer == 2", 0),
+    ],
+)  # fmt: skip
+def test_a_tool_that_is_run_with_what_a_model_wrote(body: str, count: int) -> None:
+    text = f"import json\nfrom pydantic import BaseModel\nclass Arguments(BaseModel):\n    path: str\ndef run(call, tool, tools):\n    {body}\n"
+    assert len(executions(facts({"app.py": text}))) == count

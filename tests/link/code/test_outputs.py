@@ -46,6 +46,13 @@ def test_a_model_server_hands_an_answer_to_the_next_method() -> None:
     assert found(checked) == []
 
 
+def test_what_is_put_into_a_queue_beside_a_checked_answer_is_a_record() -> None:
+    start = "import joblib\nfrom confluent_kafka import Producer\nfrom fastapi import FastAPI\napp = FastAPI()\nmodel = joblib.load('m')\nproducer = Producer({})\n@app.get('/x')\ndef f(x: float):\n    score = model.predict([[x]])\n    producer.produce('scores', score)\n"
+    checked = start + "    if not 0 <= score <= 1:\n        raise ValueError\n    return score\n"
+    assert found(checked) == []
+    assert ("model.predict", "`producer.produce` (queue)") in found(start + "    return score\n")
+
+
 def test_what_the_base_class_of_a_handler_has_loaded_is_a_model() -> None:
     program = "from ts.torch_handler.base_handler import BaseHandler\nclass Mine(BaseHandler):\n    def inference(self, data):\n        return self.model(data)\n    def postprocess(self, data):\n        return data.tolist()\n"
     assert found(program) == [("self.model", "`Mine.postprocess` (torchserve)")]
@@ -431,3 +438,47 @@ def test_the_wrapper_of_a_model_is_nobody_who_is_answered() -> None:
     assert found(wrapper) == []
     served = "import mlflow\nfrom fastapi import FastAPI\napp = FastAPI()\nmodel = mlflow.pyfunc.load_model('models:/prices/1')\n@app.post('/a')\ndef price(rows: list):\n    return {'price': model.predict(rows)}\n"
     assert found(wrapper, served) == [("model.predict", "`price` (fastapi)")]
+
+
+PIECES = """
+from openai import AsyncOpenAI
+from telegram import Update
+from telegram.ext import ContextTypes
+client = AsyncOpenAI()
+async def asked(prompt):
+    return await client.chat.completions.create(model="m", messages=prompt, stream=True)
+async def pieces(prompt):
+    answer = ""
+    response = await asked(prompt)
+    async for chunk in response:
+        answer += chunk.choices[0].delta.content
+        yield answer
+async def reply(update: Update, context: ContextTypes.DEFAULT_TYPE):
+    whole = ""
+    async for piece in pieces(update.message.text):
+"""
+
+
+@pytest.mark.parametrize(
+    ("loop", "streams"),
+    [
+        ("        await update.message.reply_text(piece)\n", [True]),
+        ("        whole = piece\n    await update.message.reply_text(whole)\n", [False]),
+    ],
+)
+def test_a_bot_that_sends_the_pieces_of_an_answer_as_they_come(loop: str, streams: list[bool]) -> None:
+    assert [one.stream for one in exposures(facts({"bot.py": PIECES + loop}))] == streams
+
+
+def test_a_bot_that_sends_what_a_model_draws_and_says() -> None:
+    text = """
+from openai import OpenAI
+from telegram import Update
+client = OpenAI()
+async def draw(update: Update, context):
+    await update.effective_message.reply_photo(photo=client.images.generate(prompt="a").data[0].url)
+async def say(update: Update, context):
+    await update.effective_message.reply_voice(voice=client.audio.speech.create(input="a", model="m").read())
+"""
+    sinks = ["`update.effective_message.reply_photo` (message)", "`update.effective_message.reply_voice` (message)"]
+    assert sorted(sink for _, sink in found(text)) == sinks

@@ -252,11 +252,47 @@ PROTOCOL = "class Model(Protocol):\n    def predict(self, x): ...\n"
         ("def of(client, x):\n    return client.predict(x)", 0),
         (f"{KEPT}def of(_, x):\n    return Kept().predict(x)", 0),
         (f"{PROTOCOL}def of(kept: Model, x):\n    return kept.predict(x)", 1),
+        ("def of(kept, x):\n    return kept['predict_fn'](x)", 1),
+        ("def of(kept, x):\n    return kept['count_fn'](x)", 0),
     ],
 )
 def test_what_is_known_by_its_method(code: str, count: int) -> None:
     text = f'{APP}{code}\n@app.get("/x")\ndef f(x, kept):\n    return of(kept, x)\n'
     assert len(slow_answers(facts({"app.py": text}))) == count
+
+
+KINDS = "import pickle\nfrom interpret.glassbox import ExplainableBoostingClassifier\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "count"),
+    [
+        ("def of(x):\n    return pickle.load(open('m', 'rb')).predict_next_week(x)", 1),
+        ("def of(x):\n    return pickle.load(open('m', 'rb')).describe(x)", 0),
+        ("boosted = ExplainableBoostingClassifier()\ndef of(x):\n    return boosted.eval_terms(x)", 1),
+        ("import pytesseract\ndef of(x):\n    return pytesseract.image_to_string(x)", 0),  # a program of its own
+    ],
+)
+def test_models_that_go_by_other_names(code: str, count: int) -> None:
+    text = f'{APP}{KINDS}{code}\n@app.get("/x")\ndef f(x):\n    return of(x)\n'
+    assert len(slow_answers(facts({"app.py": text}))) == count
+
+
+def test_a_model_that_was_loaded_beside_the_loop() -> None:
+    text = (
+        f"{APP}import asyncio\nimport joblib\nfrom functools import partial\nscorer = None\n"
+        "async def run_in_threadpool(do, *given):\n"
+        "    return await asyncio.get_running_loop().run_in_executor(None, partial(do, *given))\n"
+        "async def start():\n    global scorer\n    scorer = await run_in_threadpool(joblib.load, 'm')\n"
+        "@app.get('/x')\nasync def f(x):\n    return await run_in_threadpool(lambda: scorer.predict(x))\n"
+    )
+    assert len(slow_answers(facts({"app.py": text}))) == 1
+
+
+@pytest.mark.parametrize(("name", "count"), [("_load_models", 0), ("warm_up", 0), ("load_and_answer", 1), ("ready", 1)])
+def test_a_trial_of_what_was_loaded_is_no_answer(name: str, count: int) -> None:
+    before = f"def {name}(x):\n    return model.predict(x)\n"
+    assert len(slow_answers(facts({"app.py": handler(f"return {name}(x)", before)}))) == count
 
 
 WEB = "from fastapi import Depends, FastAPI, Request\napp = FastAPI()\n"

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from vramguard.facts.outputs import Bypass, Execution, ModelOutput, Step
+from vramguard.link.code.expanding import carried_out
 from vramguard.link.code.meaning import Own
 from vramguard.link.code.outputs import Way, joined
 from vramguard.link.code.program import Ref
@@ -44,7 +45,9 @@ _ASKING: Final = frozenset({
     "verify", "from_dict", "sanitize", "normalize", "isna",
 })  # fmt: skip
 _KEYS: Final = ("KeyError", "LookupError", "IndexError", "TypeError", "ValidationError")
+_CHECKS: Final = ("validate", "check_", "is_valid", "verify")
 _GUARDS: Final = ("member", "text", "schema", "bounds", "finite")
+_CALLED: Final = frozenset({"function", "function_call"})  # where a model says what it wants to be called
 _FEW: Final = 12  # values that a set is made of
 _SCRIPTS: Final = ("-c", "-e", "-lc", "/c", "-Command", "--eval")  # of interpreters and shells
 _BUILDERS: Final = ("sqlalchemy.", "sqlmodel.", "peewee.", "django.", "tortoise.", "pypika.")
@@ -189,7 +192,7 @@ class Handling:
         for routine in self.code.routines:
             for number in (*routine.all_of("attr"), *routine.all_of("item")):
                 ref = Ref(routine, number)
-                if "arguments" in keys(ref) and "function" in keys(ref.to(ref.node.inputs[0])):
+                if "arguments" in keys(ref) and not _CALLED.isdisjoint(keys(ref.to(ref.node.inputs[0]))):
                     yield from self._parsed(ref, seen)
 
     def _parsed(self, given: Ref, seen: set[object]) -> Iterator[Execution]:
@@ -199,7 +202,7 @@ class Handling:
             if user.node.op != "call" or edge.position != 1 or user.at in seen or not self._parses(user):
                 continue
             seen.add(user.at)
-            if not self._is_checked(user):
+            if not self._is_checked(user) or self._is_carried_out(user):
                 act = self.code.written(user)
                 words = spelled(given)
                 first = Step(given.at, f"`{words}` is what a model wrote for a tool")
@@ -320,26 +323,27 @@ class Handling:
         if self._caught(parse) or parse.number not in parse.routine.users:
             return True
         after = self.code.flow.forward(parse, lambda edge: edge.user.node.op == "call" and self._refuses(edge.user))
-        for edge in after.edges:
-            user, node = edge.user, edge.user.node
-            nodes = user.routine.function.nodes
-            if node.op == "compare" and not any(nodes[number].name == "None" for number in node.inputs):
-                if self._is_remembered(user, edge):
-                    continue
+        return any(self._asks(edge, parse) for edge in after.edges)
+
+    def _is_carried_out(self, parse: Ref) -> bool:
+        """Whether a tool is run with what was parsed, as it is."""
+        return not self._caught(parse) and carried_out(self.code, parse, lambda edge: self._asks(edge, parse))
+
+    def _asks(self, edge: Edge, parse: Ref) -> bool:
+        """Whether a use of what was parsed asks it for something."""
+        user, node = edge.user, edge.user.node
+        nodes = user.routine.function.nodes
+        if node.op == "compare" and not any(nodes[number].name == "None" for number in node.inputs):
+            return not self._is_remembered(user, edge)
+        if node.op == "call":
+            if self._refuses(user) or (edge.position > 0 and self.code.own_class(user) is not None):
                 return True
-            if node.op == "call":
-                if self._refuses(user) or (edge.position > 0 and self.code.own_class(user) is not None):
-                    return True
-                last = nodes[node.inputs[0]].name.rpartition(".")[2].lower()
-                if last == "isinstance" and nodes[node.inputs[-1]].name == "str":
-                    continue
-                if last.lstrip("_") in _ASKING or last.lstrip("_").startswith(
-                    ("validate", "check_", "is_valid", "verify")
-                ):
-                    return True
-            if user.routine is parse.routine and self._caught(user):
+            last = nodes[node.inputs[0]].name.rpartition(".")[2].lower()
+            if last == "isinstance" and nodes[node.inputs[-1]].name == "str":
+                return False
+            if last.lstrip("_") in _ASKING or last.lstrip("_").startswith(_CHECKS):
                 return True
-        return False
+        return user.routine is parse.routine and self._caught(user)
 
     @staticmethod
     def _is_remembered(test: Ref, edge: Edge) -> bool:

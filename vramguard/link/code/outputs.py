@@ -19,7 +19,7 @@ from vramguard.link.code.models import Models
 from vramguard.link.code.program import Ref
 from vramguard.link.code.roles import Row, Table, table
 from vramguard.link.code.spelling import spelled
-from vramguard.link.code.streamers import streamed
+from vramguard.link.code.streamers import is_repeated, is_sent_on, streamed
 from vramguard.link.code.surfaces import Surface, surfaces
 from vramguard.source.graph import NONE
 
@@ -352,19 +352,13 @@ class Outputs:
             return True
         given = [ref for ref in path if ref.node.op == "yield"]
         calls = [ref for ref in path if ref.node.op == "call"]
-        once = given and not any(_is_repeated(ref) for ref in given)
+        once = given and not any(is_repeated(ref) for ref in given)
         if once or any(self.code.flow.is_buffer(call) for call in calls):
             return False
+        if (way.sink or {}).get("kind") == "message":
+            return bool(given) and is_sent_on(path)
         rows = (self.code.row("response", call) for call in calls)
         return way.last.node.op == "yield" or any(row is not None and row.get("stream") for row in rows)
-
-
-def _is_repeated(given: Ref) -> bool:
-    """Whether a `yield` stands in a loop, or gives on what another generator does."""
-    blocks = given.routine.function.blocks
-    if any(blocks[number].kind in ("for", "while") for number in given.routine.blocks[given.node.block]):
-        return True
-    return bool(given.node.inputs) and given.to(given.node.inputs[0]).node.op == "each"
 
 
 def exposures(facts: Facts) -> tuple[Exposure, ...]:

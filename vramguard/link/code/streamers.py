@@ -4,6 +4,7 @@ iterated where the answer goes out. The answer of the call itself goes nowhere; 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.meaning import RUNNERS
@@ -24,6 +25,7 @@ _STREAMERS: Final = Table([{"call": [
     "transformers.**{TextIteratorStreamer,AsyncTextIteratorStreamer}",
     "?{TextIteratorStreamer,AsyncTextIteratorStreamer}",
 ]}])  # fmt: skip
+_HANDED: Final = frozenset({"return", "param", "part", "join", "items", "name"})  # what an answer passes unread
 _TEXT: Final[Row] = {"kind": "text", "streamed": True}
 
 
@@ -78,3 +80,26 @@ def _answers(code: Code, call: Ref) -> Row | None:
         if known is not None or (one.node.op == "attr" and one.node.name == "generate"):
             return {**(known or {}), **_TEXT}
     return None
+
+
+def is_repeated(given: Ref) -> bool:
+    """Whether a `yield` stands in a loop, or gives on what another generator does."""
+    return _is_looped(given) or (bool(given.node.inputs) and given.to(given.node.inputs[0]).node.op == "each")
+
+
+def is_sent_on(path: list[Ref]) -> bool:
+    """Whether what a generator gives of the pieces of an answer is sent as it comes: a message that is written again
+    with each, and not once when the last is there.
+    """
+    handed = (ref for before, ref in pairwise(path) if not (ref.node.op in _HANDED or before.node.op == "return"))
+    first = next(handed, None)
+    pieces = [number for number, ref in enumerate(path) if ref.node.op == "each"]
+    if first is None or first.node.op != "each" or path[pieces[-1]] == first:
+        return False
+    sent = next((ref for ref in path[pieces[-1] :] if ref.node.op == "call"), None)
+    return sent is not None and sent.routine is path[pieces[-1]].routine and _is_looped(sent)
+
+
+def _is_looped(ref: Ref) -> bool:
+    blocks = ref.routine.function.blocks
+    return any(blocks[number].kind in ("for", "while") for number in ref.routine.blocks[ref.node.block])

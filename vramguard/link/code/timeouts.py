@@ -34,6 +34,8 @@ _ELSEWHERE: Final = ("text_generation.", "sglang.RuntimeEndpoint", "mii.client")
 _AWAY: Final = re.compile(r"client|endpoint|service|stub|session|api$|proxy|^self$|^super")
 _HANDED_ON: Final = 3  # functions to which a handler hands its work on
 _TRAINING: Final = frozenset({"train", "retrain", "training", "retraining", "trainer", "fit", "finetune", "tune"})
+_LOADING: Final = frozenset({"load", "reload", "preload", "warm", "warmup"})  # what a function that loads is called
+_KEPT: Final = re.compile(r"predict(_?(fn|func|function|proba|proba_fn))?$")  # a function, under its key
 _KINDS: Final = (None, "grpc")  # of rows of `fetch`
 
 
@@ -72,6 +74,7 @@ class Waits:
                 own = self.code.meanings.routines(call)
                 if not known and not _AWAY.search(base) and (not own or any(map(_is_abstract, own))):
                     yield call, {"kind": "any"}
+        yield from ((call, {"kind": "any"}) for routine in self.code.routines for call in _by_key(routine))
 
     def _is_local(self, call: Ref, row: Row) -> bool:
         """Of a model that is known by its name alone: whether it has the methods of one that runs here."""
@@ -110,6 +113,8 @@ class Waits:
                 (surface.routine, routine, *(one.routine for one in trail))
             ):
                 continue
+            if any(map(_loads, (routine, *(one.routine for one in trail)))):
+                continue  # a trial of what was loaded is nobody's answer
             for model in self.models.get(routine, ()):
                 row = self.code.row("output", model) or {}
                 if self.bounds.own(model, row) is True or self.bounds.around(model) or self._made_bounded(model, row):
@@ -308,6 +313,22 @@ class Waits:
 def _is_abstract(routine: Routine) -> bool:
     """Whether a function says only what others do: a method of a Protocol."""
     return not any(node.op in ("call", "return", "yield") and node.inputs for node in routine.function.nodes)
+
+
+def _loads(routine: Routine) -> bool:
+    """Whether a function loads a model or warms it up, by its name: `load_models`, and not `load_and_predict`."""
+    name = routine.function.name.strip("_").lower()
+    return name.partition("_")[0] in _LOADING and "predict" not in name and "_and_" not in name
+
+
+def _by_key(routine: Routine) -> Iterator[Ref]:
+    """`bundle["predict_fn"](rows)`: calls of a function that is kept beside its model."""
+    nodes = routine.function.nodes
+    for number in routine.all_of("call"):
+        function = nodes[nodes[number].inputs[0]]
+        key = nodes[function.inputs[1]] if function.op == "item" and len(nodes[number].inputs) > 1 else None
+        if key is not None and key.op == "const" and _KEPT.match(key.name.strip("\"'")):
+            yield Ref(routine, number)
 
 
 def waits(facts: Facts) -> Waits:
