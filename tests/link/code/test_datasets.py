@@ -229,6 +229,8 @@ rows = load_rows()
         (f"rows = pd.read_csv('p.csv', on_bad_lines='error')\n{FIT}", []),
         ("print(pd.read_csv('p.csv', on_bad_lines='skip'))", []),
         (f"{READ}rows['a'] = pd.to_numeric(rows['a'], errors='coerce')\n{FIT}", ["errors='coerce'"]),
+        (f"{READ}rows[['a']] = rows[['a']].apply(pd.to_numeric, errors='coerce')\n{FIT}", ["errors='coerce'"]),
+        (f"{READ}rows[['a']] = rows[['a']].apply(pd.to_numeric, errors='raise')\n{FIT}", []),
         (f"{READ}rows['a'] = pd.to_numeric(rows['a'], errors='coerce')\nprint(rows.isna().sum())\n{FIT}", []),
         (LINES.format("continue"), ["except: continue"]),
         (LINES.format("pass"), ["except: pass"]),
