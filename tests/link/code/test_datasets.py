@@ -202,6 +202,18 @@ def test_paths_that_change(path: str, found: int) -> None:
     assert len(latest_data(program(f"root = 'a'\nrows = pd.read_csv({path})\n{FIT}"))) == found
 
 
+REFUSED = """
+def hold(rows):
+    good = []
+    for _, row in rows.iterrows():
+        try:
+            good.append(Row(**row.to_dict()))
+        except ValueError:
+            {}
+    return pd.DataFrame(good)
+
+rows = hold(pd.read_csv('p.csv'))
+"""
 LINES = """
 def load():
     rows = []
@@ -230,6 +242,10 @@ rows = load_rows()
         ("print(pd.read_csv('p.csv', on_bad_lines='skip'))", []),
         (f"{READ}rows['a'] = pd.to_numeric(rows['a'], errors='coerce')\n{FIT}", ["errors='coerce'"]),
         (f"{READ}rows[['a']] = rows[['a']].apply(pd.to_numeric, errors='coerce')\n{FIT}", ["errors='coerce'"]),
+        (
+            f"{READ}rows = rows.assign(a=lambda rows: pd.to_numeric(rows['a'], errors='coerce'))\n{FIT}",
+            ["errors='coerce'"],
+        ),
         (f"{READ}rows[['a']] = rows[['a']].apply(pd.to_numeric, errors='raise')\n{FIT}", []),
         (f"{READ}rows['a'] = pd.to_numeric(rows['a'], errors='coerce')\nprint(rows.isna().sum())\n{FIT}", []),
         (LINES.format("continue"), ["except: continue"]),
@@ -241,6 +257,10 @@ rows = load_rows()
         (LINES.format("rows.append(None)"), []),
         (LINES.format("skipped = 1\n            print(skipped)"), []),
         (LINES.format("with open('bad.txt', 'a') as f:\n                f.write(line)"), []),
+        (f"{REFUSED.format('continue')}{FIT}", ["except: continue"]),
+        (f"{REFUSED.format('raise')}{FIT}", []),
+        (f"{REFUSED.format('good.append(None)')}{FIT}", []),
+        (f"{REFUSED.format('continue')}print(rows)", []),
         (f"{ROWS}{FIT}", ["except: an empty collection"]),
         (f"{ROWS}print(rows)", []),
         (f"{ROWS}{FIT}".replace("[]", "pd.DataFrame()"), ["except: an empty collection"]),

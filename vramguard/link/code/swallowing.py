@@ -17,7 +17,7 @@ from vramguard.link.code.program import Ref
 from vramguard.link.code.quiet import ENDS, Handler, Quiet
 from vramguard.link.code.roles import rows
 from vramguard.link.code.scraping import Scraping
-from vramguard.link.code.words import text, tokens, values
+from vramguard.link.code.words import text, tokens, values, within
 from vramguard.source import Location
 from vramguard.source.graph import NONE
 
@@ -35,6 +35,7 @@ _MOST: Final = 300  # handlers that are looked at
 _STARTS: Final = 4  # reads of a `try` that are followed
 _INNER: Final = 6  # requests of the functions that it calls
 _COLLECTS: Final = frozenset({"append", "add", "update", "inc", "increment", "put", "insert", "setdefault"})
+_BY_ROW: Final = frozenset({"iterrows", "itertuples", "iter_rows"})
 _COUNTS: Final = frozenset({"isna", "isnull", "notna", "isnan", "count"})
 _FILLS: Final = frozenset({"fillna", "dropna", "interpolate", "ffill", "bfill"})
 _PREPARING: Final = frozenset({
@@ -196,7 +197,8 @@ class Swallowing:
         if one.blank is not None and not one.names_rows:
             return self._replaced(one, one.blank, reads)
         if not reads and not (one.blank is not None and loads):
-            return None
+            used = (self._used(start, given=False) for start in self._collected(one)[:_STARTS])
+            return next((steps for steps in used if steps is not None), None)
         starts = [one.blank] if one.blank is not None else reads
         given = one.names_rows and not tokens(one.routine.function.name) & _ABOUT
         found = (self._used(start, given=given) for start in starts[:_STARTS])
@@ -204,6 +206,20 @@ class Swallowing:
         if steps is None and one.blank is None:
             steps = self._kept_by(reads)
         return steps or self._by_name(one, reads, loads=loads)
+
+    def _collected(self, one: Handler) -> list[Ref]:
+        """What a `try` collects of a table's rows that a loop goes through: rows that a schema refuses are lost."""
+        routine, nodes = one.routine, one.routine.function.nodes
+        loops = [
+            routine.function.blocks[n] for n in routine.blocks[one.number] if routine.function.blocks[n].kind == "for"
+        ]
+        tests = [Ref(routine, block.test) for block in loops if block.test != NONE]
+        if not any(
+            inner.node.op == "call" and self._last(inner) in _BY_ROW for test in tests for inner in within(test)
+        ):
+            return []
+        inside = (n for n in routine.all_of("grown") if one.attempt in routine.blocks[nodes[n].block])
+        return [Ref(routine, n) for n in inside]
 
     def _replaced(self, one: Handler, blank: Ref, reads: list[Ref]) -> tuple[Step, ...] | None:
         """Of an empty table in place of one that could not be read, in a function that trains."""
