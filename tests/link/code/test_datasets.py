@@ -574,6 +574,61 @@ def test_one_of_many_that_does_not_come(text: str, how: list[str]) -> None:
     assert [one.how for one in swallowed_errors(program(text))] == how
 
 
+FALLBACK = """
+def pages(url):
+    rows = []
+    try:
+        rows.append(requests.get(url).text)
+    except requests.RequestException:
+        pass
+    {}
+    return rows
+def main(urls):
+    pd.DataFrame([pages(url) for url in urls]).to_csv("rows.csv")
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "how"),
+    [
+        ("if not rows:\n        rows = mirror(url)", []),
+        ("if not rows:\n        rows = None", ["except: pass"]),
+        ("if rows:\n        rows = mirror(url)", ["except: pass"]),
+    ],
+)
+def test_another_way_to_the_same(then: str, how: list[str]) -> None:
+    assert [one.how for one in swallowed_errors(program(FALLBACK.format(then) + TRAINS))] == how
+
+
+GATHERED = """
+def load(path):
+    return pd.read_csv(path)
+def {}(paths):
+    tables = []
+    for path in paths:
+        try:
+            tables.append(load(path))
+        except Exception as error:
+            {}
+    return tables
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "does", "trains", "how"),
+    [
+        ("load_folder", "print(error)", TRAINS, ["except: pass"]),
+        ("load_folder", "raise", TRAINS, []),
+        ("load_folder", "tables.append(error)", TRAINS, []),
+        ("load_folder", "print(error)", "", []),
+        ("show_folder", "print(error)", TRAINS, []),
+        ("load_summary", "print(error)", TRAINS, []),
+    ],
+)
+def test_tables_that_a_loader_gathers(name: str, does: str, trains: str, how: list[str]) -> None:
+    assert [one.how for one in swallowed_errors(program(GATHERED.format(name, does) + trains))] == how
+
+
 def test_what_a_function_fetches_and_keeps_for_a_loop() -> None:
     kept = """
 def device(url):

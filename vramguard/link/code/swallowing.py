@@ -205,7 +205,7 @@ class Swallowing:
         steps = next((used for used in found if used is not None), None)
         if steps is None and one.blank is None:
             steps = self._kept_by(reads)
-        return steps or self._by_name(one, reads, loads=loads)
+        return steps or self._by_name(one, reads, loads=loads) or self._gathered(one, reads)
 
     def _collected(self, one: Handler) -> list[Ref]:
         """What a `try` collects of a table's rows that a loop goes through: rows that a schema refuses are lost."""
@@ -256,6 +256,19 @@ class Swallowing:
         owner = self.code.program.owner(routine)
         if reads and owner is not None and self.loaders.is_dataset(owner):
             return (Step(one.at, f"`{self.code.name(routine)}` gives what is left to whatever learns"),)
+        return None
+
+    def _gathered(self, one: Handler, reads: list[Ref]) -> tuple[Step, ...] | None:
+        """Of the tables that a loader gathers in a loop, beside a program that trains."""
+        words, blocks = tokens(one.routine.function.name), one.routine.function.blocks
+        looped = any(blocks[n].kind == "for" for n in one.routine.blocks[one.number])
+        if not self.learning.fits or not looped or not words & LOADER or words & _ABOUT:
+            return None
+        nodes = one.routine.function.nodes
+        grown = [n for n in one.routine.all_of("grown") if one.attempt in one.routine.blocks[nodes[n].block]]
+        kept = {inner for n in grown for inner in within(Ref(one.routine, n))}
+        if any(call in kept and self._is_data(call) and "page" not in self.loaders.kinds(call) for call in reads):
+            return (Step(one.at, f"`{one.routine.function.name}` gathers data beside a program that trains"),)
         return None
 
     @staticmethod
