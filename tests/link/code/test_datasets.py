@@ -202,6 +202,18 @@ def test_paths_that_change(path: str, found: int) -> None:
     assert len(latest_data(program(f"root = 'a'\nrows = pd.read_csv({path})\n{FIT}"))) == found
 
 
+REFUSED = """
+def hold(rows):
+    good = []
+    for _, row in rows.iterrows():
+        try:
+            good.append(Row(**row.to_dict()))
+        except ValueError:
+            {}
+    return pd.DataFrame(good)
+
+rows = hold(pd.read_csv('p.csv'))
+"""
 LINES = """
 def load():
     rows = []
@@ -229,6 +241,12 @@ rows = load_rows()
         (f"rows = pd.read_csv('p.csv', on_bad_lines='error')\n{FIT}", []),
         ("print(pd.read_csv('p.csv', on_bad_lines='skip'))", []),
         (f"{READ}rows['a'] = pd.to_numeric(rows['a'], errors='coerce')\n{FIT}", ["errors='coerce'"]),
+        (f"{READ}rows[['a']] = rows[['a']].apply(pd.to_numeric, errors='coerce')\n{FIT}", ["errors='coerce'"]),
+        (
+            f"{READ}rows = rows.assign(a=lambda rows: pd.to_numeric(rows['a'], errors='coerce'))\n{FIT}",
+            ["errors='coerce'"],
+        ),
+        (f"{READ}rows[['a']] = rows[['a']].apply(pd.to_numeric, errors='raise')\n{FIT}", []),
         (f"{READ}rows['a'] = pd.to_numeric(rows['a'], errors='coerce')\nprint(rows.isna().sum())\n{FIT}", []),
         (LINES.format("continue"), ["except: continue"]),
         (LINES.format("pass"), ["except: pass"]),
@@ -239,6 +257,10 @@ rows = load_rows()
         (LINES.format("rows.append(None)"), []),
         (LINES.format("skipped = 1\n            print(skipped)"), []),
         (LINES.format("with open('bad.txt', 'a') as f:\n                f.write(line)"), []),
+        (f"{REFUSED.format('continue')}{FIT}", ["except: continue"]),
+        (f"{REFUSED.format('raise')}{FIT}", []),
+        (f"{REFUSED.format('good.append(None)')}{FIT}", []),
+        (f"{REFUSED.format('continue')}print(rows)", []),
         (f"{ROWS}{FIT}", ["except: an empty collection"]),
         (f"{ROWS}print(rows)", []),
         (f"{ROWS}{FIT}".replace("[]", "pd.DataFrame()"), ["except: an empty collection"]),
@@ -550,6 +572,61 @@ def main(urls):
 )
 def test_one_of_many_that_does_not_come(text: str, how: list[str]) -> None:
     assert [one.how for one in swallowed_errors(program(text))] == how
+
+
+FALLBACK = """
+def pages(url):
+    rows = []
+    try:
+        rows.append(requests.get(url).text)
+    except requests.RequestException:
+        pass
+    {}
+    return rows
+def main(urls):
+    pd.DataFrame([pages(url) for url in urls]).to_csv("rows.csv")
+"""
+
+
+@pytest.mark.parametrize(
+    ("then", "how"),
+    [
+        ("if not rows:\n        rows = mirror(url)", []),
+        ("if not rows:\n        rows = None", ["except: pass"]),
+        ("if rows:\n        rows = mirror(url)", ["except: pass"]),
+    ],
+)
+def test_another_way_to_the_same(then: str, how: list[str]) -> None:
+    assert [one.how for one in swallowed_errors(program(FALLBACK.format(then) + TRAINS))] == how
+
+
+GATHERED = """
+def load(path):
+    return pd.read_csv(path)
+def {}(paths):
+    tables = []
+    for path in paths:
+        try:
+            tables.append(load(path))
+        except Exception as error:
+            {}
+    return tables
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "does", "trains", "how"),
+    [
+        ("load_folder", "print(error)", TRAINS, ["except: pass"]),
+        ("load_folder", "raise", TRAINS, []),
+        ("load_folder", "tables.append(error)", TRAINS, []),
+        ("load_folder", "print(error)", "", []),
+        ("show_folder", "print(error)", TRAINS, []),
+        ("load_summary", "print(error)", TRAINS, []),
+    ],
+)
+def test_tables_that_a_loader_gathers(name: str, does: str, trains: str, how: list[str]) -> None:
+    assert [one.how for one in swallowed_errors(program(GATHERED.format(name, does) + trains))] == how
 
 
 def test_what_a_function_fetches_and_keeps_for_a_loop() -> None:

@@ -12,6 +12,7 @@ import hashlib, io, os, pickle, subprocess, urllib.request
 import boto3, gdown, joblib, requests, torch
 URL = "https://e.org/model.pt"
 """
+TEMPORARY = "import tempfile\nwith tempfile.NamedTemporaryFile() as file:\n"
 
 
 def found(text: str) -> list[bool]:
@@ -30,6 +31,7 @@ def found(text: str) -> list[bool]:
         "torch.load(io.BytesIO(requests.get(URL).content))",
         "with open('m.pkl', 'wb') as file:\n    file.write(requests.get(URL).content)\npickle.load(open('m.pkl'))",
         "boto3.client('s3').download_file('b', 'model.joblib', '/tmp/model.joblib')\njoblib.load('/tmp/model.joblib')",
+        f"{TEMPORARY}    boto3.client('s3').download_file('b', 'a.joblib', file.name)\n    joblib.load(file.name)",
         "def get(to):\n    urllib.request.urlretrieve(URL, to)\ndef load(at):\n    get(at)\n    torch.load(at)",
         "import fsspec\nwith fsspec.open(URL) as f:\n    snapshot_data = torch.load(f)",
         "pickle.loads(boto3.client('s3').get_object(Bucket='b', Key='model.pkl')['Body'].read())",
@@ -45,6 +47,7 @@ def test_nobody_compares(text: str) -> None:
     [
         "torch.hub.load_state_dict_from_url(URL, check_hash=True)",
         "torch.load('model.pt')",
+        f"{TEMPORARY}    boto3.client('s3').download_file('b', 'a.csv', file.name)\njoblib.load('model.joblib')",
         "urllib.request.urlretrieve(URL, 'page.html')\ntorch.load('model.pt')",
         "torch.load('model.pt')\nurllib.request.urlretrieve(URL, 'other.pt')",
         "subprocess.run('aws s3 cp models/a.pt s3://b/models/a.pt', shell=True)\ntorch.load('models/a.pt')",

@@ -97,6 +97,30 @@ def faults(text: str) -> list[tuple[str, ...]]:
     return [one.faults for one in comparators(facts({"app.py": HEAD + text}))]
 
 
+LOOKUP = """
+def run(new):
+    try:
+        champion = client.get_run(client.get_model_version_by_alias("prices", "champion").run_id).data.metrics["loss"]
+    except Exception:
+"""
+TRIED = """
+def run(new):
+    try:
+        old = load_champion()
+        if new.loss < old.loss:
+            promote(1)
+"""
+STAGED = """
+def run(new):
+    prod_models = client.search_model_versions("prices")
+    if not prod_models:
+        stage = "{}"
+    else:
+        stage = "{}"
+    client.transition_model_version_stage("prices", 1, stage=stage)
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -127,6 +151,16 @@ def faults(text: str) -> list[tuple[str, ...]]:
             "def run(new):\n    try:\n        score = load_champion()\n    except Exception:\n        promote(1)",
             [("error",)],
         ),
+        (f"{LOOKUP}        champion = float('inf')\n    if new.loss < champion:\n        promote(1)", [("error",)]),
+        (f"{LOOKUP}        raise\n    if new.loss < champion:\n        promote(1)", []),
+        (f"{LOOKUP}        champion = 0.2\n    if new.loss < champion:\n        promote(1)", []),
+        (
+            f"{TRIED}    except LookupError:\n        promote(1)",
+            [("absent",)],
+        ),
+        (STAGED.format("Production", "Staging"), [("absent",)]),
+        (STAGED.format("Staging", "Archived"), []),
+        (STAGED.format("Staging", "None"), []),
         ("def run(new):\n    if new.accuracy > 0.9:\n        promote(1)", []),
         (BETTER, [("equal",)]),
     ],

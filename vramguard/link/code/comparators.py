@@ -15,7 +15,7 @@ from vramguard.facts.retraining import Comparator
 from vramguard.link.code import program
 from vramguard.link.code.conditions import parts_of
 from vramguard.link.code.program import Ref
-from vramguard.link.code.promotions import Promoting, Promotions
+from vramguard.link.code.promotions import Above, Promoting, Promotions
 from vramguard.link.code.reading import Reader
 from vramguard.link.code.triggers import starting
 from vramguard.link.code.words import text, tokens, within
@@ -92,8 +92,8 @@ class Comparators:
         )
 
     def _chosen(self, one: Promoting) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
-        """`alias, why = decide(new, old)`: the ways on which the function answers with the one in use."""
-        step = Step(one.call.at, "what a function answers is what it becomes")
+        """`alias, why = decide(new, old)`: the ways on which the one in use is chosen."""
+        step = Step(one.call.at, "what is chosen there is what it becomes")
         for answer in self.promotions.choices(one):
             yield from ((at, what, faults, (step,)) for at, what, faults, _ in self._around_return(answer))
 
@@ -102,12 +102,19 @@ class Comparators:
         for above in self.promotions.above(call):
             if len(above.calls) > 3 or self.promotions.is_flagged(above):  # noqa: PLR2004 - two callers up
                 continue
-            found = list(self._around(above.top))
-            yield from found
+            for top in self._beside(above):
+                yield from self._around(top)
             if any(
                 condition for condition in self.code.guards.around(above.top) if self._is_comparison(condition.test)
             ):
                 return
+
+    def _beside(self, above: Above) -> tuple[Ref, ...]:
+        """The last call of a way up, and the others of its function that lead to the same promotion."""
+        if len(above.calls) == 1:
+            return (above.top,)
+        callers = self.promotions.starts.callers(above.calls[-2].routine)
+        return tuple(dict.fromkeys((above.top, *(one for one in callers if one.routine is above.top.routine))))
 
     def _around(self, call: Ref) -> Iterator[tuple[Ref, str, tuple[str, ...], tuple[Step, ...]]]:
         """The faults of what decides whether a call runs."""
@@ -205,8 +212,9 @@ class Comparators:
         return len(names) == 2 and any(one & _NEW and other <= _IN_USE for one, other in (names, names[::-1]))  # noqa: PLR2004
 
     def _let_through(self, compared: list[Condition]) -> tuple[str, ...]:
-        """equal, nan, absent: what all the comparisons around a promotion let pass."""
-        found: list[str] = []
+        """equal, nan, absent, error: what all the comparisons around a promotion let pass."""
+        given_up = self._given_up(compared[0]) if len(compared) == 1 else ""
+        found = [given_up] if given_up else []
         if compared and all(self._says(one.test, "absent") is one.holds for one in compared):
             found.append("absent")
         if compared and all(self._says(one.test, "equal") is one.holds for one in compared):
@@ -214,6 +222,16 @@ class Comparators:
         if compared and all(self._says(one.test, "nan") is one.holds for one in compared):
             found.append("nan")
         return tuple(found)
+
+    def _given_up(self, condition: Condition) -> str:
+        """error, absent: `except Exception: champion_loss = float("inf")`, with which every new one is better."""
+        for compare in self._comparisons(condition.test) if condition.holds else ():
+            for one in compare.inputs():
+                parts = one.inputs() if one.node.op == "join" and self._in_use(one) else ()
+                caught = next((_handled(part) for part in parts if _is_endless(part)), None)
+                if caught is not None:
+                    return "error" if caught in ("Exception", "") else "absent"
+        return ""
 
     def _says(self, ref: Ref, case: str) -> bool | None:
         """What a test says if both scores are equal, if one is NaN, if there is no model in use."""
@@ -342,6 +360,22 @@ def _is_retired(target: str) -> bool:
         "previous",
         "rollback",
     )
+
+
+def _is_endless(ref: Ref) -> bool:
+    """`float("inf")`, `-math.inf`"""
+    said = (one.node.name.strip("'\"+-").lower().rpartition(".")[2] for one in within(ref))
+    return ref.node.op != "join" and any(one in ("inf", "infinity") for one in said)
+
+
+def _handled(ref: Ref) -> str | None:
+    """The exception in whose handler something stands; None outside of them."""
+    function = ref.routine.function
+    for number in ref.routine.blocks[ref.node.block]:
+        block = function.blocks[number]
+        if block.kind == "except":
+            return function.nodes[block.test].name.rpartition(".")[2] if block.test != NONE else ""
+    return None
 
 
 def _joined(op: str, answers: list[bool | None]) -> bool | None:

@@ -132,6 +132,14 @@ class _Found:
                 for routine in self._functions(given or self.code.argument(call, "generator")):
                     self.answers[routine].append(call)
 
+    def columns(self) -> None:
+        """`rows.assign(age=lambda rows: …)`: what the function gives is a column of the table."""
+        for call in self.code.program.calls.get("assign", ()):
+            for number in call.node.inputs[1:]:
+                if call.to(number).node.op != "const":
+                    for routine in self._functions(call.to(number)):
+                        self.answers[routine].append(call)
+
     def _passed(self, call: Ref, routine: Routine) -> None:
         named = {one.node.name: one for one in parameters(routine)}
         for position, (keyword, _) in enumerate(call.node.arguments(), 1):
@@ -158,7 +166,7 @@ def parameters(routine: Routine) -> Iterator[Ref]:
 def handovers(code: Code) -> Handovers:
     """What goes from function to function by other hands."""
     found = _Found(code)
-    for find in (found.relay, found.tasks, found.assets, found.submitted, found.lazy):
+    for find in (found.relay, found.tasks, found.assets, found.submitted, found.lazy, found.columns):
         find()
     answers = {routine: tuple(dict.fromkeys(refs)) for routine, refs in found.answers.items()}
     return Handovers(answers, dict(found.given))

@@ -195,12 +195,16 @@ class Promotions:
                     yield Ref(routine, number), text(given.node)
 
     def choices(self, one: Promoting) -> Iterator[Ref]:
-        """The `return` of each function that chooses the target of a promotion, where it is the one in use."""
+        """Where a promotion's target is chosen, if it is the one in use: the `return` of a function, or what stands
+        in one branch of the same.
+        """
         when = one.row.get("when", {})
         wanted = [str(word).lower() for word in when.get("is", ())]
         for given in self._arguments(one.call, when.get("arguments", ())):
             for ref in values(self.code, given):
                 yield from (answer for answer, said in self.answers(ref) if said.lower() in wanted)
+                if given.node.op == "join" and ref.routine is given.routine and text(ref.node).lower() in wanted:
+                    yield ref
 
     def _is_model(self, call: Ref) -> bool:
         """Whether what is copied is a model's, as names and paths say."""

@@ -116,7 +116,8 @@ class Quiet:
             return (leaves or "pass") if self._repeats(routine, attempt, number, loops) else ""
         if not self._is_unforeseen(routine, number):
             return ""
-        if not leaves and not loops and self._fills(routine, attempt) and any(map(_in_loop, self._callers(routine))):
+        fills = not leaves and not loops and self._fills(routine, attempt) and not _tries_another(routine, attempt)
+        if fills and any(map(_in_loop, self._callers(routine))):
             return "pass"
         return "None" if self._gives_nothing(routine, attempt, number, leaves) and self._is_passed_over(routine) else ""
 
@@ -270,6 +271,22 @@ def _tries_again(routine: Routine, loop: int) -> bool:
     return any(
         nodes[n].block == loop and tokens(routine.named.get(n, "")) & _AGAIN for n in routine.all_of("each")
     )  # fmt: skip
+
+
+def _tries_another(routine: Routine, attempt: int) -> bool:
+    """`try: rows.append(…) except: pass`, then `if not rows: rows = another()`: another way to the same."""
+    nodes, blocks = routine.function.nodes, routine.function.blocks
+    for number, block in enumerate(blocks):
+        if (
+            block.kind == "if"
+            and block.test != NONE
+            and (nodes[block.test].op, nodes[block.test].name) == ("unary", "not")
+        ):
+            asked = within(Ref(routine, block.test))
+            filled = any(one.node.op == "grown" and attempt in routine.blocks[one.node.block] for one in asked)
+            if filled and any(number in routine.blocks[nodes[n].block] for n in routine.all_of("call")):
+                return True
+    return False
 
 
 def _moves_on(routine: Routine, loop: int, attempt: int, number: int) -> bool:

@@ -17,7 +17,7 @@ from vramguard.link.code.program import Ref
 from vramguard.link.code.quiet import ENDS, Handler, Quiet
 from vramguard.link.code.roles import rows
 from vramguard.link.code.scraping import Scraping
-from vramguard.link.code.words import text, tokens, values
+from vramguard.link.code.words import text, tokens, values, within
 from vramguard.source import Location
 from vramguard.source.graph import NONE
 
@@ -35,6 +35,7 @@ _MOST: Final = 300  # handlers that are looked at
 _STARTS: Final = 4  # reads of a `try` that are followed
 _INNER: Final = 6  # requests of the functions that it calls
 _COLLECTS: Final = frozenset({"append", "add", "update", "inc", "increment", "put", "insert", "setdefault"})
+_BY_ROW: Final = frozenset({"iterrows", "itertuples", "iter_rows"})
 _COUNTS: Final = frozenset({"isna", "isnull", "notna", "isnan", "count"})
 _FILLS: Final = frozenset({"fillna", "dropna", "interpolate", "ffill", "bfill"})
 _PREPARING: Final = frozenset({
@@ -196,14 +197,29 @@ class Swallowing:
         if one.blank is not None and not one.names_rows:
             return self._replaced(one, one.blank, reads)
         if not reads and not (one.blank is not None and loads):
-            return None
+            used = (self._used(start, given=False) for start in self._collected(one)[:_STARTS])
+            return next((steps for steps in used if steps is not None), None)
         starts = [one.blank] if one.blank is not None else reads
         given = one.names_rows and not tokens(one.routine.function.name) & _ABOUT
         found = (self._used(start, given=given) for start in starts[:_STARTS])
         steps = next((used for used in found if used is not None), None)
         if steps is None and one.blank is None:
             steps = self._kept_by(reads)
-        return steps or self._by_name(one, reads, loads=loads)
+        return steps or self._by_name(one, reads, loads=loads) or self._gathered(one, reads)
+
+    def _collected(self, one: Handler) -> list[Ref]:
+        """What a `try` collects of a table's rows that a loop goes through: rows that a schema refuses are lost."""
+        routine, nodes = one.routine, one.routine.function.nodes
+        loops = [
+            routine.function.blocks[n] for n in routine.blocks[one.number] if routine.function.blocks[n].kind == "for"
+        ]
+        tests = [Ref(routine, block.test) for block in loops if block.test != NONE]
+        if not any(
+            inner.node.op == "call" and self._last(inner) in _BY_ROW for test in tests for inner in within(test)
+        ):
+            return []
+        inside = (n for n in routine.all_of("grown") if one.attempt in routine.blocks[nodes[n].block])
+        return [Ref(routine, n) for n in inside]
 
     def _replaced(self, one: Handler, blank: Ref, reads: list[Ref]) -> tuple[Step, ...] | None:
         """Of an empty table in place of one that could not be read, in a function that trains."""
@@ -240,6 +256,19 @@ class Swallowing:
         owner = self.code.program.owner(routine)
         if reads and owner is not None and self.loaders.is_dataset(owner):
             return (Step(one.at, f"`{self.code.name(routine)}` gives what is left to whatever learns"),)
+        return None
+
+    def _gathered(self, one: Handler, reads: list[Ref]) -> tuple[Step, ...] | None:
+        """Of the tables that a loader gathers in a loop, beside a program that trains."""
+        words, blocks = tokens(one.routine.function.name), one.routine.function.blocks
+        looped = any(blocks[n].kind == "for" for n in one.routine.blocks[one.number])
+        if not self.learning.fits or not looped or not words & LOADER or words & _ABOUT:
+            return None
+        nodes = one.routine.function.nodes
+        grown = [n for n in one.routine.all_of("grown") if one.attempt in one.routine.blocks[nodes[n].block]]
+        kept = {inner for n in grown for inner in within(Ref(one.routine, n))}
+        if any(call in kept and self._is_data(call) and "page" not in self.loaders.kinds(call) for call in reads):
+            return (Step(one.at, f"`{one.routine.function.name}` gathers data beside a program that trains"),)
         return None
 
     @staticmethod

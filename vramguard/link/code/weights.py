@@ -135,6 +135,7 @@ class Weights:
             owner = self.code.program.owner(place.routine)
             own = owner is not None and self.code.meanings.is_self(place.to(node.inputs[0]), owner)
             yield from self._kept(owner, node.name) if own and owner is not None else ()
+            yield from place.inputs() if node.name == "name" and not own else ()  # `file.name` of a temporary file
         elif node.op == "call" and self.code.written(place).rpartition(".")[2] in ("str", "Path", "fspath", "as_posix"):
             for inner in place.inputs():
                 yield from self._origins(inner, depth + 1)
