@@ -272,3 +272,9 @@ def test_nobody_waits_for_a_lambda_that_answers_nothing() -> None:
 def test_an_endpoint_of_beam() -> None:
     program = "import joblib\nfrom beam import endpoint\nmodel = joblib.load('m')\n@endpoint(cpu=1)\ndef price(**inputs):\n    return {'price': float(model.predict(inputs['x'])[0])}\n"
     assert found(program) == [("model.predict", "`price` (beam)")]
+
+
+def test_a_method_of_tables_is_no_pipeline() -> None:
+    program = APP + "@app.get('/x')\ndef x(frame):\n    return {'crores': frame.amount.pipe(to_crores)}\n"
+    assert found(program) == []
+    assert len(found(program.replace("amount.pipe", "amount.generator"))) == 1
