@@ -45,6 +45,13 @@ def facts_of(path: str = "poetry.lock", text: str = LOCK) -> Facts:
     return Facts(extract(document))
 
 
+@pytest.fixture(autouse=True)
+def minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No minute ends within a test: answers are told by the minute in which they were asked for."""
+    now = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    monkeypatch.setattr("vramguard.audit.asking._now", lambda: now)
+
+
 def said(server: OsvServer, path: str = "poetry.lock", text: str = LOCK) -> list[Fact]:
     return list(audited(facts_of(path, text), Service(server.url)))
 
