@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.dags import dag_of, operators, task_of, trains
-from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
 from vramguard.link.code.words import literal, text, tokens, within
 from vramguard.source.graph import NONE
@@ -43,9 +42,8 @@ def _branching(code: Code) -> Iterator[tuple[Ref, Routine]]:
     """Operators that branch, and calls of tasks that do, each with the function that decides."""
     for call in operators(code, _BRANCHING):
         given = code.argument(call, "python_callable")
-        for one in code.meanings.of(given) if given is not None else ():
-            if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                yield call, one.routine
+        if given is not None:
+            yield from ((call, routine) for routine in code.meanings.functions(given))
     for branch in code.program.calls.get("branch", ()):  # `@task.branch(…)`
         yield from _decorated(code, branch)
 

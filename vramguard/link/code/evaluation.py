@@ -184,9 +184,8 @@ class Values:
             if default.node.op == "call":
                 found = self.meanings.of(default)
                 yield from (one for one in found if not isinstance(one, Own) or one.kind != "function")
-                for one in found:  # Depends(get_model)
-                    if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                        yield from self.meanings.returned(one.routine)
+                for routine in self.meanings.functions(default):  # Depends(get_model)
+                    yield from self.meanings.returned(routine)
             elif default.node.op not in ("const", "items", "table"):
                 yield from self.meanings.of(default)
 
@@ -288,9 +287,8 @@ class Values:
             yield from (one for number in node.inputs[3:] for one in self.meanings.of(ref.to(number)))
         else:
             for number in node.inputs[1:] if last in RUNNERS else ():  # run_in_executor(None, predict, x)
-                for one in self.meanings.of(ref.to(number)):
-                    if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                        yield from self.meanings.returned(one.routine)
+                for routine in self.meanings.functions(ref.to(number)):
+                    yield from self.meanings.returned(routine)
             if len(path) < _LENGTH:
                 yield f"{path}()"
 

@@ -294,9 +294,9 @@ class Fallbacks:
         """`@circuit(fallback_function=f)`."""
         for word in ("fallback_function", "retry_error_callback", "fallback"):
             given = self.code.argument(ref, word)
-            for one in self.code.meanings.of(given) if given is not None else ():
-                if given is not None and isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                    yield from self._handed(given, one.routine, routine)
+            if given is not None:
+                for other in self.code.meanings.functions(given):
+                    yield from self._handed(given, other, routine)
 
     def _handed(self, given: Ref, other: Routine, routine: Routine) -> Iterator[Fallback]:
         reached = self.serving.reached(other)

@@ -12,7 +12,6 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref
 from vramguard.link.code.surfaces import relays
 from vramguard.link.code.words import literal, text, values, within
@@ -149,9 +148,7 @@ class _Found:
 
     def _functions(self, ref: Ref | None) -> Iterator[Routine]:
         for value in values(self.code, ref) if ref is not None else ():
-            for one in self.code.meanings.of(value):
-                if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                    yield one.routine
+            yield from self.code.meanings.functions(value)
 
 
 def parameters(routine: Routine) -> Iterator[Ref]:

@@ -75,7 +75,7 @@ class Keeping:
             return ""
         if user in self.learning.fits and self.learning.fits[user] != "job":
             return "training" if edge.position > 0 else ""
-        row = self._datasets.get(user)
+        row = self.datasets.get(user)
         last = self.code.written(user).rpartition(".")[2]
         if row is None:
             return self._database(user, edge, last, call)
@@ -86,7 +86,8 @@ class Keeping:
         return "file" if self._is_data_file(user, edge, last, call) else ""
 
     @cached_property
-    def _datasets(self) -> dict[Ref, Row]:
+    def datasets(self) -> dict[Ref, Row]:
+        """The calls that keep data, each with what is known of it."""
         return dict(self.code.calls("dataset"))
 
     @staticmethod
@@ -158,7 +159,7 @@ class Keeping:
         return (
             any_of(names, _ABOUT_DATA)
             if _TEXTUAL.search(path) or last == "dump"
-            else any_of([path], _ABOUT_DATA) and not _is_bytes(user, edge)
+            else any_of([path], _ABOUT_DATA) and not _is_bytes(edge)
         )
 
     def _path(self, user: Ref, last: str) -> str:
@@ -182,5 +183,5 @@ class Keeping:
         return any_of([self.code.name(user.routine), written(self.code, path)], _ASIDE)
 
 
-def _is_bytes(user: Ref, edge: Edge) -> bool:
-    return edge.value.node.op == "attr" and edge.value.node.name in ("content", "raw") and bool(user)
+def _is_bytes(edge: Edge) -> bool:
+    return edge.value.node.op == "attr" and edge.value.node.name in ("content", "raw")

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from vramguard.facts.outputs import Step
-from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref, Routine
 from vramguard.link.code.words import text, tokens, values, within
 from vramguard.source.graph import NONE
@@ -206,9 +205,7 @@ class Learning:
     def _handed(self, call: Ref) -> Iterator[Routine]:
         """The functions of the repository that a call is given."""
         for number in call.node.inputs[1:]:
-            for one in self.code.meanings.of(call.to(number)):
-                if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                    yield one.routine
+            yield from self.code.meanings.functions(call.to(number))
 
     def prepared(self, reached: Reached) -> Ref | None:
         """Where a value is given back by what a pipeline runs before it learns."""

@@ -61,6 +61,12 @@ class Meanings:
                 found |= {f"{base}{ending}" for base in self.bases(one.routine)}
         return frozenset(found)
 
+    def functions(self, ref: Ref) -> Iterator[Routine]:
+        """The functions of the repository that a value is."""
+        for one in self.of(ref):
+            if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
+                yield one.routine
+
     def called(self, call: Ref) -> frozenset[str]:
         """The access paths of what a call calls."""
         return self.paths(call.to(call.node.inputs[0]))

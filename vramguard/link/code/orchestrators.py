@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref, Routine
 from vramguard.link.code.words import literal, texts, values, within
 from vramguard.source.graph import NONE
@@ -82,9 +81,8 @@ def _said(code: Code, call: Ref, words: tuple[str, ...]) -> Ref | None:
 
 def _functions(code: Code, ref: Ref | None) -> Iterator[Routine]:
     """The functions of the repository that a value is."""
-    for one in code.meanings.of(ref) if ref is not None else ():
-        if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-            yield one.routine
+    if ref is not None:
+        yield from code.meanings.functions(ref)
 
 
 def _given(code: Code, _: Starts) -> Iterator[Timed]:

@@ -86,9 +86,7 @@ class Serving:
                 continue
             yield from ((call, inner) for inner in self.code.meanings.routines(call))
             for given in call.node.inputs[1:] if last in RUNNERS or last in _BESIDE else ():
-                for one in self.code.meanings.of(call.to(given)):
-                    if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                        yield call, one.routine
+                yield from ((call, inner) for inner in self.code.meanings.functions(call.to(given)))
         yield from self.depended(routine)
 
     @staticmethod
@@ -117,9 +115,8 @@ class Serving:
         for parameter in routine.function.parameters:
             for told in self._told(routine, parameter) if not name or parameter.name == name else ():
                 if told.node.op == "call" and called(told) in ("Depends", "Security") and len(told.node.inputs) > 1:
-                    for one in self.code.meanings.of(told.to(told.node.inputs[1])):
-                        if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                            yield told, one.routine
+                    first = self.code.meanings.functions(told.to(told.node.inputs[1]))
+                    yield from ((told, inner) for inner in first)
 
     def _told(self, routine: Routine, parameter: Parameter) -> Iterator[Ref]:
         """The calls that stand as a parameter's default, or beside its type."""

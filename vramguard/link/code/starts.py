@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from vramguard.link.code.conditions import Conditions
-from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref, Routine
 from vramguard.link.code.steps import steps_of
 from vramguard.link.code.words import constants, literal, texts, tokens
@@ -253,7 +252,7 @@ class Starts:
         for name in (*_LATER, *PYTHON_OPERATORS, *_SEARCHES):
             for call in self.code.program.calls.get(name, ()):
                 for held in self._run_later(call, name):
-                    for routine in self._meant(held):
+                    for routine in self.code.meanings.functions(held):
                         found[routine].append(call)
         return found
 
@@ -266,12 +265,6 @@ class Starts:
             return [call.to(number) for number in call.node.inputs[1:]]
         function = call.to(call.node.inputs[0])
         return [function.to(function.node.inputs[0])] if function.node.op == "attr" else []
-
-    def _meant(self, ref: Ref) -> Iterator[Routine]:
-        """The functions of the repository that a value is."""
-        for one in self.code.meanings.of(ref):
-            if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                yield one.routine
 
     # ---- command lines
 
@@ -364,9 +357,7 @@ class Starts:
         if function.node.op != "attr":
             return
         base = function.to(function.node.inputs[0])
-        for one in self.code.meanings.of(base):
-            if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                yield one.routine
+        yield from self.code.meanings.functions(base)
         if base.node.op == "call":
             yield from self.entry(literal(self.code, self.code.argument(base, "entrypoint")))
 

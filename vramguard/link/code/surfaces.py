@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
-from vramguard.link.code.meaning import Own
 from vramguard.link.code.program import Ref, Routine
 from vramguard.link.code.roles import Row, Table, rows
 from vramguard.source.graph import NONE
@@ -84,9 +83,8 @@ def _functions(code: Code, call: Ref, row: Row) -> Iterator[Routine]:
     given = row["function"]
     for word in given if isinstance(given, list) else [given]:
         number = call.node.argument("", word) if isinstance(word, int) else call.node.argument(word)
-        for one in code.meanings.of(call.to(number)) if number != NONE else ():
-            if isinstance(one, Own) and one.kind == "function" and one.routine is not None:
-                yield one.routine
+        if number != NONE:
+            yield from code.meanings.functions(call.to(number))
 
 
 def _methods(code: Code) -> Iterator[Surface]:

@@ -15,7 +15,7 @@ from vramguard.link.code.latest import left_open
 from vramguard.link.code.loaders import LOADER, Loaders
 from vramguard.link.code.program import Ref
 from vramguard.link.code.quiet import ENDS, Handler, Quiet
-from vramguard.link.code.roles import rows
+from vramguard.link.code.roles import Table, rows
 from vramguard.link.code.scraping import Scraping
 from vramguard.link.code.words import text, tokens, values, within
 from vramguard.source import Location
@@ -96,8 +96,6 @@ class Swallowing:
     @cached_property
     def _called(self) -> list[tuple[Ref, list[Row]]]:
         """The calls that have a keyword of one of the rows, each with the rows that speak of it."""
-        from vramguard.link.code.roles import Table
-
         tables = [(Table([row]), row) for row in rows().get("swallow", ())]
         wanted = {
             word
@@ -170,15 +168,11 @@ class Swallowing:
         for edge in reached.edges:
             if fetched and source is not None and self.scraping.keeping.sink(edge, source):
                 return edge.user
-            row = self._datasets.get(edge.user)
+            row = self.scraping.keeping.datasets.get(edge.user)
             keeps = row is not None and row["kind"] in ("vectors", "training") and edge.position > 0
             if keeps and self._last(edge.user) not in ("DataFrame", "dumps"):
                 return edge.user
         return None
-
-    @cached_property
-    def _datasets(self) -> dict[Ref, Row]:
-        return dict(self.code.calls("dataset"))
 
     # ---- handlers
 
